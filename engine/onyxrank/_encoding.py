@@ -1,0 +1,191 @@
+"""Texts to token ids.
+
+1. Every text of a request goes through the tokenizer in one call; the history is tokenized once, whatever the
+   number of items.
+2. A text far longer than its limit is first cut at a space, to a length that should fill the limit; if it
+   turns out not to, the whole text is tokenized. The ids are those of the full text either way.
+3. The truncation policy picks what fits, and counts what it left out.
+
+Special tokens written in the texts ("[SEP]" in a title) are encoded as the ordinary characters they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from onyxrank._errors import InvalidInput
+from onyxrank._items import Item
+from onyxrank._truncation import Cuts, Limits, fit_history, fit_item
+
+HISTORY_SEPARATOR = ";"
+_CHARACTERS_PER_TOKEN = 12  # English WordPiece averages 4 to 5, so a second pass is rare
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Sequences of different lengths in one flat array.
+
+    Attributes:
+        ids: int32, all tokens one after the other.
+        offsets: int64 of length n + 1; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
+
+    """
+
+    ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
+        """Flatten lists of token ids."""
+        offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
+        np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
+        ids = np.fromiter((token for sequence in sequences for token in sequence), np.int32, int(offsets[-1]))
+        return cls(ids, offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[np.int32]:
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each sequence."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRequest:
+    """One request as token ids.
+
+    Attributes:
+        history: int32 ids of segment A, ``[CLS] history [SEP]``.
+        items: ids of segment B per item, ``title description [SEP]``.
+        cuts: what truncation left out.
+
+    """
+
+    history: NDArray[np.int32]
+    items: Ragged
+    cuts: Cuts
+
+
+class TextEncoder:
+    """Tokenizes histories and items under fixed limits. Safe to share between threads.
+
+    Args:
+        tokenizer: a tokenizer with a class and a separator token.
+        limits: how many content tokens of each side to keep.
+        cls_token: text of the token that opens a pair.
+        sep_token: text of the token that closes each segment.
+        prefix_safe: whether the tokens of a text cut at a space are a prefix of the tokens of the whole text.
+
+    Raises:
+        InvalidInput: if the tokenizer does not know the special tokens.
+
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        *,
+        cls_token: str = "[CLS]",
+        sep_token: str = "[SEP]",
+        prefix_safe: bool = True,
+    ) -> None:
+        self.limits = limits
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        special = [tokenizer.token_to_id(token) for token in (cls_token, sep_token)]
+        if None in special:
+            raise InvalidInput(f"the tokenizer has no {cls_token} or {sep_token} token", field="tokenizer")
+        self._cls, self._sep = special
+        self._separator = self._ids([HISTORY_SEPARATOR])[0]
+        self._prefix_safe = prefix_safe
+
+    def encode(self, events: Sequence[str], items: Sequence[Item]) -> EncodedRequest:
+        """Tokenize one request.
+
+        Args:
+            events: the history's texts, oldest first.
+            items: the candidates.
+
+        Raises:
+            InvalidInput: if a title holds no character the tokenizer reads; names the item.
+
+        """
+        limits, count = self.limits, len(items)
+        texts = [self._shorten(item.title, limits.item_tokens) for item in items]
+        texts += [self._shorten(item.description, limits.item_tokens) for item in items]
+        ids = self._ids([*texts, *events])
+        titles, descriptions = ids[:count], ids[count : 2 * count]
+        self._complete(titles, texts[:count], [item.title for item in items])
+        self._complete(descriptions, texts[count:], [item.description for item in items])
+        for index, title in enumerate(titles):
+            if not title:
+                raise InvalidInput(
+                    f"items[{index}].title has only characters the tokenizer drops (control characters, say)",
+                    field="title",
+                    index=index,
+                )
+        rows, cuts = self._fit_items(titles, descriptions)
+        history, cut_events = self.fit_history(ids[2 * count :])
+        return EncodedRequest(
+            np.array(history, dtype=np.int32), Ragged.of(rows), cuts + Cuts(history_events=cut_events)
+        )
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of whole texts, without special tokens or truncation."""
+        return self._ids(texts)
+
+    def fit_history(self, events: Sequence[Sequence[int]]) -> tuple[list[int], int]:
+        """Segment A of tokenized events, special tokens included, and how many events were cut."""
+        kept, cut = fit_history(events, self._separator, self.limits.history_tokens)
+        return [self._cls, *kept, self._sep], cut
+
+    def fit_item(self, title: Sequence[int], description: Sequence[int]) -> list[int]:
+        """Segment B of a tokenized item, the closing separator included."""
+        return [*fit_item(title, description, self.limits.item_tokens)[0], self._sep]
+
+    def _fit_items(
+        self, titles: Sequence[Sequence[int]], descriptions: Sequence[Sequence[int]]
+    ) -> tuple[list[list[int]], Cuts]:
+        rows, cut_titles, cut_descriptions = [], 0, 0
+        for title, description in zip(titles, descriptions, strict=True):
+            row, title_cut, description_cut = fit_item(title, description, self.limits.item_tokens)
+            row.append(self._sep)
+            rows.append(row)
+            cut_titles += title_cut
+            cut_descriptions += description_cut
+        return rows, Cuts(titles=cut_titles, descriptions=cut_descriptions)
+
+    def _shorten(self, text: str, limit: int) -> str:
+        """Cut an overlong text at a space, keeping far more characters than the limit needs."""
+        bound = limit * _CHARACTERS_PER_TOKEN
+        if not self._prefix_safe or len(text) <= bound:
+            return text
+        space = text.rfind(" ", bound // 2, bound)
+        return text if space < 0 else text[:space]
+
+    def _complete(self, ids: list[list[int]], shortened: Sequence[str], texts: Sequence[str]) -> None:
+        """Tokenize again, whole, the texts whose shortened form did not overfill the limit."""
+        limit = self.limits.item_tokens
+        again = [
+            index
+            for index, text in enumerate(texts)
+            if len(shortened[index]) < len(text) and len(ids[index]) <= limit
+        ]
+        for index, whole in zip(again, self._ids([texts[index] for index in again]), strict=True):
+            ids[index] = whole
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]

@@ -1,0 +1,82 @@
+"""Every error onyxrank raises on purpose.
+
+OnyxrankError
+├── InvalidInput (also ValueError)   the caller's history or items
+├── BundleError                      the folder given to load
+├── ProviderUnavailable              the hardware asked for is not what runs
+├── MissingExtra (also ImportError)  an optional dependency is not installed
+├── Overloaded                       no room for the request now
+├── DeadlineExceeded                 no time left for the request
+└── NonFiniteScore                   the model answered NaN or infinity
+
+Messages name the place (item index and field, file, provider) and what to do. They never carry the text of a
+history or an item: histories are personal, and messages end up in logs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class OnyxrankError(Exception):
+    """Root of all errors of this package.
+
+    Attributes:
+        exit_status: how the command line ends when it meets the error.
+
+    """
+
+    exit_status: ClassVar[int] = 1
+
+
+class InvalidInput(OnyxrankError, ValueError):
+    """A history or an item cannot be ranked as given.
+
+    Attributes:
+        index: position of the item (or history event) in the caller's list, or None for the list itself.
+        field: name of the field at fault, such as ``"title"`` or ``"history"``.
+
+    """
+
+    def __init__(self, message: str, *, field: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        self.index = index
+
+
+class BundleError(OnyxrankError):
+    """A bundle is missing, damaged, altered, or written by a newer onyxrank."""
+
+
+class ProviderUnavailable(OnyxrankError):
+    """An execution provider was asked for by name and is not really running."""
+
+
+class MissingExtra(OnyxrankError, ImportError):
+    """An optional part of onyxrank needs packages that are not installed."""
+
+    def __init__(self, extra: str, purpose: str, missing: str | None = None) -> None:
+        module = f" ({missing} is not installed)" if missing else ""
+        super().__init__(f"{purpose} needs the extra '{extra}'{module}: pip install 'onyxrank[{extra}]'")
+        self.extra = extra
+
+
+class Overloaded(OnyxrankError):
+    """The engine has no room for this request now; try again later."""
+
+
+class DeadlineExceeded(OnyxrankError):
+    """The request's deadline passed before its work was done."""
+
+
+class NonFiniteScore(OnyxrankError):
+    """The model answered NaN or infinity for an item.
+
+    Attributes:
+        index: position of the item in the caller's list.
+
+    """
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index

@@ -1,0 +1,147 @@
+"""What the caller hands in, checked and made into values: items and history events.
+
+Nothing is repaired silently. A title that is missing, blank, or not text is an error that names the item's
+index and the field, because a candidate scored on nothing would still take a place in the ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from onyxrank._errors import InvalidInput
+
+_FIELD_NAMES = {
+    "id": ("id", "item_id"),
+    "title": ("title", "item_title"),
+    "description": ("description", "item_description"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A candidate to rank.
+
+    Attributes:
+        id: the caller's own identifier; any string, duplicates allowed (hits carry the index too).
+        title: what the item is called; must hold some text.
+        description: more about it, used as far as the token limit allows.
+
+    """
+
+    id: str
+    title: str
+    description: str = ""
+
+
+ItemLike: TypeAlias = Item | Mapping[str, object] | str
+History: TypeAlias = str | Sequence[str]
+
+
+def to_items(items: Iterable[ItemLike]) -> tuple[Item, ...]:
+    """Check candidates and make values of them, in input order.
+
+    Args:
+        items: ``Item``s, mappings with ``id``/``item_id``, ``title``/``item_title`` and optionally
+            ``description``/``item_description``, or plain strings (titles; the id is then the position).
+
+    Raises:
+        InvalidInput: naming the index and field of the first candidate that cannot be ranked.
+
+    """
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise InvalidInput(
+            f"items must be a list of items, not {type(items).__name__}; put a single item in a list",
+            field="items",
+        )
+    return tuple(_to_item(index, item) for index, item in enumerate(items))
+
+
+def to_events(history: History) -> tuple[str, ...]:
+    """Check a history and return its events, oldest first; an empty history gives no events.
+
+    Raises:
+        InvalidInput: if the history is not text or a sequence of texts, or an event is blank.
+
+    """
+    if isinstance(history, str):
+        return (_text(history, "history", None),) if history.strip() else ()
+    if isinstance(history, bytes | Mapping | set | frozenset) or not isinstance(history, Iterable):
+        raise InvalidInput(
+            f"history must be a string or a sequence of strings, oldest first, not {type(history).__name__}",
+            field="history",
+        )
+    return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(history))
+
+
+def _to_item(index: int, item: ItemLike) -> Item:
+    identity: object
+    title: object
+    description: object
+    if isinstance(item, Item):
+        identity, title, description = item.id, item.title, item.description
+    elif isinstance(item, str):
+        identity, title, description = str(index), item, ""
+    elif isinstance(item, Mapping):
+        identity = _get(item, "id", default=str(index))
+        title = _get(item, "title", index=index)
+        description = _get(item, "description", default="")
+        if isinstance(identity, int) and not isinstance(identity, bool):
+            identity = str(identity)
+    else:
+        raise InvalidInput(
+            f"items[{index}] is {type(item).__name__}; give an onyxrank.Item, a mapping or a title string",
+            field="item",
+            index=index,
+        )
+    checked = _filled(_text(title, "title", index), "title", index)
+    return Item(_text(identity, "id", index), checked, _text(description, "description", index))
+
+
+def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: object = ...) -> object:
+    for name in _FIELD_NAMES[field]:
+        if name in item:
+            return item[name]
+    if default is not ...:
+        return default
+    raise InvalidInput(
+        f"items[{index}] has no {field}; give it under {' or '.join(map(repr, _FIELD_NAMES[field]))}",
+        field=field,
+        index=index,
+    )
+
+
+def _place(field: str, index: int | None) -> str:
+    if index is None:
+        return field
+    return f"history[{index}]" if field == "history" else f"items[{index}].{field}"
+
+
+def _text(value: object, field: str, index: int | None) -> str:
+    if not isinstance(value, str):
+        hint = "; leave the field out when there is none" if value is None and field == "description" else ""
+        raise InvalidInput(
+            f"{_place(field, index)} must be a string, not {type(value).__name__}{hint}",
+            field=field,
+            index=index,
+        )
+    # ASCII is by far the common case, and str keeps the flag: only other text is worth the encoding.
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"{_place(field, index)} has a lone surrogate at character {error.start}: it was decoded "
+                "wrongly; decode it as UTF-8 with errors='replace'",
+                field=field,
+                index=index,
+            ) from None
+    return value
+
+
+def _filled(text: str, field: str, index: int) -> str:
+    if not text.strip():
+        hint = "leave the event out" if field == "history" else "an item needs some text to be ranked by"
+        raise InvalidInput(f"{_place(field, index)} is empty; {hint}", field=field, index=index)
+    return text

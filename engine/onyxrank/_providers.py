@@ -1,0 +1,108 @@
+"""Execution providers: the names a caller may ask for, and whether what runs is what was asked.
+
+1. A provider asked for by name must be offered by the installed onnxruntime, and be the first in the list
+   that the finished session itself reports; anything else is an error that says what to install.
+2. ``auto`` tries the offered providers, fastest first, and ends at the CPU; `Ranker.info` says why.
+
+To add a provider, add a line to the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onyxrank._errors import InvalidInput, ProviderUnavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One line of the table.
+
+    Attributes:
+        name: what the caller asks for.
+        ort_name: what onnxruntime calls it.
+        install: how to get an onnxruntime that offers it.
+        int8: whether int8 graphs run faster there than fp32 ones.
+        options: provider options of the session.
+
+    """
+
+    name: str
+    ort_name: str
+    install: str
+    int8: bool
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_TABLE = (
+    Provider(
+        name="cuda",
+        ort_name="CUDAExecutionProvider",
+        # The two packages own the same folder, so the CPU one has to go, and the other be put back whole.
+        install=(
+            "pip install 'onyxrank[gpu]', then pip uninstall onnxruntime and "
+            "pip install --force-reinstall --no-deps onnxruntime-gpu, on a machine with CUDA and cuDNN"
+        ),
+        int8=False,
+        # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
+        options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
+    ),
+    Provider(
+        name="cpu",
+        ort_name="CPUExecutionProvider",
+        install="pip install onnxruntime",
+        int8=True,
+    ),
+)
+
+AUTO = "auto"
+PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
+"""Providers by public name, in the order in which ``auto`` tries them."""
+
+
+def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
+    """List the providers to try, in order.
+
+    Args:
+        asked: a public name, or ``auto``.
+        offered: ``onnxruntime.get_available_providers()``.
+
+    Raises:
+        InvalidInput: if there is no such name.
+        ProviderUnavailable: if this onnxruntime does not offer what was asked for.
+
+    """
+    if asked == AUTO:
+        return [provider for provider in PROVIDERS.values() if provider.ort_name in offered]
+    if asked not in PROVIDERS:
+        raise InvalidInput(
+            f"there is no provider {asked!r}; choose one of {', '.join([AUTO, *PROVIDERS])}", field="provider"
+        )
+    provider = PROVIDERS[asked]
+    if provider.ort_name not in offered:
+        raise unavailable(provider, f"this onnxruntime offers {', '.join(offered)} only")
+    return [provider]
+
+
+def check_running(provider: Provider, running: Sequence[str]) -> None:
+    """Compare what a session reports with what it was made for.
+
+    Args:
+        provider: what was asked for.
+        running: the session's own ``get_providers()``.
+
+    Raises:
+        ProviderUnavailable: if another provider is first.
+
+    """
+    if not running or running[0] != provider.ort_name:
+        raise unavailable(provider, f"the session runs on {', '.join(running) or 'nothing'} instead")
+
+
+def unavailable(provider: Provider, reason: str) -> ProviderUnavailable:
+    """Make the error that says why a provider does not run and what to do."""
+    return ProviderUnavailable(
+        f"provider {provider.name!r} is not available: {reason}. To use it: {provider.install}; "
+        f"or ask for provider='{AUTO}'"
+    )

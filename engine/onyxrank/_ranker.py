@@ -1,0 +1,225 @@
+"""The public face: one loaded bundle that ranks."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._bundle import open_bundle
+from onyxrank._encoding import EncodedRequest
+from onyxrank._errors import InvalidInput, OnyxrankError
+from onyxrank._items import History, Item, ItemLike, to_events, to_items
+from onyxrank._loading import Engine, LoadOptions, load_engine
+from onyxrank._ranking import Ranking, check_top_k, to_hits
+from onyxrank._timing import Stopwatch
+
+ItemT = TypeVar("ItemT", bound=ItemLike)
+
+_EMPTY_HISTORY_TOKENS = 2  # [CLS] [SEP]
+
+
+class Ranker:
+    """Ranks items for a shopper by purchase probability. Safe to share between threads.
+
+    Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
+    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings. Inputs are
+    never changed.
+
+    Example:
+        >>> with onyxrank.Ranker.load("bundle") as ranker:  # doctest: +SKIP
+        ...     for hit in ranker.rank(["steel tent pegs"], ["camping stove", "desk lamp"]):
+        ...         print(hit.rank, hit.id, hit.score)
+
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine | None = engine
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str],
+        *,
+        provider: str = "auto",
+        threads: int | None = None,
+        profile: str | None = "auto",
+        variant: str = "auto",
+        micro_batch_tokens: int | None = None,
+    ) -> Ranker:
+        """Verify a bundle and open it.
+
+        Args:
+            bundle: the folder that ``onyxrank export`` wrote.
+            provider: execution provider; ``auto`` takes the best that really runs, and `info` says why.
+            threads: CPU threads of one run; all that this process may use by default.
+            profile: ``auto`` or None; profiles do not exist yet.
+            variant: name of a graph variant. ``auto`` takes only one whose scores do not depend on the other
+                items of the list.
+            micro_batch_tokens: most tokens of one run, padding included.
+
+        Raises:
+            BundleError: if the bundle is missing, damaged, altered, or too new.
+            ProviderUnavailable: if the provider asked for by name does not really run.
+            InvalidInput: if an option has no such value.
+
+        """
+        options = LoadOptions(
+            provider=provider,
+            threads=threads,
+            profile=profile,
+            variant=variant,
+            micro_batch_tokens=micro_batch_tokens,
+        )
+        return cls(load_engine(open_bundle(bundle), options))
+
+    def rank(self, history: History, items: Iterable[ItemLike], top_k: int | None = None) -> Ranking:
+        """Rank items, best first, ties in input order.
+
+        Args:
+            history: what the shopper did; empty for a cold start.
+            items: the candidates; an empty list gives an empty ranking.
+            top_k: most hits to return; all by default.
+
+        Raises:
+            InvalidInput: naming the item's index and field.
+            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
+        with watch.stage("tokenize"):
+            request = _encode(engine, history, items)
+        return _rank(engine, [request], most, watch)[0]
+
+    def rank_many(
+        self, requests: Iterable[tuple[History, Iterable[ItemLike]]], top_k: int | None = None
+    ) -> list[Ranking]:
+        """Rank several requests at once; their rows share micro-batches.
+
+        Args:
+            requests: pairs of history and items.
+            top_k: most hits per request; all by default.
+
+        Returns:
+            One ranking per request, in their order; the same as from `rank`, but all with the timings of this
+            call.
+
+        Raises:
+            InvalidInput: naming the request, and the item's index and field.
+            NonFiniteScore: if the model answers NaN or infinity; names request and item.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
+        with watch.stage("tokenize"):
+            encoded = [_encode_numbered(engine, number, request) for number, request in enumerate(requests)]
+        return _rank(engine, encoded, most, watch)
+
+    def score(self, history: History, items: Iterable[ItemLike]) -> NDArray[np.float32]:
+        """Score items without sorting them.
+
+        Returns:
+            float32 purchase probabilities [items] in input order.
+
+        Raises:
+            InvalidInput: naming the item's index and field.
+            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        engine = self._opened()
+        return engine.architecture.score([_encode(engine, history, items).encoded])[0]
+
+    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]:
+        """Order the caller's own items, best first.
+
+        Args:
+            user_behavior: the history.
+            item_list: the candidates.
+
+        Returns:
+            The very objects of the list.
+
+        Raises:
+            InvalidInput: naming the item's index and field.
+            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
+        ranking = self.rank(user_behavior, candidates)
+        originals = list(candidates)
+        return [originals[hit.index] for hit in ranking]
+
+    def info(self) -> dict[str, Any]:
+        """Say what is loaded, what it really runs on, and why; JSON values only."""
+        return copy.deepcopy(self._opened().facts)
+
+    def close(self) -> None:
+        """Free the sessions; calls in flight may fail. Closing again does nothing."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.architecture.close()
+
+    def __enter__(self) -> Ranker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _opened(self) -> Engine:
+        engine = self._engine
+        if engine is None:
+            raise OnyxrankError("this ranker is closed; load the bundle again")
+        return engine
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A checked request and its token ids."""
+
+    items: tuple[Item, ...]
+    encoded: EncodedRequest
+
+
+def _encode(engine: Engine, history: History, items: Iterable[ItemLike]) -> _Request:
+    events, checked = to_events(history), to_items(items)
+    return _Request(checked, engine.encoder.encode(events, checked))
+
+
+def _encode_numbered(engine: Engine, number: int, request: object) -> _Request:
+    if not isinstance(request, tuple | list) or len(request) != 2:
+        raise InvalidInput(f"requests[{number}] must be a pair of history and items", field="requests", index=number)
+    try:
+        return _encode(engine, *request)
+    except InvalidInput as error:
+        raise InvalidInput(f"requests[{number}]: {error}", field=error.field, index=error.index) from error
+
+
+def _rank(engine: Engine, requests: Sequence[_Request], top_k: int | None, watch: Stopwatch) -> list[Ranking]:
+    scores = engine.architecture.score([request.encoded for request in requests], watch)
+    with watch.stage("rank"):
+        hits = [to_hits(request.items, row, top_k) for request, row in zip(requests, scores, strict=True)]
+    timings = watch.read()
+    return [
+        Ranking(
+            hits=found,
+            total=len(request.items),
+            cuts=request.encoded.cuts,
+            cold_start=len(request.encoded.history) == _EMPTY_HISTORY_TOKENS,
+            timings=timings,
+        )
+        for request, found in zip(requests, hits, strict=True)
+    ]

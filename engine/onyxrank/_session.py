@@ -1,0 +1,169 @@
+"""Runs one graph: the `Session` protocol and its ONNX Runtime implementation.
+
+This is the only module that calls onnxruntime. Its exceptions end here: what goes wrong while loading is a
+`BundleError` or `ProviderUnavailable`, what goes wrong while running an `OnyxrankError`, chained.
+
+Memory: onnxruntime's arena keeps what its largest run needed, once per concurrent run. Micro-batches are
+bounded and the longest goes first, so it is sized once and stays. Patterns of allocation are not recorded:
+shapes differ from run to run, and every shape would keep its own.
+
+Threads spin for a moment between runs, onnxruntime's default: the micro-batches of one request gain from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._checks import check_count
+from onyxrank._errors import BundleError, OnyxrankError
+from onyxrank._graphs import Graph
+from onyxrank._providers import Provider, check_running, unavailable
+
+_CONFIG = {"session.set_denormal_as_zero": "1"}
+_LOG_ERRORS = 3
+_INT64 = "tensor(int64)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """What a session is and really runs on.
+
+    Attributes:
+        providers: the session's own list, onnxruntime's names, the first one preferred.
+        threads: threads that one run uses.
+        onnxruntime_version: version of the runtime.
+        options: session and provider options that differ from the defaults.
+
+    """
+
+    providers: tuple[str, ...]
+    threads: int
+    onnxruntime_version: str
+    options: Mapping[str, str]
+
+
+class Session(Protocol):
+    """One graph that can be run. Safe to share between threads."""
+
+    def run(self, feeds: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """Run the graph on arrays by input name and return its outputs in the order of `Graph.outputs`."""
+
+    def info(self) -> SessionInfo:
+        """Say what the session is and really runs on."""
+
+    def close(self) -> None:
+        """Free the graph. A later `run` is an error; closing again is not."""
+
+
+class OrtSession:
+    """A graph file on ONNX Runtime.
+
+    Args:
+        path: the ONNX file.
+        graph: the inputs and outputs it must have.
+        provider: what it must run on.
+        threads: threads that one run may use.
+
+    Raises:
+        BundleError: if onnxruntime cannot load the file, or its inputs or outputs are not the graph's.
+        ProviderUnavailable: if the session does not really run on the provider.
+
+    """
+
+    def __init__(self, path: Path, graph: Graph, provider: Provider, threads: int) -> None:
+        self._path = path
+        self._outputs = list(graph.outputs)
+        check_count(threads, "threads")
+        # To flush denormals, onnxruntime sets the floating-point mode of its own threads, which is wanted,
+        # and of the thread that makes a process's first session: there the host's arithmetic would change.
+        with ThreadPoolExecutor(1) as bystander:
+            session = bystander.submit(_create, path, provider, threads).result()
+        check_running(provider, session.get_providers())
+        _check_edges(path, graph, session)
+        self._info = SessionInfo(
+            providers=tuple(session.get_providers()),
+            threads=threads,
+            onnxruntime_version=_runtime().__version__,
+            options={**_CONFIG, **provider.options},
+        )
+        self._session: Any = session
+
+    def run(self, feeds: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+        """Run the graph; see `Session.run`.
+
+        Raises:
+            OnyxrankError: if the session is closed or onnxruntime fails.
+
+        """
+        session = self._session
+        if session is None:
+            raise OnyxrankError("this session is closed; load the bundle again")
+        try:
+            outputs = session.run(self._outputs, dict(feeds))
+        except Exception as error:  # onnxruntime's exceptions have no other base class
+            raise OnyxrankError(f"onnxruntime failed to run {self._path} ({type(error).__name__})") from error
+        return [np.asarray(output, dtype=np.float32) for output in outputs]
+
+    def info(self) -> SessionInfo:
+        """Say what the session is and really runs on."""
+        return self._info
+
+    def close(self) -> None:
+        """Free the graph once the runs in flight are done."""
+        self._session = None
+
+
+def offered_providers() -> list[str]:
+    """List what the installed onnxruntime offers, by its own names."""
+    return list(_runtime().get_available_providers())
+
+
+def _runtime() -> Any:
+    """Import onnxruntime when the first graph is opened: it is a quarter of the time of `import onyxrank`."""
+    import onnxruntime
+
+    return onnxruntime
+
+
+def _create(path: Path, provider: Provider, threads: int) -> Any:
+    onnxruntime = _runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.enable_mem_pattern = False
+    options.log_severity_level = _LOG_ERRORS
+    for key, value in _CONFIG.items():
+        options.add_session_config_entry(key, value)
+    try:
+        # Without enable_fallback=0 onnxruntime itself would go on with the CPU and only print that it did.
+        return onnxruntime.InferenceSession(
+            path, options, providers=[(provider.ort_name, dict(provider.options))], enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime's exceptions have no other base class
+        if provider.name != "cpu":
+            raise unavailable(provider, f"onnxruntime could not start it ({type(error).__name__})") from error
+        raise BundleError(
+            f"onnxruntime {onnxruntime.__version__} cannot load {path} ({type(error).__name__}); "
+            "upgrade onnxruntime or export the bundle again"
+        ) from error
+
+
+def _check_edges(path: Path, graph: Graph, session: Any) -> None:
+    types = {node.name: node.type for node in session.get_inputs()}
+    faults = [f"no input {name}" for name in graph.inputs if name not in types]
+    faults += [f"an unknown input {name}" for name in types if name not in graph.inputs]
+    faults += [
+        f"input {name} of {types[name]}, not {_INT64}" for name in graph.inputs if types.get(name, _INT64) != _INT64
+    ]
+    outputs = {node.name for node in session.get_outputs()}
+    faults += [f"no output {name}" for name in graph.outputs if name not in outputs]
+    if faults:
+        raise BundleError(f"{path} has {', '.join(faults)}; export a BERT model with token types again")

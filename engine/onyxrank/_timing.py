@@ -1,0 +1,58 @@
+"""Where the seconds of one call went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Stage = Literal["tokenize", "batch", "run", "rank"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds of wall time per stage of one call; a call that ranks several requests shares one.
+
+    Attributes:
+        tokenize: checking the input and making token ids of it.
+        batch: planning the micro-batches and padding them.
+        run: inside the sessions.
+        rank: probabilities to a sorted ranking.
+
+    """
+
+    tokenize: float = 0.0
+    batch: float = 0.0
+    run: float = 0.0
+    rank: float = 0.0
+
+    @property
+    def total(self) -> float:
+        """Seconds of all stages together."""
+        return self.tokenize + self.batch + self.run + self.rank
+
+    def as_record(self) -> dict[str, float]:
+        """Plain dict of the stages, for JSON."""
+        return asdict(self)
+
+
+class Stopwatch:
+    """Adds up the stages of one call. Belongs to that call; not for sharing between threads."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Stage, float] = {}
+
+    @contextmanager
+    def stage(self, name: Stage) -> Iterator[None]:
+        """Add the time spent in the block to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def read(self) -> Timings:
+        """Return the seconds so far."""
+        return Timings(**self._seconds)

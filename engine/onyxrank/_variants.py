@@ -1,0 +1,84 @@
+"""Chooses the graph variant to load when nothing measured says which is fastest.
+
+1. A variant asked for by name is taken, whatever this machine is; a mismatch is said in the reason.
+2. Otherwise a variant must be batch-invariant: a score must not depend on the other items of the list.
+3. On a provider that gains from int8, the first int8 variant made for this machine family; else fp32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onyxrank._errors import BundleError, InvalidInput
+from onyxrank._machine import MachineFamily
+from onyxrank._manifest import Manifest, Variant
+from onyxrank._providers import AUTO, Provider
+
+
+@dataclass(frozen=True, slots=True)
+class VariantChoice:
+    """A variant, and why it was taken."""
+
+    variant: Variant
+    reason: str
+
+
+def choose_variant(manifest: Manifest, asked: str, provider: Provider, family: MachineFamily) -> VariantChoice:
+    """Choose the variant to load.
+
+    Args:
+        manifest: what the bundle holds.
+        asked: a variant's name, or ``auto``.
+        provider: what it will run on.
+        family: this machine.
+
+    Raises:
+        InvalidInput: if the bundle has no variant of that name; lists those it has.
+        BundleError: if no variant may be taken unasked.
+
+    """
+    if asked != AUTO:
+        return _named(manifest, asked, family)
+    safe = [variant for variant in manifest.variants if variant.batch_invariant and variant.runs_on(family)]
+    int8 = [variant for variant in safe if variant.precision != "fp32"]
+    if int8 and provider.int8:
+        return VariantChoice(int8[0], f"batch-invariant int8 made for {family}")
+    for variant in safe:
+        if variant.precision == "fp32":
+            return VariantChoice(variant, _why_fp32(manifest, provider, family))
+    raise BundleError(
+        f"no variant of this bundle is batch-invariant and made for {family}; ask for one by name: {_names(manifest)}"
+    )
+
+
+def _named(manifest: Manifest, asked: str, family: MachineFamily) -> VariantChoice:
+    for variant in manifest.variants:
+        if variant.name == asked:
+            notes = ["asked for by name"]
+            if not variant.runs_on(family):
+                notes.append(f"made for {', '.join(variant.machines)} and not gated on {family}")
+            if not variant.batch_invariant:
+                notes.append("a score depends on the other items of the list")
+            return VariantChoice(variant, "; ".join(notes))
+    raise InvalidInput(
+        f"this bundle has no variant {asked!r}; choose {AUTO} or one of {_names(manifest)}", field="variant"
+    )
+
+
+def _why_fp32(manifest: Manifest, provider: Provider, family: MachineFamily) -> str:
+    quantized = [variant for variant in manifest.variants if variant.precision != "fp32"]
+    if not quantized:
+        return "the bundle has fp32 only"
+    if not provider.int8:
+        return f"int8 is not faster on {provider.name}"
+    reasons = [
+        f"{variant.name} is made for {', '.join(variant.machines)}, this machine is {family}"
+        if not variant.runs_on(family)
+        else f"with {variant.name} a score would depend on the other items of the list"
+        for variant in quantized
+    ]
+    return "; ".join(reasons)
+
+
+def _names(manifest: Manifest) -> str:
+    return ", ".join(variant.name for variant in manifest.variants)

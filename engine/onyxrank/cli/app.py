@@ -1,0 +1,78 @@
+"""The commands by name, and how an error leaves the program: one clear line on standard error and its exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from onyxrank._errors import OnyxrankError
+from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="onyxrank",
+    help="Train, export and run a BERT recommender that ranks items inside your process.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+for module in (demo, train, export, evaluate, rank, inspect, bench):
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """Options of the program itself."""
+    if version:
+        from onyxrank import __version__
+
+        typer.echo(f"onyxrank {__version__}")
+        raise typer.Exit
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit status."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except typer.Exit as exit_:
+        return exit_.exit_code
+    except typer.Abort:
+        return _fail("interrupted", INTERRUPTED)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has enough. Python would complain once more while closing standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OnyxrankError as error:
+        return _fail(str(error), error.exit_status)
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        return _fail(f"{error.strerror or type(error).__name__}{place}", 1)
+    except Exception as error:
+        usage = _usage_error(error)
+        if usage is None:
+            raise
+        return usage
+    return status if isinstance(status, int) else 0
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stderr.write(f"onyxrank: {message}\n")
+    return status
+
+
+def _usage_error(error: Exception) -> int | None:
+    """Show a usage error the way the library shows it; None for any other error."""
+    show = getattr(error, "show", None)
+    if show is None:
+        return None
+    show()
+    return int(getattr(error, "exit_code", 2))

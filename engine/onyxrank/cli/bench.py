@@ -1,0 +1,3 @@
+"""``onyxrank bench``."""
+def command() -> None:
+    """tmp."""

@@ -1,0 +1,63 @@
+"""Where the command line writes: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a result as data."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def say(message: str) -> None:
+    """Tell what is being done now."""
+    err.print(Text(f"· {message}", style="dim"))
+
+
+def heading(message: str) -> None:
+    """Begin a section of a longer output."""
+    out.print()
+    out.print(Text(message, style="bold"))
+
+
+def progress(description: str) -> Progress:
+    """A progress bar on standard error; silent where that is not a terminal."""
+    return Progress(
+        TextColumn(description),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) -> Table:
+    """A plain table; the columns at the positions in `right` hold numbers."""
+    result = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
+    for index, name in enumerate(columns):
+        result.add_column(name, justify="right" if index in right else "left", no_wrap=index in right)
+    return result

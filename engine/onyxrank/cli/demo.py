@@ -1,0 +1,124 @@
+"""``onyxrank demo``: the whole way on the built-in shop, in a few minutes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onyxrank._bundle import open_bundle
+from onyxrank._errors import InvalidInput
+from onyxrank._ranker import Ranker
+from onyxrank._truncation import Limits
+from onyxrank.cli import bench, console, extras
+from onyxrank.cli.evaluate import interval_line, quality_table, run_evaluation
+from onyxrank.cli.export import export_run
+from onyxrank.cli.inspect import variants_table
+from onyxrank.cli.rank import ranking_table
+from onyxrank.cli.train import train_run
+
+_LIMITS = Limits(history_tokens=80, item_tokens=32)
+_GATE_LISTS = 96
+_TEST_LISTS = 150
+
+
+def command(
+    out: Annotated[Path, typer.Option(help="Folder for the shop, the run and the bundle.")] = Path("demo"),
+    base: Annotated[
+        str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
+    ] = "minilm",
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 150,
+    seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
+) -> None:
+    """Train, export, gate, rank and race on the built-in demo shop."""
+    started = time.monotonic()
+    if out.exists() and any(out.iterdir()):
+        raise InvalidInput(f"'{out}' exists and is not empty; choose another folder with --out", field="out")
+    data, run, bundle = out / "shop", out / "run", out / "bundle"
+    _make_shop(data, seed)
+    _train(data, run, base=base, steps=steps, seed=seed)
+    _export(run, bundle)
+    with Ranker.load(bundle) as ranker:
+        console.heading("Ranking quality on the shop's test shoppers")
+        evaluation = run_evaluation(ranker, data, most=_TEST_LISTS)
+        console.out.print(quality_table(evaluation))
+        console.out.print(interval_line(evaluation))
+        _show_ranking(ranker, data)
+    console.heading("The race, in one run: 100 items, history of 80 tokens, items of up to 32")
+    bench.show(bench.measure(bundle, history_tokens=80, items=100, item_tokens=32, budget_s=40.0))
+    _say_next(out, time.monotonic() - started)
+
+
+def _make_shop(data: Path, seed: int) -> None:
+    shop = extras.load("onyxrank_export.data.shop", extra="export", purpose="the demo")
+    console.heading("The demo shop")
+    made = shop.write_shop(data, seed=seed)
+    events = made.interactions_table().height
+    console.out.print(f"{len(made.products):,} items, {len(made.shoppers):,} shoppers, {events:,} events in {data}")
+
+
+def _train(data: Path, run: Path, *, base: str, steps: int, seed: int) -> None:
+    pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
+    config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
+    console.heading(f"Training a cross-encoder from '{base}', {steps} steps of 32 pairs")
+    train_run(
+        data,
+        run,
+        config.TrainingConfig(
+            base=base,
+            limits=_LIMITS,
+            sampling=pairs.Sampling(seed=seed, popular=0.9),
+            epochs=1,
+            max_steps=steps,
+            learning_rate=1e-4 if base == "minilm" else 5e-4,
+            validation_lists=64,
+            evaluations=2,
+            seed=seed,
+        ),
+    )
+    console.out.print(f"run folder {run}, curves in {run / 'curves.png'}")
+
+
+def _export(run: Path, bundle: Path) -> None:
+    module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="the demo")
+    console.heading("Exporting to ONNX: fp32, int8, and the quality gate")
+    export_run(run, bundle, module.ExportConfig(gate_lists=_GATE_LISTS))
+    console.out.print(variants_table(open_bundle(bundle).manifest))
+
+
+def _show_ranking(ranker: Ranker, data: Path) -> None:
+    """One test shopper: the history, the best ten of 100 candidates, and where the item really bought stands."""
+    reading = extras.load("onyxrank_export.data.reading", extra="export", purpose="the demo")
+    splits = extras.load("onyxrank_export.data.splits", extra="export", purpose="the demo")
+    pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
+    content = reading.read_data(data)
+    lists: list[Any] = pairs.lists_of_test(splits.split_data(content), most=1, negatives=99)
+    shopper = lists[0]
+    candidates = [content.items[index] for index in shopper.items]
+    bought = int(shopper.labels.argmax())
+    ranking = ranker.rank(shopper.history, candidates)
+    console.heading("One shopper bought, oldest first:")
+    for title in shopper.history:
+        console.out.print(f"  {title}", markup=False)
+    console.heading("and is offered 100 items; the engine's top 10:")
+    best = ranker.rank(shopper.history, candidates, top_k=10)
+    console.out.print(ranking_table(best, mark=bought))
+    place = next(hit for hit in ranking if hit.index == bought)
+    console.out.print(
+        f"Really bought next: {place.item.title} (rank {place.rank} of {len(ranking)}, score {place.score:.4f})",
+        markup=False,
+    )
+
+
+def _say_next(out: Path, seconds: float) -> None:
+    console.heading(f"Done in {seconds / 60:.1f} minutes. Next, with your own data:")
+    for line in (
+        "onyxrank train --data interactions.csv --base minilm --out run",
+        "onyxrank export run --out bundle",
+        "onyxrank evaluate bundle --data interactions.csv",
+        "onyxrank rank bundle --history 'title of something bought' --items items.jsonl --top-k 10",
+        f"onyxrank inspect {out / 'bundle'}",
+    ):
+        console.out.print(f"  {line}", markup=False)

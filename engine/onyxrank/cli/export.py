@@ -1,0 +1,57 @@
+"""``onyxrank export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from onyxrank._truncation import Limits
+from onyxrank.cli import console, extras
+from onyxrank.cli.inspect import variants_table
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run folder, or a fine-tuned cross-encoder with 1 or 2 classes.")],
+    out: Annotated[Path, typer.Option(help="Bundle folder to write.")],
+    precision: Annotated[
+        str | None,
+        typer.Option(help="Comma-separated: fp32, int8, int8_static, int8_dynamic. fp32 is always written."),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data to calibrate and gate on; by default what the run was trained on."),
+    ] = None,
+    gate_lists: Annotated[int, typer.Option(help="Held-out lists the gate scores.")] = 256,
+    history_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
+    item_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write variants that fail the gate too.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Convert a run to ONNX, quantize, check against PyTorch and the quality gate, and write a bundle."""
+    module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="export")
+    limits = None
+    if history_tokens is not None or item_tokens is not None:
+        default = Limits()
+        limits = Limits(
+            history_tokens=history_tokens or default.history_tokens,
+            item_tokens=item_tokens or default.item_tokens,
+        )
+    config = module.ExportConfig(
+        precisions=None if precision is None else tuple(name.strip() for name in precision.split(",")),
+        gate_lists=gate_lists,
+        force=force,
+        overwrite=overwrite,
+        limits=limits,
+    )
+    manifest = export_run(run, out, config, data=data)
+    console.out.print(variants_table(manifest))
+    console.out.print(f"Bundle: {out}")
+    console.out.print(f"Next: onyxrank rank {out} --history TEXT --items FILE")
+
+
+def export_run(run: Path, out: Path, config: object, *, data: Path | None = None) -> Any:
+    """Export, telling each step."""
+    module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="export")
+    return module.export_bundle(run, out, config, data=data, say=console.say)

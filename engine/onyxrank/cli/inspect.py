@@ -1,0 +1,112 @@
+"""``onyxrank inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from onyxrank._bundle import open_bundle
+from onyxrank._machine import describe, machine_family
+from onyxrank._manifest import Manifest
+from onyxrank._ranker import Ranker
+from onyxrank._session import offered_providers
+from onyxrank.cli import console
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Show what is in a bundle, how it was made, its gate report, and what this machine runs."""
+    opened = open_bundle(bundle)
+    with Ranker.load(bundle) as ranker:
+        info = ranker.info()
+    machine = describe() | {"providers": offered_providers()}
+    if json:
+        console.print_json({"manifest": opened.manifest.to_json(), "machine": machine, "loads": info})
+        return
+    manifest = opened.manifest
+    console.out.print(_overview(manifest))
+    console.heading("Variants, and what the gate measured against fp32")
+    console.out.print(variants_table(manifest))
+    for line in _gate_lines(manifest):
+        console.out.print(line)
+    console.heading("Files (all present, SHA-256 verified)")
+    files = console.table("file", "MB", right=(1,))
+    for path, entry in manifest.files.items():
+        files.add_row(path, f"{entry.bytes / 1e6:.1f}")
+    console.out.print(files)
+    console.heading("On this machine")
+    console.out.print(f"{machine['cpu']}, {machine['cpus']} usable CPUs, kernels: {machine_family()}")
+    console.out.print(f"onnxruntime {info['onnxruntime_version']} offers {', '.join(machine['providers'])}")
+    console.out.print(f"loads {info['variant']} on {info['provider']}: {info['variant_reason']}")
+
+
+def variants_table(manifest: Manifest) -> Table:
+    """One line per variant, in order of preference."""
+    table = console.table(
+        "variant",
+        "machines",
+        "ΔAUC",
+        "NDCG@10 kept",
+        "top-10 overlap",
+        "batch deviation",
+        "gate",
+        right=(2, 3, 4, 5),
+    )
+    for variant in manifest.variants:
+        gate = variant.gate or {}
+        table.add_row(
+            variant.name,
+            ", ".join(variant.machines) or "any",
+            f"{gate['auc_change']:+.4f}" if gate else "",
+            f"{gate['ndcg_kept']:.2%}" if gate else "",
+            f"{gate['overlap']:.3f}" if gate else "",
+            f"{variant.batch_deviation:.1e}" + ("" if variant.batch_invariant else " *"),
+            ("passed" if gate["passed"] else "FORCED") if gate else "reference",
+        )
+    if any(not variant.batch_invariant for variant in manifest.variants):
+        table.caption = "* scores depend on what an item is batched with; loaded only when asked for by name"
+        table.caption_justify = "left"
+    return table
+
+
+def _overview(manifest: Manifest) -> Table:
+    training = manifest.training
+    table = console.table("", "")
+    table.show_header = False
+    table.add_row("architecture", f"{manifest.architecture}, {manifest.head} head")
+    table.add_row("limits", f"{manifest.limits.history_tokens} history + {manifest.limits.item_tokens} item tokens")
+    table.add_row("written by", f"onyxrank {manifest.onyxrank_version}")
+    table.add_row("parity with PyTorch", _parity(manifest.parity))
+    if training:
+        config, facts = training.get("config", {}), training.get("training", {})
+        table.add_row("trained from", f"{config.get('base')}, seed {config.get('seed')}, {facts.get('steps')} steps")
+        table.add_row("validation", ", ".join(f"{key} {value:.4f}" for key, value in facts["validation"].items()))
+        table.add_row("data", f"{training['data']['kind']}, fingerprint {training['data']['fingerprint'][:16]}…")
+        table.add_row("versions", ", ".join(f"{name} {value}" for name, value in training["versions"].items()))
+    else:
+        table.add_row("trained", "elsewhere")
+    return table
+
+
+def _parity(parity: Any) -> str:
+    differences = parity.get("max_logit_difference", {})
+    return ", ".join(f"{name} {value:.1e}" for name, value in differences.items()) or "not recorded"
+
+
+def _gate_lines(manifest: Manifest) -> list[str]:
+    gate = manifest.gate
+    if "limits" not in gate:
+        return [f"no gate: {gate.get('reason', 'not recorded')}"]
+    limits = gate["limits"]
+    lines = [
+        f"gate: {gate['lists']} held-out lists, {gate['pairs']} pairs; |ΔAUC| ≤ {limits['auc_change']}, "
+        f"NDCG@10 kept ≥ {limits['ndcg_kept']:.0%}, top-10 overlap ≥ {limits['overlap']}"
+        + ("; FORCED by --force" if gate["forced"] else "")
+    ]
+    lines += [f"refused {name}: {'; '.join(verdict['faults'])}" for name, verdict in gate["refused"].items()]
+    return lines

@@ -1,0 +1,77 @@
+"""Reads the items to rank from a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from onyxrank._errors import InvalidInput
+from onyxrank._items import Item, to_items
+from onyxrank.cli import extras
+
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+
+
+def read_items(path: Path) -> tuple[Item, ...]:
+    """Read items, in the order of the file; its other columns are ignored.
+
+    Args:
+        path: a jsonl file (one object a line), a csv file with a header, or a parquet file.
+
+    Raises:
+        InvalidInput: naming the file, and the row and field at fault (rows count from 1, without a header).
+        MissingExtra: if a parquet file is given and polars is not installed.
+
+    """
+    if path.suffix not in SUFFIXES:
+        raise InvalidInput(f"{path}: items are read from {', '.join(SUFFIXES)} files", field="items")
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no such file", field="items")
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    try:
+        rows = [
+            {name: value for name, value in row.items() if value is not None} for row in readers[path.suffix](path)
+        ]
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: not UTF-8 text at byte {error.start}", field="items") from error
+    if not rows:
+        raise InvalidInput(f"{path}: holds no items", field="items")
+    try:
+        return to_items(rows)
+    except InvalidInput as error:
+        row = "" if error.index is None else f"row {error.index + 1}: "
+        raise InvalidInput(f"{path}: {row}{error}", field=error.field, index=error.index) from error
+
+
+def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise InvalidInput(f"{path}: line {number} is not JSON", field="items", index=number - 1) from error
+            if not isinstance(row, dict):
+                raise InvalidInput(f"{path}: line {number} is not a JSON object", field="items", index=number - 1)
+            yield row
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            yield from csv.DictReader(file, strict=True)
+        except csv.Error as error:
+            raise InvalidInput(f"{path}: not a csv file ({error})", field="items") from error
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    polars = extras.load("polars", extra="cli", purpose="reading parquet")
+    try:
+        frame = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, OSError) as error:
+        raise InvalidInput(f"{path}: not a readable parquet file", field="items") from error
+    yield from frame.iter_rows(named=True)

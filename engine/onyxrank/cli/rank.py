@@ -1,0 +1,58 @@
+"""``onyxrank rank``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from onyxrank._ranker import Ranker
+from onyxrank._ranking import Ranking
+from onyxrank.cli import console
+from onyxrank.cli.items_file import read_items
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    items: Annotated[
+        Path, typer.Option(help="jsonl, csv or parquet file with item_id, item_title, item_description.")
+    ],
+    history: Annotated[
+        list[str] | None,
+        typer.Option(help="What the shopper did, oldest first; repeat the option for each event."),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Show only the best K.")] = None,
+    variant: Annotated[str, typer.Option(help="Graph variant.")] = "auto",
+    provider: Annotated[str, typer.Option(help="Execution provider.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
+) -> None:
+    """Rank the items of a file for one history."""
+    candidates = read_items(items)
+    with Ranker.load(bundle, variant=variant, provider=provider, threads=threads) as ranker:
+        ranking = ranker.rank(history or [], candidates, top_k=top_k)
+    if json:
+        console.print_json(ranking.as_records())
+        return
+    console.out.print(ranking_table(ranking))
+    if ranking.cold_start:
+        console.say("no history: this is a cold start, the ranking knows only the items")
+    if ranking.cuts:
+        cuts = ranking.cuts
+        console.say(
+            f"did not fit the token limits: {cuts.history_events} history events, {cuts.titles} titles, "
+            f"{cuts.descriptions} descriptions"
+        )
+
+
+def ranking_table(ranking: Ranking, mark: int | None = None) -> Table:
+    """The hits, best first; the item at index `mark` of the input is highlighted."""
+    table = console.table("#", "score", "item", "title", right=(0, 1))
+    for hit in ranking:
+        style = "bold green" if hit.index == mark else ""
+        row = (str(hit.rank), f"{hit.score:.4f}", hit.id, hit.item.title)
+        table.add_row(*(Text(cell, style=style) for cell in row))
+    return table

@@ -1,0 +1,95 @@
+"""``onyxrank train``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, TaskID
+
+from onyxrank._truncation import Limits
+from onyxrank.cli import console, extras
+
+
+def command(
+    data: Annotated[Path, typer.Option(help="csv or parquet file, or folder, with the interactions or labels.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    base: Annotated[
+        str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
+    ] = "minilm",
+    arch: Annotated[str, typer.Option(help="Architecture to train.")] = "cross",
+    epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 2,
+    max_steps: Annotated[int | None, typer.Option(help="Stop after this many optimizer steps.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pairs per step and device.")] = 32,
+    accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
+    learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 5e-5,
+    history_tokens: Annotated[int, typer.Option(help="Most tokens of history.")] = 128,
+    item_tokens: Annotated[int, typer.Option(help="Most tokens of title and description.")] = 48,
+    negatives: Annotated[int, typer.Option(help="Sampled negatives per purchase.")] = 3,
+    popular: Annotated[float, typer.Option(help="Share of them drawn by popularity.")] = 0.75,
+    own_zeros: Annotated[bool, typer.Option(help="Learn from the data's own behavior 0 too.")] = True,
+    metric: Annotated[str, typer.Option(help="Metric that picks the best checkpoint.")] = "ndcg_at_10",
+    evaluations: Annotated[int, typer.Option(help="Evaluations (and checkpoints) per epoch.")] = 1,
+    validation_lists: Annotated[int, typer.Option(help="Validation lists to measure on.")] = 200,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run.")] = False,
+) -> None:
+    """Train a recommender on interactions (or search labels)."""
+    pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="training")
+    config = extras.load("onyxrank_export.training.config", extra="export", purpose="training")
+    train_run(
+        data,
+        out,
+        config.TrainingConfig(
+            base=base,
+            arch=arch,
+            limits=Limits(history_tokens=history_tokens, item_tokens=item_tokens),
+            sampling=pairs.Sampling(negatives=negatives, popular=popular, own_zeros=own_zeros, seed=seed),
+            epochs=epochs,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            accumulate=accumulate,
+            learning_rate=learning_rate,
+            precision=precision,
+            evaluations=evaluations,
+            validation_lists=validation_lists,
+            metric=metric,
+            seed=seed,
+        ),
+        resume=resume,
+    )
+    console.out.print(f"Trained: {out} (curves in {out / 'curves.png'})")
+    console.out.print(f"Next: onyxrank export {out} --out BUNDLE")
+
+
+def train_run(data: Path, out: Path, config: object, *, resume: bool = False) -> None:
+    """Train with a progress bar and a line per evaluation."""
+    loop = extras.load("onyxrank_export.training.loop", extra="export", purpose="training")
+    events = extras.load("onyxrank_export.training.progress", extra="export", purpose="training")
+    with console.progress("training") as bar:
+        listener = _Bar(bar, bar.add_task("", total=None, note=""))
+        loop.train(data, out, config, resume=resume, callbacks=[events.ProgressCallback(listener)])
+
+
+class _Bar:
+    """Shows a training's events."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def step(self, done: int, total: int, loss: float | None) -> None:
+        note = "" if loss is None else f"loss {loss:.4f}"
+        self._bar.update(self._task, completed=done, total=total, note=note)
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        names = {
+            "eval_loss": "loss",
+            "eval_auc": "AUC",
+            "eval_ndcg_at_10": "NDCG@10",
+            "eval_accuracy": "accuracy",
+        }
+        figures = ", ".join(f"{label} {metrics[name]:.4f}" for name, label in names.items() if name in metrics)
+        console.say(f"step {step}: validation {figures}")

@@ -1,0 +1,1 @@
+"""Training, conversion, quantization, the quality gate and evaluation. Needs the extra ``export``."""

@@ -1,0 +1,17 @@
+"""What can go wrong on the way from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from onyxrank._errors import OnyxrankError
+
+
+class ExportError(OnyxrankError):
+    """A checkpoint could not be converted, or the result is not the model it came from."""
+
+
+class GateRefused(OnyxrankError):
+    """A requested precision does not keep the ranking quality, so no bundle was written."""
+
+    exit_status: ClassVar[int] = 3

@@ -1,0 +1,369 @@
+"""From a run to a bundle: convert, optimize, quantize, check, write.
+
+1. Load the run's model and the held-out and training pairs it is checked and calibrated on.
+2. fp32 through optimum's exporter, and its optimized form; both must give PyTorch's logits.
+3. Quantize as asked; every large product must be uint8 × int8.
+4. The gate compares each quantized graph with fp32 on held-out lists; what fails is left out.
+5. Write the bundle. If a precision that was asked for has nothing left, nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+
+from onyxrank._batching import BatchLimits, Rows, pad
+from onyxrank._encoding import EncodedRequest, TextEncoder
+from onyxrank._errors import InvalidInput
+from onyxrank._graphs import ARCHITECTURES
+from onyxrank._items import Item
+from onyxrank._machine import usable_cpus
+from onyxrank._manifest import Manifest, TokenizerSpec, Variant
+from onyxrank._providers import PROVIDERS
+from onyxrank._scoring import Cross
+from onyxrank._session import OrtSession
+from onyxrank._truncation import Limits
+from onyxrank_export.conversion.errors import ExportError, GateRefused
+from onyxrank_export.conversion.folder import file_entries, new_folder, write_manifest
+from onyxrank_export.conversion.fp32 import export_fp32
+from onyxrank_export.conversion.fusion import fuse
+from onyxrank_export.conversion.gate import (
+    BATCH_INVARIANT,
+    GateLimits,
+    GateSample,
+    Verdict,
+    batch_deviation,
+    judge,
+    score_sample,
+)
+from onyxrank_export.conversion.kernels import check_int8
+from onyxrank_export.conversion.parity import check_parity, feeds_of
+from onyxrank_export.conversion.quantize import RECIPES, Feeds, Recipe, quantize
+from onyxrank_export.data.pairs import CandidateList, Pair, Sampling, lists_of_validation, training_pairs
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.data.shop import write_shop
+from onyxrank_export.data.splits import split_data
+from onyxrank_export.training.base import (
+    Checkpoint,
+    UnsuitableModel,
+    is_prefix_safe,
+    load_checkpoint,
+    text_encoder,
+)
+from onyxrank_export.training.run import Run, read_run
+
+PRECISIONS = ("fp32", "int8", "int8_static", "int8_dynamic")
+_GRAPHS = ARCHITECTURES["cross"]
+_CALIBRATION_PAIRS = 256
+_CALIBRATION_ROWS = 8
+_DEMO_ITEMS, _DEMO_SHOPPERS = 200, 20
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """What to write and how strictly to check it.
+
+    Attributes:
+        precisions: of `PRECISIONS`; fp32 is always written. None takes int8 too where there is data to gate it on.
+        gate_lists: most held-out lists the gate scores.
+        gate: what a quantized variant may lose.
+        force: write variants that fail the gate too; the manifest says so.
+        overwrite: replace an existing bundle, once the new one is whole.
+        limits: of a model that was not trained here; a run brings its own.
+
+    """
+
+    precisions: tuple[str, ...] | None = None
+    gate_lists: int = 256
+    gate: GateLimits = field(default_factory=GateLimits)
+    force: bool = False
+    overwrite: bool = False
+    limits: Limits | None = None
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.precisions or () if name not in PRECISIONS]
+        if unknown:
+            raise InvalidInput(
+                f"no precision {', '.join(unknown)}; choose of {', '.join(PRECISIONS)}", field="precision"
+            )
+        if self.gate_lists < 1:
+            raise InvalidInput("gate_lists must be at least 1", field="gate_lists")
+
+    def quantized(self, *, with_data: bool) -> tuple[str, ...]:
+        """The quantized precisions asked for."""
+        asked = self.precisions or (("int8",) if with_data else ())
+        return tuple(name for name in asked if name != "fp32")
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Real pairs to check and calibrate with.
+
+    Attributes:
+        items: the catalogue.
+        held_out: candidate lists that training did not see.
+        training: labelled pairs that it did.
+
+    """
+
+    items: Sequence[Item]
+    held_out: Sequence[CandidateList]
+    training: Sequence[Pair]
+
+
+def export_bundle(
+    run_folder: str | Path,
+    out: str | Path,
+    config: ExportConfig,
+    *,
+    data: str | Path | None = None,
+    say: Say = print,
+) -> Manifest:
+    """Convert a run, or a fine-tuned cross-encoder folder, into a bundle.
+
+    Args:
+        run_folder: what ``train`` wrote, or a model folder in Hugging Face format with 1 or 2 output classes.
+        out: the bundle to write.
+        config: precisions, gate, what may be overwritten.
+        data: the data to check and calibrate on; by default what the run was trained on.
+        say: told each step as it begins.
+
+    Returns:
+        The manifest of the bundle.
+
+    Raises:
+        RunError: if the run is missing or unfinished.
+        DataError: if the data cannot be read.
+        ExportError: if the conversion lost something, or the bundle exists.
+        GateRefused: if a precision that was asked for does not pass.
+
+    """
+    run = read_run(run_folder)
+    checkpoint = load_checkpoint(run.folder)
+    limits = _limits(run, checkpoint, config)
+    encoder = text_encoder(checkpoint.tokenizer, limits)
+    material = _material(run, data, config)
+    quantized = config.quantized(with_data=material is not None)
+    if material is None:
+        if quantized:
+            raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
+        say("no data given: fp32 only, checked on the demo shop's texts (int8 needs --data)")
+        material = _demo_material(config)
+    with new_folder(Path(out), overwrite=config.overwrite) as folder:
+        manifest = _Export(folder, run, checkpoint, encoder, material, config, say).write(quantized)
+        write_manifest(folder, manifest)
+    return manifest
+
+
+class _Export:
+    """One export: the parts its steps share."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run: Run,
+        checkpoint: Checkpoint,
+        encoder: TextEncoder,
+        material: Material,
+        config: ExportConfig,
+        say: Say,
+    ) -> None:
+        self._folder, self._run, self._checkpoint, self._encoder = folder, run, checkpoint, encoder
+        self._material, self._config, self._say = material, config, say
+        self._head = "sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax"
+        self._pad_id = int(checkpoint.model.config.pad_token_id or 0)
+        self._sample = GateSample(
+            material.held_out, [_encode(encoder, material.items, row) for row in material.held_out]
+        )
+
+    def write(self, quantized: tuple[str, ...]) -> Manifest:
+        model, folder = self._checkpoint.model, self._folder
+        (folder / "onnx").mkdir()
+        model.save_pretrained(folder)
+        self._checkpoint.tokenizer.save_pretrained(folder)
+        self._say("exporting fp32")
+        plain, fused = folder / "onnx/model.onnx", folder / "onnx/model_fused.onnx"
+        export_fp32(model, plain)
+        fuse(plain, fused, model.config)
+        self._say("checking parity with PyTorch")
+        parity = {name: self._parity(path) for name, path in (("fp32", plain), ("fp32_fused", fused))}
+        variants = [
+            self._fp32_variant("fp32_fused", fused),
+            self._fp32_variant("fp32", plain),
+        ]
+        verdicts: dict[str, Verdict] = {}
+        if quantized:
+            variants, verdicts = self._quantized(quantized, plain, fused, variants)
+        return Manifest(
+            onyxrank_version=version("onyxrank"),
+            architecture=self._run.architecture,
+            head=self._head,
+            limits=self._encoder.limits,
+            tokenizer=TokenizerSpec(
+                file="tokenizer.json",
+                cls_token=str(self._checkpoint.tokenizer.cls_token),
+                sep_token=str(self._checkpoint.tokenizer.sep_token),
+                prefix_safe=is_prefix_safe(self._checkpoint.tokenizer),
+            ),
+            variants=tuple(variants),
+            files=file_entries(folder),
+            parity={"max_logit_difference": parity, "limit": 1e-4},
+            gate=self._gate_report(verdicts, {variant.name for variant in variants}),
+            training=dict(self._run.facts),
+        )
+
+    def _quantized(
+        self, precisions: tuple[str, ...], plain: Path, fused: Path, fp32: list[Variant]
+    ) -> tuple[list[Variant], dict[str, Verdict]]:
+        """Make, check and judge the quantized graphs; the static ones, which may be loaded unasked, come first."""
+        self._say(f"gate: scoring {len(self._sample.lists)} held-out lists with fp32")
+        with self._opened(plain) as reference:
+            expected = score_sample(reference, self._sample)
+        passed: list[Variant] = []
+        verdicts: dict[str, Verdict] = {}
+        for recipe in RECIPES:
+            if not any(_covers(asked, recipe.precision) for asked in precisions):
+                continue
+            self._say(f"quantizing {recipe.name}")
+            target = self._folder / recipe.file
+            quantize(fused, target, recipe, self._calibration())
+            check_int8(onnx.load(target), self._checkpoint.model.config.num_hidden_layers)
+            with self._opened(target) as architecture:
+                scores = score_sample(architecture, self._sample)
+                verdict = judge(scores, expected, architecture, self._sample, self._config.gate)
+            verdicts[recipe.name] = verdict
+            if verdict.passed or self._config.force:
+                passed.append(_variant(recipe, verdict))
+            else:
+                self._say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
+                target.unlink()
+        for asked in precisions:
+            if not any(_covers(asked, variant.precision) for variant in passed):
+                reasons = [f"{name}: {', '.join(verdict.faults)}" for name, verdict in verdicts.items()]
+                raise GateRefused(f"the quality gate refused {asked} ({'; '.join(reasons)}); no bundle was written")
+        static = [variant for variant in passed if variant.precision == "int8_static"]
+        return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
+
+    def _fp32_variant(self, name: str, path: Path) -> Variant:
+        with self._opened(path) as architecture:
+            deviation = batch_deviation(architecture, self._sample.requests[:2])
+        return Variant(
+            name=name,
+            precision="fp32",
+            files={"model": path.relative_to(self._folder).as_posix()},
+            batch_invariant=deviation <= BATCH_INVARIANT,
+            batch_deviation=deviation,
+        )
+
+    def _parity(self, path: Path) -> float:
+        session = OrtSession(path, _GRAPHS["model"], PROVIDERS["cpu"], usable_cpus())
+        try:
+            return check_parity(self._checkpoint.model, session, self._sample.requests[:8], self._pad_id)
+        finally:
+            session.close()
+
+    def _opened(self, path: Path) -> _Closing:
+        session = OrtSession(path, _GRAPHS["model"], PROVIDERS["cpu"], usable_cpus())
+        return _Closing(Cross(session, self._head, BatchLimits(), self._pad_id))
+
+    def _calibration(self) -> list[Feeds]:
+        """Training pairs in small batches of similar length, so that padding does not widen the ranges."""
+        chosen = np.random.default_rng(0).permutation(len(self._material.training))[:_CALIBRATION_PAIRS]
+        pairs = [self._material.training[index] for index in chosen]
+        rows = Rows.of([self._encoder.encode(pair.history, [self._material.items[pair.item]]) for pair in pairs])
+        order = np.argsort(rows.lengths, kind="stable")
+        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
+        return [feeds_of(pad(rows, group, self._pad_id)) for group in groups]
+
+    def _gate_report(self, verdicts: Mapping[str, Verdict], written: set[str]) -> dict[str, Any]:
+        if not verdicts:
+            return {"forced": False, "reason": "no quantized variant was asked for"}
+        limits = self._config.gate
+        return {
+            "forced": any(not verdict.passed and name in written for name, verdict in verdicts.items()),
+            "limits": {
+                "auc_change": limits.auc_change,
+                "ndcg_kept": limits.ndcg_kept,
+                "overlap": limits.overlap,
+            },
+            "lists": len(self._sample.lists),
+            "pairs": int(sum(len(row.items) for row in self._sample.lists)),
+            "refused": {name: verdict.to_json() for name, verdict in verdicts.items() if name not in written},
+        }
+
+
+class _Closing:
+    """Closes an architecture at the end of a block."""
+
+    def __init__(self, architecture: Cross) -> None:
+        self._architecture = architecture
+
+    def __enter__(self) -> Cross:
+        return self._architecture
+
+    def __exit__(self, *_: object) -> None:
+        self._architecture.close()
+
+
+def _covers(asked: str, precision: str) -> bool:
+    return asked in (precision, precision.partition("_")[0])
+
+
+def _variant(recipe: Recipe, verdict: Verdict) -> Variant:
+    return Variant(
+        name=recipe.name,
+        precision=recipe.precision,
+        files={"model": recipe.file},
+        machines=recipe.machines,
+        batch_invariant=verdict.batch_deviation <= BATCH_INVARIANT,
+        batch_deviation=verdict.batch_deviation,
+        gate=verdict.to_json(),
+    )
+
+
+def _limits(run: Run, checkpoint: Checkpoint, config: ExportConfig) -> Limits:
+    if config.limits is not None and run.data_path is not None and config.limits != run.limits:
+        raise ExportError("the token limits are those the run was trained with; leave them out")
+    limits = config.limits or run.limits
+    positions = getattr(checkpoint.model.config, "max_position_embeddings", limits.sequence_tokens)
+    if limits.sequence_tokens > positions:
+        raise UnsuitableModel(f"the model has {positions} positions; the limits need {limits.sequence_tokens}")
+    return limits
+
+
+def _material(run: Run, data: str | Path | None, config: ExportConfig) -> Material | None:
+    path = Path(data) if data is not None else run.data_path
+    if path is None:
+        return None
+    if data is None and not path.exists():
+        raise ExportError(f"the data the run was trained on is no longer at '{path}': name it with --data")
+    content = read_data(path)
+    if data is None and content.fingerprint != run.data_fingerprint:
+        raise ExportError(
+            f"the data at '{path}' has changed since the run was trained on it: name the data with --data"
+        )
+    split = split_data(content)
+    return Material(
+        content.items, lists_of_validation(split, most=config.gate_lists), training_pairs(split, Sampling())
+    )
+
+
+def _demo_material(config: ExportConfig) -> Material:
+    with TemporaryDirectory() as folder:
+        write_shop(folder, n_items=_DEMO_ITEMS, n_shoppers=_DEMO_SHOPPERS)
+        content = read_data(folder)
+    split = split_data(content)
+    return Material(content.items, lists_of_validation(split, most=config.gate_lists), ())
+
+
+def _encode(encoder: TextEncoder, items: Sequence[Item], row: CandidateList) -> EncodedRequest:
+    return encoder.encode(row.history, [items[index] for index in row.items])

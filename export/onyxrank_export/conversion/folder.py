@@ -1,0 +1,68 @@
+"""Writing a bundle whole or not at all: into a temporary folder beside the target, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from onyxrank._bundle import hash_file
+from onyxrank._manifest import MANIFEST_NAME, FileEntry, Manifest
+from onyxrank_export.conversion.errors import ExportError
+
+
+@contextmanager
+def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        ExportError: if `target` exists and may not be replaced.
+
+    """
+    if target.exists() and not overwrite:
+        raise ExportError(f"'{target}' exists; choose another folder, or replace it with --overwrite")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ExportError(f"'{target}' is not a folder; choose another name")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as holder:
+        folder = Path(holder) / "new"
+        folder.mkdir()
+        yield folder
+        old = Path(holder) / "old"
+        if target.exists():
+            os.replace(target, old)
+        try:
+            os.replace(folder, target)
+        except OSError:
+            if old.exists():
+                os.replace(old, target)
+            raise
+
+
+def file_entries(folder: Path) -> dict[str, FileEntry]:
+    """Hash and size of every file below a folder, by its path with forward slashes."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_NAME)
+    return {
+        path.relative_to(folder).as_posix(): FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
+        for path in paths
+    }
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write ``onyxrank.json``."""
+    text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy content only: a bundle has no use for another machine's permissions or times."""
+    shutil.copyfile(source, target)

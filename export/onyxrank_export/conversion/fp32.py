@@ -1,0 +1,72 @@
+"""The fp32 ONNX graph, by optimum's exporter, and the check that it is the whole model."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+from optimum.exporters.onnx import onnx_export_from_model
+from transformers import PreTrainedModel
+
+from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.quiet import quiet
+
+OPSET = 18
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUT = "logits"
+
+
+def export_fp32(model: PreTrainedModel, target: Path) -> None:
+    """Export a sequence classifier to one ONNX file and validate it.
+
+    The graph takes int64 ``input_ids``, ``attention_mask`` and ``token_type_ids`` of shape
+    [batch_size, sequence_length] and gives float32 ``logits`` [batch_size, classes].
+
+    Args:
+        model: the classifier; put in evaluation mode.
+        target: the file to write, such as ``onnx/model.onnx``.
+
+    Raises:
+        ExportError: if optimum's validation fails or the graph lost its attention or its classifier.
+
+    """
+    model.eval().float().cpu()
+    folder = target.parent / ".optimum"
+    with quiet():  # the tracer's notes are about the library's own model code
+        try:
+            onnx_export_from_model(
+                model,
+                output=folder,
+                task="text-classification",
+                opset=OPSET,
+                do_validation=True,
+                device="cpu",
+            )
+        except Exception as error:  # optimum raises bare classes of several libraries: all of them end the export
+            raise ExportError(f"optimum could not export the model: {type(error).__name__}: {error}") from error
+    (folder / "model.onnx").replace(target)
+    shutil.rmtree(folder)
+    check_complete(onnx.load(target), model)
+
+
+def check_complete(graph: onnx.ModelProto, model: PreTrainedModel) -> None:
+    """Fail if inputs, output, attention or classifier are missing from a plain (unfused) graph.
+
+    Raises:
+        ExportError: naming what is missing.
+
+    """
+    inputs = [value.name for value in graph.graph.input]
+    outputs = [value.name for value in graph.graph.output]
+    if sorted(inputs) != sorted(INPUTS) or outputs != [OUTPUT]:
+        raise ExportError(f"the graph has inputs {inputs} and outputs {outputs}, not {list(INPUTS)} and ['{OUTPUT}']")
+    layers = model.config.num_hidden_layers
+    softmaxes = sum(node.op_type == "Softmax" for node in graph.graph.node)
+    if softmaxes < layers:
+        raise ExportError(f"the graph has {softmaxes} attention softmaxes for {layers} layers: it lost attention")
+    last = next(node for node in graph.graph.node if OUTPUT in node.output)
+    classes = model.config.num_labels
+    shapes = [tuple(weight.dims) for weight in graph.graph.initializer if weight.name in last.input]
+    if not any(classes in shape for shape in shapes):
+        raise ExportError(f"the graph ends in {last.op_type} without the classifier's weights")

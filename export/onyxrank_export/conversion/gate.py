@@ -1,0 +1,144 @@
+"""The quality gate: what a quantized graph must keep of fp32 to enter a bundle.
+
+1. Every candidate list of the held-out sample is scored by the plain fp32 graph and by the variant, through the
+   engine's own scoring.
+2. The variant passes if |ΔAUC|, the share of NDCG@10 kept and the mean top-10 overlap are within the limits.
+3. Beside that, each variant's batch deviation is measured: how far a score moves when the item is scored alone
+   instead of in its list. It decides whether the variant may be loaded unasked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank._scoring import Architecture
+from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.evaluation.metrics import ranking_metrics, top_overlap
+
+BATCH_INVARIANT = 1e-5
+"""Largest change of a probability that still counts as the same score."""
+_DEVIATION_LISTS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateLimits:
+    """What a variant may lose against fp32.
+
+    Attributes:
+        auc_change: largest |ΔAUC|.
+        ndcg_kept: smallest ratio of NDCG@10.
+        overlap: smallest mean share of the top 10 that stays.
+
+    """
+
+    auc_change: float = 0.003
+    ndcg_kept: float = 0.99
+    overlap: float = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The gate's figures for one variant.
+
+    Attributes:
+        auc: mean AUC within lists; `auc_change` is the difference to fp32.
+        ndcg_at_10: NDCG@10; `ndcg_kept` is its ratio to fp32's.
+        overlap: mean top-10 overlap with fp32.
+        batch_deviation: largest change of a probability between scored alone and in its list.
+        faults: what is out of the limits; empty if the variant passes.
+
+    """
+
+    auc: float
+    auc_change: float
+    ndcg_at_10: float
+    ndcg_kept: float
+    overlap: float
+    batch_deviation: float
+    faults: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every figure is within the limits."""
+        return not self.faults
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for the manifest."""
+        return asdict(self) | {"passed": self.passed, "faults": list(self.faults)}
+
+
+@dataclass(frozen=True, slots=True)
+class GateSample:
+    """Held-out lists with their token ids.
+
+    Attributes:
+        lists: the candidate lists, for their labels.
+        requests: the same lists, encoded.
+
+    """
+
+    lists: Sequence[CandidateList]
+    requests: Sequence[EncodedRequest]
+
+
+Scores = list[NDArray[np.float32]]
+
+
+def score_sample(architecture: Architecture, sample: GateSample) -> Scores:
+    """Probabilities per list, each list scored as one request."""
+    return [architecture.score([request])[0] for request in sample.requests]
+
+
+def judge(
+    scores: Scores, reference: Scores, architecture: Architecture, sample: GateSample, limits: GateLimits
+) -> Verdict:
+    """Compare a variant with fp32 on the sample.
+
+    Args:
+        scores: of the variant, from `score_sample`.
+        reference: of the plain fp32 graph.
+        architecture: the variant, to measure its batch deviation.
+        sample: the held-out lists.
+        limits: what may be lost.
+
+    """
+    labels = [row.labels for row in sample.lists]
+    ours, theirs = ranking_metrics(labels, scores), ranking_metrics(labels, reference)
+    auc_change = ours["auc"] - theirs["auc"]
+    kept = ours["ndcg_at_10"] / theirs["ndcg_at_10"] if theirs["ndcg_at_10"] > 0 else 1.0
+    overlap = float(np.mean([top_overlap(a, b) for a, b in zip(scores, reference, strict=True)]))
+    # Written so that NaN fails.
+    faults = []
+    if not abs(auc_change) <= limits.auc_change:
+        faults.append(f"AUC changes by {auc_change:+.4f} (limit {limits.auc_change})")
+    if not kept >= limits.ndcg_kept:
+        faults.append(f"keeps {kept:.2%} of NDCG@10 (limit {limits.ndcg_kept:.0%})")
+    if not overlap >= limits.overlap:
+        faults.append(f"top-10 overlap {overlap:.3f} (limit {limits.overlap})")
+    return Verdict(
+        auc=ours["auc"],
+        auc_change=auc_change,
+        ndcg_at_10=ours["ndcg_at_10"],
+        ndcg_kept=kept,
+        overlap=overlap,
+        batch_deviation=batch_deviation(architecture, sample.requests[:_DEVIATION_LISTS]),
+        faults=tuple(faults),
+    )
+
+
+def batch_deviation(architecture: Architecture, requests: Sequence[EncodedRequest]) -> float:
+    """Largest difference of a probability between an item scored alone and in its list."""
+    deviation = 0.0
+    for request in requests:
+        together = architecture.score([request])[0]
+        for index, score in enumerate(together):
+            row = request.items[index]
+            lone = EncodedRequest(request.history, Ragged(row, np.array([0, len(row)], np.int64)), request.cuts)
+            deviation = max(deviation, abs(float(architecture.score([lone])[0][0]) - float(score)))
+    return deviation

@@ -1,0 +1,73 @@
+"""Parity: the ONNX graphs give the eager PyTorch model's logits on real pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from onyxrank._batching import MicroBatch, Rows, pad
+from onyxrank._encoding import EncodedRequest
+from onyxrank._session import Session
+from onyxrank_export.conversion.errors import ExportError
+
+TOLERANCE = 1e-4
+_ALONE = 16
+_TOGETHER = 64
+
+
+def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[EncodedRequest], pad_id: int) -> float:
+    """Compare logits over single pairs (no padding) and over one padded batch.
+
+    Args:
+        model: the eager fp32 model in evaluation mode: the reference.
+        session: a graph with the standard inputs.
+        requests: real requests; at least one item.
+        pad_id: token id to pad with.
+
+    Returns:
+        Largest absolute difference of a logit.
+
+    Raises:
+        ExportError: if it is above 1e-4, or the graph does not answer as many classes.
+
+    """
+    rows = Rows.of(requests)
+    chosen = np.linspace(0, len(rows.lengths) - 1, min(_TOGETHER, len(rows.lengths))).astype(np.intp)
+    batches = [
+        pad(rows, chosen, pad_id),
+        *(pad(rows, chosen[[index]], pad_id) for index in range(min(_ALONE, len(chosen)))),
+    ]
+    worst = 0.0
+    for batch in batches:
+        feeds = feeds_of(batch)
+        expected = eager_logits(model, feeds)
+        [logits] = session.run(feeds)
+        if logits.shape != expected.shape:
+            raise ExportError(f"the graph answers {logits.shape} where PyTorch answers {expected.shape}")
+        worst = max(worst, float(np.abs(logits - expected).max()))
+    if not worst <= TOLERANCE:
+        raise ExportError(f"the graph's logits differ from PyTorch's by {worst:.2e} (limit {TOLERANCE:.0e})")
+    return worst
+
+
+def feeds_of(batch: MicroBatch) -> dict[str, NDArray[np.int64]]:
+    """A micro-batch by input name."""
+    return {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+    }
+
+
+def eager_logits(model: Any, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Logits of the eager model, float32 [rows, classes]."""
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = (
+            model(**{name: torch.from_numpy(ids) for name, ids in feeds.items()}).logits.float().numpy()
+        )
+    return logits

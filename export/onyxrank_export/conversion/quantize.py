@@ -1,0 +1,199 @@
+"""int8 graphs by onnxruntime's quantizers: every product with constant weights, nothing else.
+
+Activations are uint8 and weights int8 everywhere: on x86 onnxruntime computes uint8 × int8 several times faster than
+fp32, uint8 × uint8 hardly faster, and int8 × int8 in a scalar loop, five times slower. `kernels` checks the result.
+
+Two modes:
+- `int8_dynamic` finds the range of each activation tensor at run time, over the whole micro-batch: the score of an
+  item then depends a little on what it is batched with.
+- `int8_static` (QDQ) fixes the ranges by calibration on training pairs: scores do not depend on the batch.
+
+Two weight ranges, because of one instruction: without VNNI, AVX2 and AVX-512 add pairs of products in 16 bits, which
+saturate unless weights keep to 7 bits (`reduce_range`). So avx2 and avx512 share a graph, and avx512_vnni and arm64
+share the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_dynamic,
+    quantize_static,
+)
+
+from onyxrank_export.quiet import quiet
+
+Feeds = Mapping[str, NDArray[np.int64]]
+
+ACTIVATIONS = QuantType.QUInt8
+WEIGHTS = QuantType.QInt8
+_SHARED_OPTIONS = {
+    "MatMulConstBOnly": True,  # products of two activations (attention) stay fp32
+    "DefaultTensorType": onnx.TensorProto.FLOAT,  # the fused operators are unknown to shape inference
+    "WeightSymmetric": True,
+    "ActivationSymmetric": False,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One int8 graph to make.
+
+    Attributes:
+        name: of the variant.
+        precision: ``int8_dynamic`` or ``int8_static``.
+        file: path of the graph in the bundle.
+        machines: the machine families it is for.
+        reduce_range: whether weights keep to 7 bits.
+
+    """
+
+    name: str
+    precision: str
+    file: str
+    machines: tuple[str, ...]
+    reduce_range: bool
+
+
+RECIPES = (
+    Recipe(
+        name="int8_static_avx512_vnni",
+        precision="int8_static",
+        file="onnx/model_qint8_static_avx512_vnni.onnx",
+        machines=("avx512_vnni", "arm64"),
+        reduce_range=False,
+    ),
+    Recipe(
+        name="int8_static_avx2",
+        precision="int8_static",
+        file="onnx/model_qint8_static_avx2.onnx",
+        machines=("avx2", "avx512"),
+        reduce_range=True,
+    ),
+    Recipe(
+        name="int8_dynamic_avx512_vnni",
+        precision="int8_dynamic",
+        file="onnx/model_qint8_avx512_vnni.onnx",
+        machines=("avx512_vnni", "arm64"),
+        reduce_range=False,
+    ),
+    Recipe(
+        name="int8_dynamic_avx2",
+        precision="int8_dynamic",
+        file="onnx/model_qint8_avx2.onnx",
+        machines=("avx2", "avx512"),
+        reduce_range=True,
+    ),
+)
+
+
+def quantize(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
+    """Write the int8 graph of one recipe.
+
+    Args:
+        source: the optimized fp32 graph.
+        target: the file to write.
+        recipe: mode and weight range.
+        calibration: inputs to run for activation ranges; only the static mode reads them.
+
+    """
+    with quiet():  # the quantizer advises a preparation that these graphs have had
+        if recipe.precision == "int8_dynamic":
+            _quantize_dynamic(source, target, recipe)
+        else:
+            _quantize_static(source, target, recipe, calibration)
+
+
+def _quantize_dynamic(source: Path, target: Path, recipe: Recipe) -> None:
+    # Pooler and classifier see one row per pair: no time to save there, but accuracy to lose.
+    heads = [node.name for node in onnx.load(source, load_external_data=False).graph.node if node.op_type == "Gemm"]
+    quantize_dynamic(
+        source,
+        target,
+        op_types_to_quantize=["MatMul"],
+        nodes_to_exclude=[*heads, *(f"{name}_MatMul" for name in heads)],
+        per_channel=True,
+        reduce_range=recipe.reduce_range,
+        weight_type=WEIGHTS,
+        extra_options=dict(_SHARED_OPTIONS),
+    )
+
+
+def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
+    with TemporaryDirectory(dir=target.parent) as folder:
+        annotated = Path(folder) / "annotated.onnx"
+        model = onnx.load(source)
+        annotate_activations(model)
+        onnx.save(model, annotated)
+        quantize_static(
+            annotated,
+            target,
+            _Reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=recipe.reduce_range,
+            activation_type=ACTIVATIONS,
+            weight_type=WEIGHTS,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={
+                **_SHARED_OPTIONS,
+                # The fused operators around a product read fp32: quantizing its output would only cost accuracy.
+                "OpTypesToExcludeOutputQuantization": ["MatMul"],
+            },
+        )
+    model = onnx.load(target)
+    keep_residuals_fp32(model)
+    onnx.save(model, target)
+
+
+def annotate_activations(model: onnx.ModelProto) -> None:
+    """Declare the inputs of products as float32, in place.
+
+    The calibrator passes over tensors of unknown type, and shape inference does not know what the fused operators
+    give: without this most activations would stay fp32, and onnxruntime would run weight-only kernels instead.
+    """
+    graph = model.graph
+    weights = {weight.name for weight in graph.initializer}
+    known = {value.name for value in graph.value_info} | {value.name for value in graph.input}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in weights and node.input[0] not in known:
+            graph.value_info.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
+            known.add(node.input[0])
+
+
+def keep_residuals_fp32(model: onnx.ModelProto) -> None:
+    """Let everything but the products read the original activations instead of their rounded copies, in place.
+
+    The QDQ quantizer rewires every reader of a tensor it quantizes, skip connections too: the rounding error would
+    then add up along the residual stream, and each rounding would cost time for nothing.
+    """
+    graph = model.graph
+    made_by = {output: node for node in graph.node for output in node.output}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "QuantizeLinear", "DequantizeLinear"):
+            continue
+        for index, name in enumerate(node.input):
+            rounded = made_by.get(name)
+            if rounded is not None and rounded.op_type == "DequantizeLinear" and rounded.input[0] in made_by:
+                node.input[index] = made_by[rounded.input[0]].input[0]
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, batches: Iterable[Feeds]) -> None:
+        self._batches: Iterator[Feeds] = iter(batches)
+
+    def get_next(self) -> dict[str, NDArray[np.int64]] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else dict(batch)

@@ -1,0 +1,1 @@
+"""Input data: reading and checking it, splitting it, and the demo shop."""

@@ -1,0 +1,116 @@
+"""From paths to tables: which file it is, whether it opens, whether its columns are there.
+
+Columns come as the file has them: text from a csv, typed columns from a parquet. What the values mean is the
+business of the checks. Every problem becomes a fault and reading goes on, so that one run names them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from onyxrank_export.data._csv_faults import explain_csv
+from onyxrank_export.data._faults import Faults
+
+SUFFIXES = (".csv", ".parquet")
+
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The wanted columns of a file that were found; none where it could not be read.
+
+    Attributes:
+        name: the file's name, for faults.
+        frame: the columns, rows in the order of the file; position i is data row i + 1.
+
+    """
+
+    name: str
+    frame: pl.DataFrame
+
+
+def candidates(folder: Path, stem: str) -> list[Path]:
+    """Return the files in a folder that could be the table ``stem``: csv, parquet, both or none."""
+    return [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
+
+
+def open_table(
+    folder: Path, stem: str, columns: Collection[str], faults: Faults, *, optional: Collection[str] = ()
+) -> Table:
+    """Read the one csv or parquet file of a folder that is called ``stem``.
+
+    Args:
+        folder: where to look.
+        stem: file name without its ending.
+        columns: names of the columns to take; all others in the file are ignored.
+        faults: takes what is wrong.
+        optional: those of ``columns`` that may be missing.
+
+    """
+    found = candidates(folder, stem)
+    if len(found) == 1:
+        return read_table(found[0], columns, faults, optional=optional)
+    if found:
+        faults.add(stem, f"both {found[0].name} and {found[1].name} are there; keep one of them")
+    else:
+        tried = " or ".join(f"{stem}{suffix}" for suffix in SUFFIXES)
+        faults.add(stem, f"not found in {folder}; it must be called {tried}")
+    return Table(stem, pl.DataFrame())
+
+
+def read_table(path: Path, columns: Collection[str], faults: Faults, *, optional: Collection[str] = ()) -> Table:
+    """Read one csv or parquet file; arguments as for ``open_table``."""
+    read, explain = (_read_csv, explain_csv) if _is_csv(path) else (_read_parquet, _explain_parquet)
+    try:
+        names, frame = read(path, columns)
+    except _UNREADABLE as error:
+        # polars quotes the data in its messages, which may be personal: they are not passed on.
+        message, row = explain(path, error)
+        faults.add(path.name, message, row=row)
+        return Table(path.name, pl.DataFrame())
+    for name in columns:
+        if name not in names and name not in optional:
+            faults.add(path.name, f"no such column; the file must have {', '.join(columns)}", column=name)
+        if f"{name}_duplicated_0" in names:
+            faults.add(path.name, "the header names this column more than once", column=name)
+    if not frame.height and frame.width:
+        faults.add(path.name, "has no rows")
+    return Table(path.name, frame)
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _read_csv(path: Path, columns: Collection[str]) -> tuple[list[str], pl.DataFrame]:
+    # Everything as text: a guessed type would eat the leading zeros of ids.
+    frame = pl.read_csv(path, infer_schema=False, glob=False)
+    if any("\ufffd" in name for name in frame.columns):
+        path.read_text(encoding="utf-8")  # polars is strict in all lines but the first
+    # polars makes a row of nulls of each blank line; at the end of a file they are no rows.
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    rows = int(filled[-1]) + 1 if len(filled) else 0
+    return frame.columns, frame.select(_present(frame.columns, columns)).head(rows)
+
+
+def _read_parquet(path: Path, columns: Collection[str]) -> tuple[list[str], pl.DataFrame]:
+    lazy = pl.scan_parquet(path, glob=False)
+    names = lazy.collect_schema().names()
+    return names, lazy.select(_present(names, columns)).collect()
+
+
+def _present(names: Collection[str], columns: Collection[str]) -> list[str]:
+    return [name for name in columns if name in names]
+
+
+def _explain_parquet(path: Path, error: BaseException) -> tuple[str, int | None]:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}", None
+    if path.stat().st_size == 0:
+        return "is empty", None
+    return f"cannot be read as parquet ({type(error).__name__}); it is damaged or of another format", None

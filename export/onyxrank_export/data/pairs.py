@@ -1,0 +1,193 @@
+"""Labelled pairs to train on, and candidate lists to measure ranking with.
+
+Training pairs: for every training purchase, the history is what that user bought before it; its negatives are the
+items the user met and did not buy (`behavior` 0) and, per purchase, `negatives` sampled ones, a share by popularity
+and the rest uniform, never something the user bought in training. What a user buys later is not consulted: that
+would be a leak.
+
+Candidate lists (protocol of the quality tables): the target among `negatives` items drawn by training popularity
+without replacement, never an item the user has any row of. For search: the labelled items of each query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split, relevance
+from onyxrank_export.data.values import DataError, Fault
+
+TEST_NEGATIVES = 39
+TEST_SEED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One training example.
+
+    Attributes:
+        history: texts, oldest first.
+        item: position of the item in the catalogue.
+        label: purchase probability to learn, 0.0 to 1.0.
+
+    """
+
+    history: tuple[str, ...]
+    item: int
+    label: float
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateList:
+    """One list to rank.
+
+    Attributes:
+        history: texts, oldest first.
+        items: int32 positions of the candidates in the catalogue.
+        labels: float32 relevance of each, 0.0 to 1.0.
+
+    """
+
+    history: tuple[str, ...]
+    items: NDArray[np.int32]
+    labels: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How training negatives are drawn.
+
+    Attributes:
+        negatives: sampled negatives per purchase.
+        popular: share of them drawn in proportion to popularity; the rest is uniform over the catalogue.
+        own_zeros: whether items met with `behavior` 0 are negatives too.
+        cold_starts: share of users whose first purchase is learnt from an empty history.
+        seed: of the generator.
+
+    """
+
+    negatives: int = 3
+    popular: float = 0.75
+    own_zeros: bool = True
+    cold_starts: float = 0.1
+    seed: int = 0
+
+
+def training_pairs(split: Split, sampling: Sampling, epoch: int = 0) -> list[Pair]:
+    """The labelled pairs of the training part for one epoch: as many in each, with fresh sampled negatives."""
+    if isinstance(split, SearchSplit):
+        return [
+            Pair(row.history, int(item), float(label))
+            for row in _search_lists(split, split.training)
+            for item, label in zip(row.items, row.labels, strict=True)
+        ]
+    return list(_behaviour_pairs(split, sampling, epoch))
+
+
+def lists_of_validation(
+    split: Split, *, most: int, negatives: int = TEST_NEGATIVES, seed: int = TEST_SEED
+) -> list[CandidateList]:
+    """Lists of the validation part, at most `most`, chosen with the seed."""
+    if isinstance(split, SearchSplit):
+        return _search_lists(split, split.validation, most)
+    return _behaviour_lists(split, offset=-2, negatives=negatives, seed=seed, most=most)
+
+
+def lists_of_test(split: Split, *, most: int | None = None, negatives: int = TEST_NEGATIVES) -> list[CandidateList]:
+    """Lists of the test part, under the protocol of the quality tables."""
+    if isinstance(split, SearchSplit):
+        return _search_lists(split, split.test, most)
+    return _behaviour_lists(split, offset=-1, negatives=negatives, seed=TEST_SEED, most=most)
+
+
+def _titles(split: BehaviourSplit, items: NDArray[np.int32]) -> tuple[str, ...]:
+    return tuple(split.data.items[item].title for item in items)
+
+
+def _behaviour_pairs(split: BehaviourSplit, sampling: Sampling, epoch: int) -> Iterator[Pair]:
+    generator = np.random.default_rng([sampling.seed, epoch])
+    cold = np.random.default_rng(sampling.seed).random(len(split.shoppers)) < sampling.cold_starts
+    popular = Sampler(split.popularity, generator)
+    uniform = Sampler(np.ones_like(split.popularity), generator)
+    for shopper, learn_cold in zip(split.shoppers, cold, strict=True):
+        bought = frozenset(shopper.purchases[: shopper.training].tolist())
+        for position in range(0 if learn_cold else 1, shopper.training):
+            history = _titles(split, shopper.purchases[:position])
+            yield Pair(history, int(shopper.purchases[position]), 1.0)
+            by_popularity = int(generator.binomial(sampling.negatives, sampling.popular))
+            drawn = popular.draw(by_popularity, bought)
+            drawn += uniform.draw(sampling.negatives - len(drawn), bought | frozenset(drawn))
+            yield from (Pair(history, item, 0.0) for item in drawn)
+        if sampling.own_zeros:
+            for item, before in zip(shopper.refused, shopper.refused_after, strict=True):
+                if before > 0:
+                    yield Pair(_titles(split, shopper.purchases[:before]), int(item), 0.0)
+
+
+def _behaviour_lists(
+    split: BehaviourSplit, *, offset: int, negatives: int, seed: int, most: int | None
+) -> list[CandidateList]:
+    generator = np.random.default_rng(seed)
+    tested = [shopper for shopper in split.shoppers if shopper.tested]
+    if not tested:
+        raise DataError(
+            (Fault("interactions", None, "user_id", "no user has the 4 different purchases that a test needs"),)
+        )
+    if most is not None and most < len(tested):
+        chosen = np.sort(np.random.default_rng([seed, 1]).choice(len(tested), most, replace=False))
+        tested = [tested[index] for index in chosen]
+    sampler = Sampler(split.popularity, generator)
+    lists = []
+    for shopper in tested:
+        target = len(shopper.purchases) + offset
+        drawn = sampler.draw(negatives, shopper.touched)
+        items = np.array([int(shopper.purchases[target]), *drawn], dtype=np.int32)
+        labels = np.zeros(len(items), dtype=np.float32)
+        labels[0] = 1.0
+        # The target must not stand first: a tie would then count as a hit.
+        order = generator.permutation(len(items))
+        history = _titles(split, shopper.purchases[:target])
+        lists.append(CandidateList(history, items[order], labels[order]))
+    return lists
+
+
+def _search_lists(split: SearchSplit, queries: NDArray[np.int64], most: int | None = None) -> list[CandidateList]:
+    data = split.data
+    grades = relevance(data.label)
+    order = np.argsort(data.query, kind="stable")
+    bounds = np.searchsorted(data.query[order], np.arange(len(data.queries) + 1))
+    lists = []
+    for query in queries:
+        rows = order[bounds[query] : bounds[query + 1]]
+        if len(rows):
+            lists.append(CandidateList((data.queries[query],), data.item[rows], grades[rows]))
+    return lists[:most]
+
+
+class Sampler:
+    """Draws items by weight without replacement, leaving some out.
+
+    Args:
+        weights: [items], any scale; an item of weight 0 is never drawn.
+        generator: source of randomness.
+
+    """
+
+    def __init__(self, weights: NDArray[np.int64], generator: np.random.Generator) -> None:
+        self._edges = np.cumsum(weights, dtype=np.float64)
+        self._available = frozenset(np.flatnonzero(weights).tolist())
+        self._generator = generator
+
+    def draw(self, count: int, excluded: frozenset[int]) -> list[int]:
+        """`count` different items not in `excluded`; fewer when the catalogue has no more."""
+        count = min(count, len(self._available) - len(self._available & excluded))
+        drawn: dict[int, None] = {}
+        while len(drawn) < count:
+            points = self._generator.random(2 * count + 8) * self._edges[-1]
+            for item in np.searchsorted(self._edges, points, side="right").tolist():
+                if item not in excluded and len(drawn) < count:
+                    drawn[item] = None
+        return list(drawn)

@@ -1,0 +1,1 @@
+"""Ranking metrics, the baselines, and the evaluation of a bundle."""

@@ -1,0 +1,88 @@
+"""Ranking and probability metrics over candidate lists, by scikit-learn where it has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
+
+CUTOFF = 10
+
+
+def ranking_metrics(
+    labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
+) -> dict[str, float]:
+    """Means over lists; ties share their mean rank, so that no order of the input is favoured.
+
+    Args:
+        labels: relevance of each candidate per list, 0.0 to 1.0; at least 0.5 counts as a positive.
+        scores: of the same shapes; larger is better.
+
+    Returns:
+        ``auc`` (mean over the lists of the AUC within the list: the share of negatives below the target),
+        ``auc_pooled`` (over all pairs at once), ``ndcg_at_10`` (Järvelin and Kekäläinen 2002, linear gain),
+        ``mrr`` and ``hit_rate_at_10`` (of the best placed positive).
+
+    """
+    per_list = per_list_metrics(labels, scores)
+    truth = np.concatenate(labels) >= 0.5
+    result = {name: float(np.nanmean(values)) for name, values in per_list.items()}
+    result["auc_pooled"] = (
+        float(roc_auc_score(truth, np.concatenate(scores))) if 0 < truth.sum() < len(truth) else float("nan")
+    )
+    return result
+
+
+def per_list_metrics(
+    labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
+) -> dict[str, NDArray[np.float64]]:
+    """One value per list and metric (for paired comparisons); NaN where a list has no positive or no negative."""
+    rows = [
+        _one_list(np.asarray(label), np.asarray(score, np.float64))
+        for label, score in zip(labels, scores, strict=True)
+    ]
+    return {name: np.array([row[name] for row in rows]) for name in ("auc", "ndcg_at_10", "mrr", "hit_rate_at_10")}
+
+
+def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.floating]) -> dict[str, float]:
+    """Accuracy at 0.5, log loss, and expected calibration error (Guo et al. 2017, section 2; 15 equal bins)."""
+    truth = labels >= 0.5
+    wide: NDArray[np.float64] = np.asarray(probabilities, np.float64)
+    return {
+        "accuracy": float(np.mean((wide >= 0.5) == truth)),
+        "log_loss": float(log_loss(truth, np.clip(wide, 1e-7, 1 - 1e-7), labels=[False, True])),
+        "calibration_error": calibration_error(truth, wide),
+    }
+
+
+def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float64], bins: int = 15) -> float:
+    """Mean distance of predicted probability from observed frequency over equal-width bins, by bin size."""
+    index = np.minimum((probabilities * bins).astype(int), bins - 1)
+    size = np.bincount(index, minlength=bins)
+    gap = np.abs(
+        np.bincount(index, weights=probabilities, minlength=bins) - np.bincount(index, weights=truth, minlength=bins)
+    )
+    return float(gap.sum() / size.sum())
+
+
+def top_overlap(first: NDArray[np.floating], second: NDArray[np.floating], cutoff: int = CUTOFF) -> float:
+    """Share of the first `cutoff` places that two scorings of one list have in common."""
+    best = [set(np.argsort(-scores, kind="stable")[:cutoff].tolist()) for scores in (first, second)]
+    return len(best[0] & best[1]) / max(1, len(best[0]))
+
+
+def _one_list(labels: NDArray[np.float32], scores: NDArray[np.float64]) -> dict[str, float]:
+    positive = labels >= 0.5
+    if not positive.any():
+        return {"auc": np.nan, "ndcg_at_10": np.nan, "mrr": np.nan, "hit_rate_at_10": np.nan}
+    best = scores[positive].max()
+    rank = 1 + np.sum(scores[~positive] > best) + 0.5 * np.sum(scores[~positive] == best)
+    mixed = not positive.all()
+    return {
+        "auc": float(roc_auc_score(positive, scores)) if mixed else np.nan,
+        "ndcg_at_10": float(ndcg_score(labels[None], scores[None], k=CUTOFF)) if len(labels) > 1 else 1.0,
+        "mrr": float(1 / rank),
+        "hit_rate_at_10": float(rank <= CUTOFF),
+    }

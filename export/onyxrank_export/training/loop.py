@@ -1,0 +1,268 @@
+"""Training of the reference recommender, by transformers' Trainer.
+
+1. Read and split the data; build the labelled pairs and the validation lists.
+2. Load the base with a fresh 2-class head; tokenize with the engine's encoder, so that serving reads the same ids.
+3. Train with cross-entropy and AdamW; measure on the validation lists and save a checkpoint at every evaluation.
+4. Keep the checkpoint with the best named metric, write the run folder, remove the checkpoints.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_pairs
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.data.splits import split_data
+from onyxrank_export.data.values import Interactions
+from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
+from onyxrank_export.quiet import quiet
+from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
+from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.curves import draw_curves
+from onyxrank_export.training.dataset import LengthGroupedEpochs, PairDataset, collate, list_pairs, split_like
+from onyxrank_export.training.run import (
+    CHECKPOINTS,
+    CURVES_FILE,
+    METRICS_FILE,
+    RUN_FILE,
+    RUN_SCHEMA,
+    Run,
+    RunError,
+    read_run,
+    write_json,
+)
+
+_VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "onyxrank")
+
+
+def train(
+    data_path: str | Path,
+    out: str | Path,
+    config: TrainingConfig,
+    *,
+    resume: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> Run:
+    """Train a recommender and write its run folder.
+
+    Args:
+        data_path: behaviour or search data in one of the input formats.
+        out: the run folder to write; must not hold a run already, unless resuming.
+        config: everything that decides the result.
+        resume: go on from the last checkpoint in `out`.
+        callbacks: the caller's own Trainer callbacks, such as a progress bar.
+
+    Raises:
+        DataError: if the data has faults; all of them at once.
+        RunError: if `out` is taken, or there is nothing to resume.
+        UnsuitableModel: if the base is not a BERT-family model, or too short for the limits.
+
+    """
+    out = Path(out)
+    data = read_data(data_path)
+    description = {
+        "path": str(Path(data_path).resolve()),
+        "fingerprint": data.fingerprint,
+        "kind": "behaviour" if isinstance(data, Interactions) else "search",
+        "items": len(data.items),
+    }
+    _claim(out, config, description, resume=resume)
+    split = split_data(data)
+    lists = lists_of_validation(split, most=config.validation_lists)
+    set_seed(config.seed)
+    texts = [text for item in data.items for text in (item.title, item.description)]
+    base = resolve_base(config.base, texts, seed=config.seed)
+    _check_length(base, config)
+    encoder = text_encoder(base.tokenizer, config.limits)
+    pairs = [pair for epoch in range(config.epochs) for pair in training_pairs(split, config.sampling, epoch)]
+    examples = PairDataset(pairs, data.items, encoder)
+    trainer = _Trainer(
+        model=base.model,
+        args=_arguments(out / CHECKPOINTS, config, len(pairs) // config.epochs),
+        train_dataset=examples,
+        eval_dataset=PairDataset(list_pairs(lists), data.items, encoder),
+        data_collator=partial(collate, pad_id=base.tokenizer.pad_token_id or 0),
+        compute_loss_func=cross_entropy,
+        compute_metrics=list_metrics(lists),
+        callbacks=list(callbacks),
+    )
+    if callbacks:
+        _drop_default_output(trainer)
+    started = time.monotonic()
+    with quiet():
+        trainer.train(resume_from_checkpoint=resume)
+    return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=len(pairs))
+
+
+def cross_entropy(
+    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Mean cross-entropy of 2 logits against the probability of class 1 (for labels 0 and 1 the usual one)."""
+    target = torch.stack([1 - labels, labels], dim=-1).to(torch.float32)
+    losses = torch.nn.functional.cross_entropy(outputs["logits"].float(), target, reduction="none")
+    return losses.mean() if num_items_in_batch is None else losses.sum() / num_items_in_batch
+
+
+def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], dict[str, float]]:
+    """The Trainer's metric function over the candidates of all lists, in order."""
+    labels = [row.labels for row in lists]
+
+    def compute(prediction: EvalPrediction) -> dict[str, float]:
+        logits = np.asarray(prediction.predictions, np.float64)
+        probabilities = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+        return ranking_metrics(labels, split_like(probabilities, lists)) | probability_metrics(
+            np.concatenate(labels), probabilities
+        )
+
+    return compute
+
+
+def computes_bf16() -> bool:
+    """Whether the machine computes in bfloat16 rather than emulating it."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """The library's Trainer with batches of similar length that resume exactly."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
+        return LengthGroupedEpochs(
+            self.train_dataset.lengths,
+            int(self.args.num_train_epochs),
+            self.args.train_batch_size * self.args.gradient_accumulation_steps,
+            self.args.seed,
+        )
+
+
+def _arguments(checkpoints: Path, config: TrainingConfig, pairs: int) -> TrainingArguments:
+    on_gpu = torch.cuda.is_available()
+    per_step = config.batch_size * config.accumulate * max(1, torch.cuda.device_count())
+    steps_per_epoch = max(1, pairs // per_step)
+    total = config.max_steps or steps_per_epoch * config.epochs
+    every = max(1, min(steps_per_epoch, total) // config.evaluations)
+    bf16 = computes_bf16() if config.precision == "auto" else config.precision == "bf16"
+    lower_is_better = config.metric in ("loss", "log_loss")
+    return TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.batch_size,
+        per_device_eval_batch_size=2 * config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=config.learning_rate,
+        warmup_ratio=config.warmup,
+        weight_decay=config.weight_decay,
+        optim="adamw_torch",
+        lr_scheduler_type="linear",
+        bf16=bf16,
+        use_cpu=not on_gpu,
+        dataloader_pin_memory=on_gpu,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model=f"eval_{config.metric}",
+        greater_is_better=not lower_is_better,
+        logging_steps=max(1, every // 10),
+        label_names=["labels"],
+        remove_unused_columns=False,
+        report_to="none",
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+
+
+def _claim(out: Path, config: TrainingConfig, data: dict[str, Any], *, resume: bool) -> None:
+    """Take the run folder, or make sure that what is being resumed is the same training."""
+    marker = out / RUN_FILE
+    wanted = {"config": config.to_json(), "data": data}
+    if resume:
+        if not list((out / CHECKPOINTS).glob("checkpoint-*")):
+            raise RunError(f"'{out}' has no checkpoint to resume from; start without --resume")
+        begun = json.loads(marker.read_text(encoding="utf-8"))
+        changed = [key for key in wanted["config"] if begun["config"].get(key) != wanted["config"][key]]
+        changed += ["data"] if begun["data"]["fingerprint"] != data["fingerprint"] else []
+        if changed:
+            raise RunError(f"cannot resume '{out}': {', '.join(changed)} differ from when it began")
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RunError(f"'{out}' exists and is not empty; choose another folder, or go on with --resume")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(marker, {"schema_version": RUN_SCHEMA, "finished": False, **wanted})
+
+
+def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
+    positions = getattr(base.model.config, "max_position_embeddings", None)
+    if positions is not None and config.limits.sequence_tokens > positions:
+        raise UnsuitableModel(
+            f"base '{config.base}' has {positions} positions; the limits need {config.limits.sequence_tokens}: "
+            "lower --history-tokens or --item-tokens"
+        )
+
+
+def _drop_default_output(trainer: Trainer) -> None:
+    from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+    for default in (PrinterCallback, ProgressCallback):
+        trainer.remove_callback(default)
+
+
+def _finish(
+    out: Path,
+    trainer: Trainer,
+    base: Checkpoint,
+    config: TrainingConfig,
+    data: dict[str, Any],
+    *,
+    seconds: float,
+    pairs: int,
+) -> Run:
+    state = trainer.state
+    trainer.save_model(str(out))
+    (out / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same in the open
+    base.tokenizer.save_pretrained(out)
+    history = [entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry]
+    evaluations = [entry for entry in history if "eval_loss" in entry]
+    best = next((entry for entry in evaluations if entry["step"] == state.best_global_step), evaluations[-1])
+    write_json(out / METRICS_FILE, {"metric": config.metric, "evaluations": evaluations, "log": history})
+    draw_curves(history, out / CURVES_FILE, metric=config.metric)
+    write_json(
+        out / RUN_FILE,
+        {
+            "schema_version": RUN_SCHEMA,
+            "finished": True,
+            "config": config.to_json(),
+            "data": data,
+            "training": {
+                "pairs": pairs,
+                "steps": state.global_step,
+                "best_step": state.best_global_step,
+                "seconds": round(seconds, 1),
+                "precision": "bf16" if trainer.args.bf16 else "fp32",
+                "validation": {
+                    key.removeprefix("eval_"): value
+                    for key, value in best.items()
+                    if key.startswith("eval_") and not key.endswith(("_second", "_runtime"))
+                },
+            },
+            "versions": {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()},
+        },
+    )
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return read_run(out)

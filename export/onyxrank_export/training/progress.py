@@ -1,0 +1,53 @@
+"""Tells a caller how a training goes, instead of printing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+
+class Listener(Protocol):
+    """What a progress display takes."""
+
+    def step(self, done: int, total: int, loss: float | None) -> None:
+        """After each optimizer step."""
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """After each evaluation; the Trainer's names, such as ``eval_ndcg_at_10``."""
+
+
+class ProgressCallback(TrainerCallback):  # type: ignore[misc]
+    """Hands the Trainer's events to a listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._loss: float | None = None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """After an optimizer step."""
+        self._listener.step(state.global_step, state.max_steps, self._loss)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Remember the mean loss since the last log."""
+        if logs and "loss" in logs:
+            self._loss = logs["loss"]
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: Mapping[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """After an evaluation."""
+        self._listener.evaluated(state.global_step, metrics or {})

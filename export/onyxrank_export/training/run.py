@@ -1,0 +1,101 @@
+"""The run folder: what training leaves for export.
+
+RUN/model.safetensors  config.json  tokenizer.json ...   the best checkpoint, in Hugging Face format
+RUN/metrics.json                                         the figures of every evaluation
+RUN/curves.png                                           the same as a picture
+RUN/run.json                                             how it was made; holds no text of the data
+RUN/checkpoints/                                         only while training: what `--resume` goes on from
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onyxrank._errors import OnyxrankError
+from onyxrank._truncation import Limits
+
+RUN_FILE = "run.json"
+METRICS_FILE = "metrics.json"
+CURVES_FILE = "curves.png"
+CHECKPOINTS = "checkpoints"
+RUN_SCHEMA = 1
+
+
+class RunError(OnyxrankError):
+    """A run folder is missing, unfinished, or in the way."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run, or a fine-tuned model folder taken as one.
+
+    Attributes:
+        folder: where model and tokenizer are.
+        architecture: what was trained.
+        limits: tokens of history and item it was trained with.
+        data_path: the data it was trained on, or None for a model from elsewhere.
+        data_fingerprint: of that data, to notice when it has changed since.
+        facts: everything else worth keeping in a bundle's manifest; no text of the data.
+
+    """
+
+    folder: Path
+    architecture: str
+    limits: Limits
+    data_path: Path | None
+    data_fingerprint: str | None
+    facts: Mapping[str, Any]
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read a run folder, or take a plain model folder (with ``config.json``) as a run without data.
+
+    Raises:
+        RunError: if it is neither, or the training did not finish.
+
+    """
+    folder = Path(folder)
+    run_file = folder / RUN_FILE
+    if not run_file.is_file():
+        if (folder / "config.json").is_file():
+            return Run(
+                folder=folder,
+                architecture="cross",
+                limits=Limits(),
+                data_path=None,
+                data_fingerprint=None,
+                facts={},
+            )
+        raise RunError(
+            f"'{folder}' is not a run or model folder (neither {RUN_FILE} nor config.json in it); "
+            "make one with: onyxrank train --data DATA --out RUN"
+        )
+    try:
+        content = json.loads(run_file.read_text(encoding="utf-8"))
+        if content["schema_version"] > RUN_SCHEMA:
+            raise RunError(f"{run_file} was written by a newer onyxrank; upgrade to read it")
+        if not content["finished"]:
+            raise RunError(f"the training in '{folder}' did not finish; go on with: onyxrank train ... --resume")
+        return Run(
+            folder=folder,
+            architecture=content["config"]["arch"],
+            limits=Limits(**content["config"]["limits"]),
+            data_path=Path(content["data"]["path"]),
+            data_fingerprint=content["data"]["fingerprint"],
+            facts={key: content[key] for key in ("config", "training", "versions") if key in content}
+            | {"data": {key: value for key, value in content["data"].items() if key != "path"}},
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise RunError(f"{run_file} is damaged ({type(error).__name__}: {error}); train again") from error
+
+
+def write_json(target: Path, content: object) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, target)

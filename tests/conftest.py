@@ -1,0 +1,142 @@
+"""Fixtures that every part shares: a tiny random bundle and the PyTorch model it came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+from onyxrank import Limits
+from onyxrank._manifest import FileEntry, Manifest, TokenizerSpec, Variant
+
+WORDS = [
+    *("steel", "tent", "pegs", "camping", "stove", "desk", "lamp", "office", "chair", "running", "shoes"),
+    *("coffee", "grinder", "garden", "hose", "red", "blue", "green", "large", "small", "light", "cable"),
+    *("wool", "yarn", "dog", "leash", "cat", "toy", "camera", "bag", "the", "for", "with", "and", "of"),
+]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Eager PyTorch, one unpadded pair at a time."""
+
+    model: Any
+    tokenizer: Tokenizer
+
+    def score(self, events: list[str], items: list[tuple[str, str]]) -> np.ndarray:
+        import torch
+
+        scores = []
+        for title, description in items:
+            pair = self.tokenizer.encode(" ; ".join(events), f"{title} {description}")
+            with torch.no_grad():
+                logits = self.model(
+                    input_ids=torch.tensor([pair.ids]),
+                    attention_mask=torch.ones(1, len(pair.ids), dtype=torch.long),
+                    token_type_ids=torch.tensor([pair.type_ids]),
+                ).logits
+            scores.append(torch.softmax(logits.double(), dim=1)[0, 1].item())
+        return np.array(scores)
+
+
+@pytest.fixture(scope="session")
+def make_tokenizer() -> Callable[[], Tokenizer]:
+    return _tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_reference() -> Reference:
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    tokenizer = _tokenizer()
+    config = BertConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=128,
+        initializer_range=0.25,  # the usual 0.02 gives every pair nearly the same score
+        num_labels=2,
+        attn_implementation="eager",
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = BertForSequenceClassification(config).eval()
+        # Centred, so that the probabilities spread around one half instead of crowding at an end.
+        with torch.no_grad():
+            model.classifier.bias -= model(torch.randint(5, config.vocab_size, (64, 12))).logits.mean(dim=0)
+    return Reference(model, tokenizer)
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An fp32 cross bundle; tests that alter it copy it first."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "onnx").mkdir()
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    sample = tuple(torch.ones(2, 8, dtype=torch.long) for _ in names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the exporter warns of itself and of its tracing
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
+        torch.onnx.export(
+            tiny_reference.model,
+            sample,
+            str(folder / "onnx" / "model.onnx"),
+            input_names=names,
+            output_names=["logits"],
+            dynamic_axes={
+                **{name: {0: "batch_size", 1: "sequence_length"} for name in names},
+                "logits": {0: "batch_size"},
+            },
+            opset_version=17,
+            dynamo=False,
+        )
+    tiny_reference.tokenizer.save(str(folder / "tokenizer.json"))
+    pad_id = tiny_reference.tokenizer.token_to_id("[PAD]")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert", "pad_token_id": pad_id}))
+    manifest = Manifest(
+        onyxrank_version="0.1.0",
+        architecture="cross",
+        head="softmax",
+        limits=Limits(history_tokens=64, item_tokens=32),
+        tokenizer=TokenizerSpec(file="tokenizer.json", cls_token="[CLS]", sep_token="[SEP]", prefix_safe=True),
+        variants=(Variant(name="fp32", precision="fp32", files={"model": "onnx/model.onnx"}),),
+        files={name: _entry(folder / name) for name in ("onnx/model.onnx", "tokenizer.json", "config.json")},
+    )
+    (folder / "onyxrank.json").write_text(json.dumps(manifest.to_json()))
+    return folder
+
+
+def _entry(path: Path) -> FileEntry:
+    content = path.read_bytes()
+    return FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+
+def _tokenizer() -> Tokenizer:
+    characters = string.ascii_lowercase + string.digits
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    pieces = [*special, *string.punctuation, *characters, *(f"##{character}" for character in characters)]
+    pieces += WORDS
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    tokenizer.add_special_tokens(special)
+    return tokenizer

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import onnxruntime
+import pytest
+from engine_fakes import FakeSession
+
+from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker, _loading
+from onyxrank._bundle import open_bundle
+from onyxrank._graphs import ARCHITECTURES
+from onyxrank._loading import LoadOptions, load_encoder, load_engine, open_sessions
+from onyxrank._machine import machine_family
+from onyxrank._manifest import Variant
+from onyxrank._providers import PROVIDERS
+from onyxrank._variants import choose_variant
+
+BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
+
+
+def variant(name, precision, **facts):
+    return Variant(name=name, precision=precision, files={"model": "onnx/model.onnx"}, **facts)
+
+
+FP32 = variant("fp32", "fp32")
+STATIC = variant("static", "int8_static", machines=("avx512_vnni", "arm64"))
+DYNAMIC = variant("dynamic", "int8_dynamic", batch_invariant=False)
+ANYWHERE = variant("anywhere", "int8_static")
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    return open_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def manifest(bundle):
+    return bundle.manifest
+
+
+@pytest.mark.parametrize(
+    ("variants", "asked", "provider", "family", "name", "reason"),
+    [
+        ((FP32,), "auto", CPU, "avx2", "fp32", "fp32 only"),
+        ((FP32, DYNAMIC, STATIC), "auto", CPU, "avx512_vnni", "static", "made for avx512_vnni"),
+        ((FP32, DYNAMIC, STATIC), "auto", CPU, "avx2", "fp32", "static is made for avx512_vnni, arm64"),
+        ((FP32, DYNAMIC), "auto", CPU, "avx2", "fp32", "with dynamic a score would depend"),
+        ((FP32, ANYWHERE), "auto", CPU, "other", "anywhere", "int8"),
+        ((ANYWHERE, FP32), "auto", CUDA, "avx2", "fp32", "not faster on cuda"),
+        ((FP32, DYNAMIC), "dynamic", CPU, "avx2", "dynamic", "depends on the other items"),
+        ((FP32, STATIC), "static", CPU, "avx2", "static", "not gated on avx2"),
+        ((FP32, STATIC), "fp32", CPU, "arm64", "fp32", "asked for by name"),
+        ((FP32, ANYWHERE), "anywhere", CUDA, "avx2", "anywhere", "asked for by name"),
+    ],
+    ids=[
+        "only-fp32", "static", "other-machine", "batch-variant", "any-machine", "cuda", "named-variant",
+        "named-other-machine", "named-fp32", "named-on-cuda",
+    ],
+)  # fmt: skip
+def test_choice_of_variant(manifest, variants, asked, provider, family, name, reason):
+    choice = choose_variant(dataclasses.replace(manifest, variants=variants), asked, provider, family)
+    assert choice.variant.name == name
+    assert reason in choice.reason
+
+
+def test_no_variant_to_take_unasked(manifest):
+    dependent = dataclasses.replace(FP32, batch_invariant=False)
+    with pytest.raises(BundleError, match="ask for one by name: fp32"):
+        choose_variant(dataclasses.replace(manifest, variants=(dependent,)), "auto", CPU, "avx2")
+
+
+def test_an_unknown_variant_lists_the_known(tiny_bundle):
+    with pytest.raises(InvalidInput, match="no variant 'int4'; choose auto or one of fp32") as caught:
+        Ranker.load(tiny_bundle, variant="int4")
+    assert caught.value.field == "variant"
+
+
+def test_a_variant_for_other_machines_is_noted(tiny_bundle, tmp_path):
+    folder = shutil.copytree(tiny_bundle, tmp_path / "bundle")
+    data = json.loads((folder / "onyxrank.json").read_text())
+    data["variants"].append({**data["variants"][0], "name": "foreign", "machines": ["elsewhere"]})
+    (folder / "onyxrank.json").write_text(json.dumps(data))
+    with Ranker.load(folder, variant="foreign", threads=1) as ranker:
+        info = ranker.info()
+    assert info["variant"] == "foreign"
+    assert f"made for elsewhere and not gated on {machine_family()}" in info["variant_reason"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("threads", 0),
+        ("threads", True),
+        ("micro_batch_tokens", 0),
+        ("profile", "profile.json"),
+        ("provider", "tpu"),
+    ],
+)
+def test_options_are_checked(tiny_bundle, option, value):
+    with pytest.raises(InvalidInput) as caught:
+        Ranker.load(tiny_bundle, **{option: value})
+    assert caught.value.field == option
+
+
+def test_no_profile_is_fine(tiny_bundle):
+    Ranker.load(tiny_bundle, profile=None, threads=1).close()
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
+)
+def test_cuda_on_a_machine_without_it(tiny_bundle):
+    with pytest.raises(ProviderUnavailable, match=r"'cuda' is not available.*onyxrank\[gpu\]"):
+        Ranker.load(tiny_bundle, provider="cuda")
+    with Ranker.load(tiny_bundle, threads=1) as ranker:
+        info = ranker.info()
+    assert info["provider"] == "cpu"
+    assert info["provider_notes"] == ["cuda: not offered by this onnxruntime"]
+
+
+class Refusing:
+    """Stands for sessions of a machine where CUDA is offered and does not start."""
+
+    def __init__(self, works):
+        self.works, self.opened = works, []
+
+    def __call__(self, path, graph, provider, threads):
+        if provider.name not in self.works:
+            raise ProviderUnavailable(f"{provider.name} does not start")
+        self.opened.append(FakeSession())
+        return self.opened[-1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "works", "running"),
+    [("auto", ["cuda", "cpu"], "cuda"), ("auto", ["cpu"], "cpu"), ("cuda", ["cuda"], "cuda")],
+)
+def test_auto_falls_back_and_says_so(bundle, monkeypatch, asked, works, running):
+    monkeypatch.setattr(_loading, "offered_providers", lambda: BOTH)
+    monkeypatch.setattr(_loading, "OrtSession", Refusing(works))
+    facts = load_engine(bundle, LoadOptions(provider=asked)).facts
+    assert (facts["provider_asked"], facts["provider"]) == (asked, running)
+    assert facts["provider_notes"] == ([] if running == "cuda" else ["cuda: cuda does not start"])
+
+
+@pytest.mark.parametrize(("asked", "works"), [("cuda", ["cpu"]), ("auto", [])])
+def test_what_does_not_start_is_an_error(bundle, monkeypatch, asked, works):
+    monkeypatch.setattr(_loading, "offered_providers", lambda: BOTH)
+    monkeypatch.setattr(_loading, "OrtSession", Refusing(works))
+    with pytest.raises(ProviderUnavailable, match="does not start"):
+        load_engine(bundle, LoadOptions(provider=asked))
+
+
+def test_an_onnxruntime_without_any_known_provider(bundle, monkeypatch):
+    monkeypatch.setattr(_loading, "offered_providers", lambda: ["AzureExecutionProvider"])
+    with pytest.raises(ProviderUnavailable, match="no provider that onyxrank knows"):
+        load_engine(bundle, LoadOptions())
+
+
+def test_sessions_opened_before_a_failure_are_closed(bundle, monkeypatch):
+    opened = []
+
+    def fail_second(*args):
+        if opened:
+            raise BundleError("second graph")
+        opened.append(FakeSession())
+        return opened[0]
+
+    two = {"model": ARCHITECTURES["cross"]["model"], "other": ARCHITECTURES["cross"]["model"]}
+    monkeypatch.setattr(_loading, "ARCHITECTURES", {"cross": two})
+    monkeypatch.setattr(_loading, "OrtSession", fail_second)
+    both = dataclasses.replace(FP32, files={"model": "onnx/model.onnx", "other": "onnx/model.onnx"})
+    with pytest.raises(BundleError, match="second graph"):
+        open_sessions(bundle, both, CPU, 1)
+    assert opened[0].closed == 1
+
+
+def test_a_tokenizer_that_cannot_be_used_is_a_bundle_error(bundle, tmp_path):
+    spec = dataclasses.replace(bundle.manifest.tokenizer, sep_token="<s>")
+    strange = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, tokenizer=spec))
+    with pytest.raises(BundleError, match=r"no \[CLS\] or <s> token"):
+        load_encoder(strange)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(BundleError, match="tokenizers cannot read"):
+        load_encoder(dataclasses.replace(bundle, folder=tmp_path))

@@ -1,3 +1,154 @@
 """``onyxrank bench``."""
-def command() -> None:
-    """tmp."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onyxrank._bundle import open_bundle
+from onyxrank.cli import console, extras
+from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
+from onyxrank.measure.report import BenchReport, WayReport
+from onyxrank.measure.requests import Workload
+
+_LABELS = {
+    "reference_loop": "eager PyTorch, one by one",
+    "sorted_batches": "eager PyTorch fp32, sorted batches",
+    "sorted_batches_bf16": "eager PyTorch bf16, sorted batches",
+}
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    items: Annotated[int, typer.Option(help="Items per request.")] = 100,
+    history_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of history; the bundle's limit by default.")
+    ] = None,
+    item_tokens: Annotated[int | None, typer.Option(help="Tokens per item; the bundle's limit by default.")] = None,
+    variant: Annotated[list[str] | None, typer.Option(help="Measure only this variant; may be repeated.")] = None,
+    provider: Annotated[str, typer.Option(help="Execution provider of the engine.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="CPU threads of every way.")] = None,
+    micro_batch_tokens: Annotated[int | None, typer.Option(help="Tokens per engine run, padding included.")] = None,
+    repeats: Annotated[int, typer.Option(help="Most measured runs per way.")] = 20,
+    budget: Annotated[float, typer.Option(help="Seconds of measuring.")] = 60.0,
+    eager: Annotated[bool, typer.Option(help="Measure eager PyTorch too, where torch is installed.")] = True,
+    json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure latency and throughput on this machine, beside eager PyTorch where torch is installed."""
+    report = measure(
+        bundle,
+        history_tokens=history_tokens,
+        items=items,
+        item_tokens=item_tokens,
+        variants=variant or None,
+        provider=provider,
+        threads=threads,
+        micro_batch_tokens=micro_batch_tokens,
+        repeats=repeats,
+        budget_s=budget,
+        eager=eager,
+    )
+    if json:
+        console.print_json(report.to_json())
+    else:
+        show(report)
+
+
+def measure(
+    bundle: Path,
+    *,
+    items: int,
+    history_tokens: int | None = None,
+    item_tokens: int | None = None,
+    variants: list[str] | None = None,
+    provider: str = "auto",
+    threads: int | None = None,
+    micro_batch_tokens: int | None = None,
+    repeats: int = 20,
+    budget_s: float = 60.0,
+    eager: bool = True,
+) -> BenchReport:
+    """Measure one workload; eager PyTorch is left out, and that is said, where torch is not installed."""
+    limits = open_bundle(bundle).manifest.limits
+    factory = None
+    if eager and importlib.util.find_spec("torch") is None:
+        console.say("torch is not installed: no eager PyTorch to compare with")
+    elif eager:
+        factory = extras.load("onyxrank_export.eager", extra="export", purpose="eager PyTorch").eager_ways
+    return bench_bundle(
+        bundle,
+        workload=Workload(
+            name="bench",
+            history_tokens=history_tokens or limits.history_tokens,
+            items=items,
+            item_tokens=item_tokens or limits.item_tokens,
+        ),
+        repeats=repeats,
+        budget_s=budget_s,
+        variants=variants,
+        provider=provider,
+        threads=threads,
+        micro_batch_tokens=micro_batch_tokens,
+        eager=factory,
+        say=console.say,
+    )
+
+
+def show(report: BenchReport) -> None:
+    """Print a report as tables."""
+    compared = any(way.speedup is not None for way in report.ways)
+    table = console.table(
+        "", "p50 ms", "p95 ms", "p99 ms", "items/s", *(["speed-up"] if compared else []), "runs", "settings",
+        right=(1, 2, 3, 4, 5, 6) if compared else (1, 2, 3, 4, 5),
+    )  # fmt: skip
+    for way in report.ways:
+        latency = way.latency
+        speedup = [f"{way.speedup:.2f}×" if way.speedup is not None else ""] if compared else []
+        table.add_row(
+            _LABELS.get(way.name, f"onyxrank {way.name}"),
+            f"{latency.p50_ms:.1f}",
+            f"{latency.p95_ms:.1f}",
+            f"{latency.p99_ms:.1f}",
+            f"{latency.items_per_s:,.0f}",
+            *speedup,
+            str(latency.repeats),
+            _settings(way),
+        )
+    console.out.print(table)
+    for line in _notes(report):
+        console.out.print(line, markup=False)
+
+
+def _settings(way: WayReport) -> str:
+    if way.shares is not None:
+        return f"runs of up to {way.settings['micro_batch_tokens']} tokens"
+    return f"{way.settings['rows']} rows a batch, padded {way.settings['padding']}"
+
+
+def _notes(report: BenchReport) -> list[str]:
+    size, machine = report.size, report.machine
+    lines = [
+        f"request: history {size.history_tokens} tokens, {size.items} items of {size.item_tokens_mean:g} on average, "
+        f"{report.settings['texts']}",
+        f"machine: {machine['cpu_model']}, {report.settings['threads']} threads, {machine['machine_family']}; "
+        + ", ".join(f"{name} {version}" for name, version in report.versions.items()),
+    ]
+    engine = [way for way in report.ways if way.shares is not None]
+    if engine:
+        best = min(engine, key=lambda way: way.latency.p50_ms)
+        shares = best.shares
+        if shares is not None:
+            lines.append(
+                f"{best.name}: {shares.run:.1%} of the time inside the session, {shares.tokenize:.1%} tokenizing, "
+                f"{shares.batch:.1%} batching, {shares.rank:.1%} ranking"
+            )
+        faster = [way for way in report.ways if way.shares is None and way.latency.p50_ms < best.latency.p50_ms]
+        lines += [f"faster than the engine here: {_LABELS.get(way.name, way.name)}" for way in faster]
+    if report.peak_memory_bytes is not None:
+        lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
+    if any(way.speedup is not None for way in report.ways):
+        lines.append(f"speed-up is against {_LABELS[EAGER_REFERENCE]} in the same rounds")
+    return lines

@@ -24,9 +24,9 @@ def command(
     opened = open_bundle(bundle)
     with Ranker.load(bundle) as ranker:
         info = ranker.info()
-    machine = describe() | {"providers": offered_providers()}
+    machine, offered = describe(), offered_providers()
     if json:
-        console.print_json({"manifest": opened.manifest.to_json(), "machine": machine, "loads": info})
+        console.print_json({"manifest": opened.manifest.to_json(), "machine": machine | {"providers": offered}, "loads": info})
         return
     manifest = opened.manifest
     console.out.print(_overview(manifest))
@@ -40,8 +40,8 @@ def command(
         files.add_row(path, f"{entry.bytes / 1e6:.1f}")
     console.out.print(files)
     console.heading("On this machine")
-    console.out.print(f"{machine['cpu']}, {machine['cpus']} usable CPUs, kernels: {machine_family()}")
-    console.out.print(f"onnxruntime {info['onnxruntime_version']} offers {', '.join(machine['providers'])}")
+    console.out.print(f"{machine['cpu_model']}, {machine['cpus_usable']} usable CPUs, kernels: {machine_family()}")
+    console.out.print(f"onnxruntime {info['onnxruntime_version']} offers {', '.join(offered)}")
     console.out.print(f"loads {info['variant']} on {info['provider']}: {info['variant_reason']}")
 
 

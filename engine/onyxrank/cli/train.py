@@ -30,6 +30,9 @@ def command(
     negatives: Annotated[int, typer.Option(help="Sampled negatives per purchase.")] = 3,
     popular: Annotated[float, typer.Option(help="Share of them drawn by popularity.")] = 0.75,
     own_zeros: Annotated[bool, typer.Option(help="Learn from the data's own behavior 0 too.")] = True,
+    list_weight: Annotated[
+        float, typer.Option(help="Weight of the cross-entropy over each list beside the one per pair.")
+    ] = 1.0,
     metric: Annotated[str, typer.Option(help="Metric that picks the best checkpoint.")] = "ndcg_at_10",
     evaluations: Annotated[int, typer.Option(help="Evaluations (and checkpoints) per epoch.")] = 1,
     validation_lists: Annotated[int, typer.Option(help="Validation lists to measure on.")] = 200,
@@ -53,6 +56,7 @@ def command(
             batch_size=batch_size,
             accumulate=accumulate,
             learning_rate=learning_rate,
+            list_weight=list_weight,
             precision=precision,
             evaluations=evaluations,
             validation_lists=validation_lists,

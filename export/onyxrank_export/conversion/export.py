@@ -46,7 +46,7 @@ from onyxrank_export.conversion.gate import (
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.parity import check_parity, feeds_of
 from onyxrank_export.conversion.quantize import RECIPES, Feeds, Recipe, quantize
-from onyxrank_export.data.pairs import CandidateList, Pair, Sampling, lists_of_validation, training_pairs
+from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.shop import write_shop
 from onyxrank_export.data.splits import split_data
@@ -111,13 +111,13 @@ class Material:
     Attributes:
         items: the catalogue.
         held_out: candidate lists that training did not see.
-        training: labelled pairs that it did.
+        training: candidate lists that it did.
 
     """
 
     items: Sequence[Item]
     held_out: Sequence[CandidateList]
-    training: Sequence[Pair]
+    training: Sequence[CandidateList]
 
 
 def export_bundle(
@@ -277,9 +277,11 @@ class _Export:
 
     def _calibration(self) -> list[Feeds]:
         """Training pairs in small batches of similar length, so that padding does not widen the ranges."""
-        chosen = np.random.default_rng(0).permutation(len(self._material.training))[:_CALIBRATION_PAIRS]
-        pairs = [self._material.training[index] for index in chosen]
-        rows = Rows.of([self._encoder.encode(pair.history, [self._material.items[pair.item]]) for pair in pairs])
+        lists = self._material.training
+        chosen = np.random.default_rng(0).permutation(len(lists))[: _CALIBRATION_PAIRS // 2]
+        # The positive and one negative of each: as many texts as possible, both labels.
+        pairs = [CandidateList(lists[i].history, lists[i].items[:2], lists[i].labels[:2]) for i in chosen]
+        rows = Rows.of([_encode(self._encoder, self._material.items, pair) for pair in pairs])
         order = np.argsort(rows.lengths, kind="stable")
         groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
         return [feeds_of(pad(rows, group, self._pad_id)) for group in groups]
@@ -353,7 +355,7 @@ def _material(run: Run, data: str | Path | None, config: ExportConfig) -> Materi
         )
     split = split_data(content)
     return Material(
-        content.items, lists_of_validation(split, most=config.gate_lists), training_pairs(split, Sampling())
+        content.items, lists_of_validation(split, most=config.gate_lists), training_lists(split, Sampling())
     )
 
 

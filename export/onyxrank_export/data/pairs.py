@@ -25,22 +25,6 @@ TEST_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """One training example.
-
-    Attributes:
-        history: texts, oldest first.
-        item: position of the item in the catalogue.
-        label: purchase probability to learn, 0.0 to 1.0.
-
-    """
-
-    history: tuple[str, ...]
-    item: int
-    label: float
-
-
-@dataclass(frozen=True, slots=True)
 class CandidateList:
     """One list to rank.
 
@@ -76,15 +60,14 @@ class Sampling:
     seed: int = 0
 
 
-def training_pairs(split: Split, sampling: Sampling, epoch: int = 0) -> list[Pair]:
-    """The labelled pairs of the training part for one epoch: as many in each, with fresh sampled negatives."""
+def training_lists(split: Split, sampling: Sampling, epoch: int = 0) -> list[CandidateList]:
+    """The labelled pairs of the training part for one epoch, by list: a positive with its sampled negatives.
+
+    Every epoch has as many lists and pairs, with fresh negatives. A user's own zero is a list of its own.
+    """
     if isinstance(split, SearchSplit):
-        return [
-            Pair(row.history, int(item), float(label))
-            for row in _search_lists(split, split.training)
-            for item, label in zip(row.items, row.labels, strict=True)
-        ]
-    return list(_behaviour_pairs(split, sampling, epoch))
+        return _search_lists(split, split.training)
+    return list(_training_lists(split, sampling, epoch))
 
 
 def lists_of_validation(
@@ -107,7 +90,7 @@ def _titles(split: BehaviourSplit, items: NDArray[np.int32]) -> tuple[str, ...]:
     return tuple(split.data.items[item].title for item in items)
 
 
-def _behaviour_pairs(split: BehaviourSplit, sampling: Sampling, epoch: int) -> Iterator[Pair]:
+def _training_lists(split: BehaviourSplit, sampling: Sampling, epoch: int) -> Iterator[CandidateList]:
     generator = np.random.default_rng([sampling.seed, epoch])
     cold = np.random.default_rng(sampling.seed).random(len(split.shoppers)) < sampling.cold_starts
     popular = Sampler(split.popularity, generator)
@@ -115,16 +98,21 @@ def _behaviour_pairs(split: BehaviourSplit, sampling: Sampling, epoch: int) -> I
     for shopper, learn_cold in zip(split.shoppers, cold, strict=True):
         bought = frozenset(shopper.purchases[: shopper.training].tolist())
         for position in range(0 if learn_cold else 1, shopper.training):
-            history = _titles(split, shopper.purchases[:position])
-            yield Pair(history, int(shopper.purchases[position]), 1.0)
             by_popularity = int(generator.binomial(sampling.negatives, sampling.popular))
             drawn = popular.draw(by_popularity, bought)
             drawn += uniform.draw(sampling.negatives - len(drawn), bought | frozenset(drawn))
-            yield from (Pair(history, item, 0.0) for item in drawn)
+            history = _titles(split, shopper.purchases[:position])
+            yield _labelled(history, [int(shopper.purchases[position]), *drawn], positives=1)
         if sampling.own_zeros:
             for item, before in zip(shopper.refused, shopper.refused_after, strict=True):
                 if before > 0:
-                    yield Pair(_titles(split, shopper.purchases[:before]), int(item), 0.0)
+                    yield _labelled(_titles(split, shopper.purchases[:before]), [int(item)], positives=0)
+
+
+def _labelled(history: tuple[str, ...], items: list[int], *, positives: int) -> CandidateList:
+    labels = np.zeros(len(items), dtype=np.float32)
+    labels[:positives] = 1.0
+    return CandidateList(history, np.array(items, dtype=np.int32), labels)
 
 
 def _behaviour_lists(
@@ -144,13 +132,11 @@ def _behaviour_lists(
     for shopper in tested:
         target = len(shopper.purchases) + offset
         drawn = sampler.draw(negatives, shopper.touched)
-        items = np.array([int(shopper.purchases[target]), *drawn], dtype=np.int32)
-        labels = np.zeros(len(items), dtype=np.float32)
-        labels[0] = 1.0
-        # The target must not stand first: a tie would then count as a hit.
-        order = generator.permutation(len(items))
         history = _titles(split, shopper.purchases[:target])
-        lists.append(CandidateList(history, items[order], labels[order]))
+        row = _labelled(history, [int(shopper.purchases[target]), *drawn], positives=1)
+        # The target must not stand first: a tie would then count as a hit.
+        order = generator.permutation(len(row.items))
+        lists.append(CandidateList(history, row.items[order], row.labels[order]))
     return lists
 
 

@@ -30,6 +30,7 @@ class TrainingConfig:
         learning_rate: peak of the AdamW learning rate, reached after `warmup` and then falling linearly to 0.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: of AdamW.
+        list_weight: weight of the cross-entropy over each list, beside the one per pair; 0 leaves it out.
         precision: ``bf16``, ``fp32``, or ``auto`` (bf16 where the machine computes in it).
         evaluations: how often per epoch to measure on validation lists and save a checkpoint.
         validation_lists: most lists of the validation part to measure on.
@@ -49,6 +50,7 @@ class TrainingConfig:
     learning_rate: float = 5e-5
     warmup: float = 0.06
     weight_decay: float = 0.01
+    list_weight: float = 1.0
     precision: str = "auto"
     evaluations: int = 1
     validation_lists: int = 200
@@ -64,6 +66,8 @@ class TrainingConfig:
                 raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}", field=name)
         if self.max_steps is not None and self.max_steps < 1:
             raise InvalidInput(f"max_steps must be at least 1, not {self.max_steps}", field="max_steps")
+        if not self.list_weight >= 0:
+            raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
         if self.learning_rate <= 0:
             raise InvalidInput(f"learning_rate must be above 0, not {self.learning_rate}", field="learning_rate")
 

@@ -20,9 +20,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import (
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+    set_seed,
+)
 
-from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_pairs
+from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.data.values import Interactions
@@ -31,7 +39,8 @@ from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
-from onyxrank_export.training.dataset import LengthGroupedEpochs, PairDataset, collate, list_pairs, split_like
+from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, PairDataset, collate, split_like
+from onyxrank_export.training.losses import listwise, pointwise
 from onyxrank_export.training.run import (
     CHECKPOINTS,
     CURVES_FILE,
@@ -80,39 +89,32 @@ def train(
     }
     _claim(out, config, description, resume=resume)
     split = split_data(data)
-    lists = lists_of_validation(split, most=config.validation_lists)
+    held_out = lists_of_validation(split, most=config.validation_lists)
     set_seed(config.seed)
     texts = [text for item in data.items for text in (item.title, item.description)]
     base = resolve_base(config.base, texts, seed=config.seed)
     _check_length(base, config)
     encoder = text_encoder(base.tokenizer, config.limits)
-    pairs = [pair for epoch in range(config.epochs) for pair in training_pairs(split, config.sampling, epoch)]
-    examples = PairDataset(pairs, data.items, encoder)
+    epochs = [training_lists(split, config.sampling, epoch) for epoch in range(config.epochs)]
+    examples = ListDataset([row for lists in epochs for row in lists], data.items, encoder)
+    pairs = sum(len(row.items) for row in epochs[0])
+    lists_per_batch = max(1, round(config.batch_size * len(epochs[0]) / pairs))
     trainer = _Trainer(
+        list_weight=config.list_weight,
         model=base.model,
-        args=_arguments(out / CHECKPOINTS, config, len(pairs) // config.epochs),
+        args=_arguments(out / CHECKPOINTS, config, len(epochs[0]), lists_per_batch),
         train_dataset=examples,
-        eval_dataset=PairDataset(list_pairs(lists), data.items, encoder),
+        eval_dataset=PairDataset(ListDataset(held_out, data.items, encoder)),
         data_collator=partial(collate, pad_id=base.tokenizer.pad_token_id or 0),
-        compute_loss_func=cross_entropy,
-        compute_metrics=list_metrics(lists),
-        callbacks=list(callbacks),
+        compute_metrics=list_metrics(held_out),
+        callbacks=[_EvaluateAtEnd(), *callbacks],
     )
     if callbacks:
         _drop_default_output(trainer)
     started = time.monotonic()
     with quiet():
         trainer.train(resume_from_checkpoint=resume)
-    return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=len(pairs))
-
-
-def cross_entropy(
-    outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
-) -> torch.Tensor:
-    """Mean cross-entropy of 2 logits against the probability of class 1 (for labels 0 and 1 the usual one)."""
-    target = torch.stack([1 - labels, labels], dim=-1).to(torch.float32)
-    losses = torch.nn.functional.cross_entropy(outputs["logits"].float(), target, reduction="none")
-    return losses.mean() if num_items_in_batch is None else losses.sum() / num_items_in_batch
+    return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=pairs)
 
 
 def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -137,7 +139,30 @@ def computes_bf16() -> bool:
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """The library's Trainer with batches of similar length that resume exactly."""
+    """The library's Trainer over lists: batches of similar length that resume exactly, and our loss."""
+
+    def __init__(self, *, list_weight: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._list_weight = list_weight
+        # The loss is a mean over the batch: the Trainer itself divides it by the accumulated batches.
+        self.model_accepts_loss_kwargs = False
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Cross-entropy per pair; while training, plus the weighted cross-entropy over lists."""
+        fields = dict(inputs)
+        labels, sizes = fields.pop("labels"), fields.pop("list_sizes")
+        outputs = model(**fields)
+        logits = outputs["logits"].float()
+        loss = pointwise(logits, labels)
+        if model.training and self._list_weight > 0:
+            loss = loss + self._list_weight * listwise(logits, labels, sizes)
+        return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         return LengthGroupedEpochs(
@@ -148,17 +173,25 @@ class _Trainer(Trainer):  # type: ignore[misc]
         )
 
 
-def _arguments(checkpoints: Path, config: TrainingConfig, pairs: int) -> TrainingArguments:
+class _EvaluateAtEnd(TrainerCallback):  # type: ignore[misc]
+    """Measure and save after the last step too, wherever it falls: with a falling learning rate it is often best."""
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = control.should_save = True
+
+
+def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_batch: int) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
-    per_step = config.batch_size * config.accumulate * max(1, torch.cuda.device_count())
-    steps_per_epoch = max(1, pairs // per_step)
+    per_step = lists_per_batch * config.accumulate * max(1, torch.cuda.device_count())
+    steps_per_epoch = max(1, lists // per_step)
     total = config.max_steps or steps_per_epoch * config.epochs
     every = max(1, min(steps_per_epoch, total) // config.evaluations)
     bf16 = computes_bf16() if config.precision == "auto" else config.precision == "bf16"
     lower_is_better = config.metric in ("loss", "log_loss")
     return TrainingArguments(
         output_dir=str(checkpoints),
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=lists_per_batch,
         per_device_eval_batch_size=2 * config.batch_size,
         gradient_accumulation_steps=config.accumulate,
         num_train_epochs=config.epochs,

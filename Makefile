@@ -1,0 +1,46 @@
+# Every target makes the environment it needs; Python 3.10 to 3.13 is all that must be there.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types unit bench startup quality clean
+
+help: ## Show the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(READY) ## Train, export, rank and race on the built-in demo shop (under 8 minutes)
+	rm -rf demo
+	$(BIN)/onyxrank demo --out demo
+
+test: lint types unit ## Lint, types and all tests
+
+lint: $(READY) ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+unit: $(READY) ## pytest, with the engine's coverage
+	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
+
+bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
+	$(BIN)/python -m pytest benchmarks -q
+	$(BIN)/python -m benchmarks.report
+
+startup: $(READY) ## Import time, first ranking, peak memory
+	$(BIN)/python benchmarks/startup.py
+
+quality: $(READY) ## Train and evaluate on data of your own: make quality DATA=path
+	$(BIN)/python -m benchmarks.quality --data $(DATA)
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) demo .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,258 @@
+"""One workload on this machine, every way beside the others: the engine's variants and eager PyTorch.
+
+1. The ways are loaded one after the other; what each adds to this process's memory is noted.
+2. Each scores the request; how far it is from the first fp32 way is noted, so that no figure goes unseen that is
+   of a model that answers something else.
+3. The ways are measured in turn, from texts to a sorted ranking.
+4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._bundle import Bundle, open_bundle
+from onyxrank._errors import InvalidInput
+from onyxrank._loading import load_encoder
+from onyxrank._machine import describe, machine_family, usable_cpus
+from onyxrank.measure.latency import Samples, interleave
+from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
+from onyxrank.measure.report import BenchReport, Shares, WayReport
+from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
+from onyxrank.measure.ways import EagerFactory, EngineWay, Say, Way
+
+EAGER_REFERENCE = "sorted_batches"
+"""Name of the way that speed is given against."""
+_VERSIONED = ("onyxrank", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A way and what it is given.
+
+    Attributes:
+        way: the way.
+        request: what it ranks.
+        times: for how many such requests, one after the other, its figure stands.
+        note: what a reader of the figure must know.
+
+    """
+
+    way: Way
+    request: Request
+    times: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWay:
+    """A way that is ready, and what was seen while it got ready.
+
+    Attributes:
+        way: the way.
+        added_memory_bytes: what it added to the process at the peak; None where the system does not tell.
+        score_difference: largest difference of a probability from the first fp32 way.
+
+    """
+
+    way: Way
+    added_memory_bytes: int | None
+    score_difference: float
+
+
+def bench_bundle(
+    bundle: str | os.PathLike[str],
+    *,
+    workload: Workload,
+    repeats: int = 20,
+    budget_s: float = 60.0,
+    variants: Sequence[str] | None = None,
+    provider: str = "auto",
+    threads: int | None = None,
+    micro_batch_tokens: int | None = None,
+    eager: EagerFactory | None = None,
+    pool: Pool | None = None,
+    seed: int = 0,
+    say: Say = lambda _: None,
+) -> BenchReport:
+    """Measure a bundle on this machine.
+
+    Args:
+        bundle: the folder.
+        workload: the size of the request.
+        repeats: most measured runs per way.
+        budget_s: seconds of measuring after which no further round is begun; loading comes on top.
+        variants: the variants to measure; None for all that were made for this machine.
+        provider: execution provider of the engine.
+        threads: CPU threads of every way; all that this process may use by default.
+        micro_batch_tokens: of the engine; its default if None.
+        eager: loads the eager PyTorch ways; None measures the engine alone.
+        pool: real texts for the request; it is made of vocabulary words if None.
+        seed: of the request.
+        say: told each step as it begins.
+
+    Raises:
+        BundleError: if the bundle is missing or damaged.
+        ProviderUnavailable: if the provider does not run.
+        InvalidInput: if there is no such variant, or the workload is larger than the bundle's limits.
+
+    """
+    opened = open_bundle(bundle)
+    request = make_request(opened, workload, pool=pool, seed=seed)
+    threads = threads or usable_cpus()
+    names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
+    if not names:
+        raise InvalidInput("name at least one variant to measure", field="variants")
+    with ExitStack() as closing:
+        ways: Iterator[Way] = engine_ways(
+            opened, names, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens
+        )
+        loaded = load_ways(ways, request, closing, say)
+        if eager is not None:
+            reference = next((row.way for row in loaded if _is_fp32(row.way)), loaded[0].way)
+            loaded += load_ways(eager(opened.folder, threads, say), request, closing, say, reference=reference)
+        say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
+        reports = measure_ways([Entrant(row.way, request) for row in loaded], repeats=repeats, budget_s=budget_s)
+    return BenchReport(
+        workload=workload,
+        size=Size.of(load_encoder(opened).encode(request.history, request.items)),
+        ways=tuple(
+            replace(report, added_memory_bytes=row.added_memory_bytes, score_difference=row.score_difference)
+            for report, row in zip(reports, loaded, strict=True)
+        ),
+        peak_memory_bytes=peak_bytes(),
+        machine=describe(),
+        versions=versions(with_torch=eager is not None),
+        settings={
+            "bundle": str(opened.folder.resolve()),
+            "threads": threads,
+            "repeats_asked": repeats,
+            "budget_s": budget_s,
+            "texts": "real" if pool else "words of the vocabulary",
+            "seed": seed,
+        },
+        measured_at=now(),
+    )
+
+
+def machine_variants(bundle: Bundle) -> tuple[str, ...]:
+    """Names of the variants that were made for this machine's family."""
+    family = machine_family()
+    return tuple(variant.name for variant in bundle.manifest.variants if variant.runs_on(family))
+
+
+def engine_ways(
+    bundle: Bundle, names: Iterable[str], *, provider: str, threads: int, micro_batch_tokens: int | None
+) -> Iterator[Way]:
+    """Load the engine with one variant after the other, each when it is asked for."""
+    for name in names:
+        yield EngineWay.load(
+            bundle.folder, name, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens
+        )
+
+
+def load_ways(
+    ways: Iterable[Way], request: Request, closing: ExitStack, say: Say, *, reference: Way | None = None
+) -> list[LoadedWay]:
+    """Load, prepare and try ways, one after the other.
+
+    Args:
+        ways: give each way when it is asked for the next.
+        request: what each is prepared for and scores.
+        closing: closes them.
+        say: told of each way.
+        reference: what scores are compared with; the first fp32 way among them if None, or else the first.
+
+    """
+    loaded: list[tuple[Way, int | None, NDArray[np.float32]]] = []
+    coming = iter(ways)
+    while True:
+        before = current_bytes()
+        way = next(coming, None)
+        if way is None:
+            break
+        closing.callback(way.close)
+        say(f"preparing {way.name}")
+        way.prepare(request)
+        tells = reset_peak()  # preparing may try settings that need more
+        scores = way.score(request)
+        peak = peak_bytes()
+        added = max(0, peak - before) if tells and peak is not None and before is not None else None
+        loaded.append((way, added, scores))
+    if not loaded:
+        return []
+    expected = _expected(loaded, request, reference)
+    return [LoadedWay(way, added, float(np.abs(scores - expected).max())) for way, added, scores in loaded]
+
+
+def measure_ways(
+    entrants: Sequence[Entrant], *, repeats: int, budget_s: float, warmup: int = 1, least: int = 1
+) -> list[WayReport]:
+    """Measure prepared ways in turn and report each; see `interleave` for the arguments."""
+    runs = {entrant.way.name: partial(entrant.way.rank, entrant.request) for entrant in entrants}
+    if len(runs) < len(entrants):
+        raise InvalidInput("two ways have the same name", field="ways")
+    for entrant in entrants:
+        if isinstance(entrant.way, EngineWay):
+            entrant.way.timings.clear()
+    samples = interleave(runs, repeats=repeats, budget_s=budget_s, warmup=warmup, least=least)
+    reference = next((entrant for entrant in entrants if entrant.way.name == EAGER_REFERENCE), None)
+    standard = None if reference is None else _median(reference, samples)
+    return [_report(entrant, samples, standard) for entrant in entrants]
+
+
+def versions(*, with_torch: bool) -> dict[str, str]:
+    """Versions of the packages that take part; torch and transformers only where they do."""
+    found = {}
+    for name in _VERSIONED if with_torch else _VERSIONED[:-2]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # onnxruntime-gpu, say, goes by another name
+            continue
+    return found
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _is_fp32(way: Way) -> bool:
+    return way.settings.get("precision") == "fp32"
+
+
+def _expected(
+    loaded: Sequence[tuple[Way, int | None, NDArray[np.float32]]], request: Request, reference: Way | None
+) -> NDArray[np.float32]:
+    if reference is not None:
+        return reference.score(request)
+    return next((scores for way, _, scores in loaded if _is_fp32(way)), loaded[0][2])
+
+
+def _median(entrant: Entrant, samples: Mapping[str, Samples]) -> float:
+    return samples[entrant.way.name].latency(len(entrant.request.items), entrant.times).p50_ms
+
+
+def _report(entrant: Entrant, samples: Mapping[str, Samples], standard: float | None) -> WayReport:
+    way, measured = entrant.way, samples[entrant.way.name]
+    latency = measured.latency(len(entrant.request.items), entrant.times)
+    shares = None
+    if isinstance(way, EngineWay):
+        shares = Shares.of(way.timings[-len(measured.seconds) :], sum(measured.seconds))
+    return WayReport(
+        name=way.name,
+        latency=latency,
+        speedup=None if standard is None else standard / latency.p50_ms,
+        settings=dict(way.settings),
+        shares=shares,
+        note=entrant.note,
+    )

@@ -1,0 +1,55 @@
+"""Memory of this process: resident bytes now, and at most so far.
+
+Linux keeps the peak in ``/proc/self/status`` and lets a process set it back to what it holds now. Elsewhere
+``getrusage`` gives the peak since the process began, and nothing sets it back.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"
+
+
+def current_bytes(status: Path = _STATUS) -> int | None:
+    """Resident bytes now; None where the system does not tell."""
+    return _kibibytes(status, "VmRSS")
+
+
+def peak_bytes(status: Path = _STATUS) -> int | None:
+    """Most resident bytes since the process began or `reset_peak` worked; None where the system does not tell."""
+    peak = _kibibytes(status, "VmHWM")
+    return _usage_peak() if peak is None else peak
+
+
+def reset_peak(clear_refs: Path = _CLEAR_REFS) -> bool:
+    """Set the peak back to what is resident now, and say whether the system did."""
+    try:
+        clear_refs.write_text(_RESET_PEAK, encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
+def _kibibytes(status: Path, field: str) -> int | None:
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    return None
+
+
+def _usage_peak() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

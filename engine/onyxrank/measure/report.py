@@ -1,0 +1,124 @@
+"""The figures of a benchmark as values that become JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from onyxrank._timing import Timings
+from onyxrank.measure.latency import Latency
+from onyxrank.measure.requests import Size, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """Where the engine's time goes: each stage's share of the wall time of all repeats together.
+
+    Attributes:
+        tokenize: checking the input and making token ids of it.
+        batch: planning and padding micro-batches.
+        run: inside the sessions.
+        rank: probabilities to a sorted ranking.
+        overhead: everything that is not inside the sessions.
+
+    """
+
+    tokenize: float
+    batch: float
+    run: float
+    rank: float
+    overhead: float
+
+    @classmethod
+    def of(cls, timings: Sequence[Timings], seconds: float) -> Shares:
+        """Divide the stages of some calls by the wall time of the same calls."""
+        tokenize, batch, run, rank = (
+            sum(getattr(timing, stage) for timing in timings) / seconds
+            for stage in ("tokenize", "batch", "run", "rank")
+        )
+        return cls(tokenize=tokenize, batch=batch, run=run, rank=rank, overhead=1.0 - run)
+
+    def to_json(self) -> dict[str, float]:
+        """JSON values."""
+        return {name: round(share, 4) for name, share in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayReport:
+    """The figures of one way.
+
+    Attributes:
+        name: of the way.
+        latency: of the workload.
+        speedup: how many times faster at the median than eager PyTorch in sorted fp32 batches, measured in the
+            same rounds; None without that.
+        settings: what it ran with.
+        shares: where the time went; None for ways other than the engine.
+        added_memory_bytes: what loading it and answering one request added to this process at the peak; a model
+            that ways share counts at the first of them; None if not measured.
+        score_difference: largest difference of a probability from the first fp32 way; None if not compared.
+        note: what a reader of the figure must know.
+
+    """
+
+    name: str
+    latency: Latency
+    speedup: float | None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    shares: Shares | None = None
+    added_memory_bytes: int | None = None
+    score_difference: float | None = None
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "name": self.name,
+            "latency": self.latency.to_json(),
+            "speedup": None if self.speedup is None else round(self.speedup, 3),
+            "settings": dict(self.settings),
+            "shares": None if self.shares is None else self.shares.to_json(),
+            "added_memory_bytes": self.added_memory_bytes,
+            "score_difference": self.score_difference,
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReport:
+    """The figures of one workload.
+
+    Attributes:
+        workload: what was asked for.
+        size: what the request really was.
+        ways: one report per way, the engine's variants first.
+        peak_memory_bytes: of this process with all ways loaded; None where the system does not tell.
+        machine: facts of the machine.
+        versions: of Python packages that took part.
+        settings: bundle, threads, repeats, budget.
+        measured_at: UTC, ISO 8601.
+
+    """
+
+    workload: Workload
+    size: Size
+    ways: tuple[WayReport, ...]
+    peak_memory_bytes: int | None
+    machine: Mapping[str, object]
+    versions: Mapping[str, str]
+    settings: Mapping[str, object]
+    measured_at: str
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "workload": asdict(self.workload),
+            "size": asdict(self.size),
+            "ways": [way.to_json() for way in self.ways],
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "machine": dict(self.machine),
+            "versions": dict(self.versions),
+            "settings": dict(self.settings),
+            "measured_at": self.measured_at,
+        }

@@ -1,0 +1,219 @@
+"""Requests of a given size to measure with: real texts cut to fit, or words of the bundle's own vocabulary.
+
+1. The history has exactly the tokens asked for: the pool's events that fit, then single words of one token
+   each for what is left.
+2. Items made of vocabulary words have exactly the tokens asked for. Real items keep their own length up to that,
+   so that a list has the spread of lengths that lists have.
+3. Nothing is left for truncation to cut: any implementation reads the same tokens from these texts.
+4. Everything follows from the seed, and the first n items are the same however many there are.
+
+No text of a shopper is needed, and none is kept.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from onyxrank._bundle import Bundle
+from onyxrank._checks import check_count
+from onyxrank._encoding import HISTORY_SEPARATOR, EncodedRequest, TextEncoder
+from onyxrank._errors import InvalidInput
+from onyxrank._items import Item
+from onyxrank._loading import load_encoder
+
+_SHORTEST_WORD = 3
+_SPECIAL = 2  # [CLS] and [SEP] around the history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """The size of a request.
+
+    Attributes:
+        name: for the report.
+        history_tokens: tokens of the history, separators between events included; exactly.
+        items: how many.
+        item_tokens: tokens of an item: exactly for made-up items, at most for real ones.
+
+    """
+
+    name: str
+    history_tokens: int
+    items: int
+    item_tokens: int
+
+    def __post_init__(self) -> None:
+        for field in ("history_tokens", "items", "item_tokens"):
+            check_count(getattr(self, field), field)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Real texts to make requests of.
+
+    Attributes:
+        events: texts of histories.
+        items: candidates.
+
+    """
+
+    events: Sequence[str]
+    items: Sequence[Item]
+
+    def __post_init__(self) -> None:
+        if not self.events or not self.items:
+            raise InvalidInput("a pool needs events and items", field="pool")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as texts.
+
+    Attributes:
+        history: events, oldest first.
+        items: the candidates.
+
+    """
+
+    history: tuple[str, ...]
+    items: tuple[Item, ...]
+
+    def first(self, count: int) -> Request:
+        """The same request with its first items only."""
+        return replace(self, items=self.items[:count])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """The size a request really has, in tokens; special tokens not counted.
+
+    Attributes:
+        history_tokens: of the history.
+        items: how many.
+        item_tokens_mean: mean over the items.
+        item_tokens_max: of the longest item.
+
+    """
+
+    history_tokens: int
+    items: int
+    item_tokens_mean: float
+    item_tokens_max: int
+
+    @classmethod
+    def of(cls, encoded: EncodedRequest) -> Size:
+        """Measure an encoded request that has items."""
+        lengths = encoded.items.lengths - 1  # the closing [SEP]
+        return cls(
+            history_tokens=len(encoded.history) - _SPECIAL,
+            items=len(lengths),
+            item_tokens_mean=round(float(lengths.mean()), 1),
+            item_tokens_max=int(lengths.max()),
+        )
+
+
+def make_request(bundle: Bundle, workload: Workload, *, pool: Pool | None = None, seed: int = 0) -> Request:
+    """Make a request of a workload's size.
+
+    Args:
+        bundle: whose tokenizer counts, and whose limits hold.
+        workload: the size.
+        pool: real texts; None makes texts of the vocabulary's words.
+        seed: of the choice.
+
+    Raises:
+        InvalidInput: if the workload is larger than the bundle's limits, or its tokenizer does not allow to meet it.
+
+    """
+    encoder = load_encoder(bundle)
+    for field in ("history_tokens", "item_tokens"):
+        asked, limit = getattr(workload, field), getattr(encoder.limits, field)
+        if asked > limit:
+            raise InvalidInput(f"{field} is {asked} and this bundle reads at most {limit}", field=field)
+    words = _whole_words(bundle, encoder)
+    history_dice, item_dice = (np.random.default_rng([seed, part]) for part in range(2))
+    if pool is None:
+        history: tuple[str, ...] = (_words_of(words, workload.history_tokens, history_dice),)
+        items = tuple(
+            Item(str(number), _words_of(words, workload.item_tokens, item_dice)) for number in range(workload.items)
+        )
+    else:
+        history = _history(pool.events, words, workload.history_tokens, encoder, history_dice)
+        items = _items(pool.items, workload, encoder, item_dice)
+    _check(encoder.encode(history, items), workload)
+    return Request(history, items)
+
+
+def _whole_words(bundle: Bundle, encoder: TextEncoder) -> list[str]:
+    """The vocabulary's plain words that are one token each, in alphabetical order."""
+    vocabulary = Tokenizer.from_file(str(bundle.path(bundle.manifest.tokenizer.file))).get_vocab()
+    words = sorted(
+        word
+        for word in vocabulary
+        if len(word) >= _SHORTEST_WORD and word.isascii() and word.isalpha() and word.islower()
+    )
+    whole = [word for word, ids in zip(words, encoder.token_ids(words), strict=True) if len(ids) == 1]
+    if not whole:
+        raise InvalidInput("the tokenizer has no plain words to make a request of", field="tokenizer")
+    return whole
+
+
+def _words_of(words: Sequence[str], count: int, dice: np.random.Generator) -> str:
+    return " ".join(words[index] for index in dice.integers(len(words), size=count))
+
+
+def _history(
+    events: Sequence[str], words: Sequence[str], target: int, encoder: TextEncoder, dice: np.random.Generator
+) -> tuple[str, ...]:
+    [separator] = encoder.token_ids([HISTORY_SEPARATOR])
+    lengths = [len(ids) for ids in encoder.token_ids(events)]
+    chosen: list[str] = []
+    room = target
+    for index in dice.permutation(len(events)):
+        cost = lengths[index] + (len(separator) if chosen else 0)
+        if cost <= room:
+            chosen.append(events[index])
+            room -= cost
+    if room:
+        filler = _words_of(words, room, dice)
+        chosen = [*chosen[:-1], " ".join([*chosen[-1:], filler])]
+    return tuple(chosen)
+
+
+def _items(
+    items: Sequence[Item], workload: Workload, encoder: TextEncoder, dice: np.random.Generator
+) -> tuple[Item, ...]:
+    order = dice.permutation(len(items))
+    made = []
+    for number in range(workload.items):
+        item = items[order[number % len(order)]]
+        title, used = _trim(item.title, workload.item_tokens, encoder)
+        description, _ = _trim(item.description, workload.item_tokens - used, encoder)
+        made.append(Item(str(number), title, description))
+    return tuple(made)
+
+
+def _trim(text: str, most: int, encoder: TextEncoder) -> tuple[str, int]:
+    """Cut a text at a space to at most that many tokens, and count them."""
+    parts = text.split()
+
+    def tokens(kept: int) -> int:
+        return len(encoder.token_ids([" ".join(parts[:kept])])[0])
+
+    kept = bisect_right(range(len(parts) + 1), most, key=tokens) - 1
+    return " ".join(parts[:kept]), tokens(kept)
+
+
+def _check(encoded: EncodedRequest, workload: Workload) -> None:
+    size = Size.of(encoded)
+    if encoded.cuts or size.history_tokens != workload.history_tokens or size.item_tokens_max > workload.item_tokens:
+        raise InvalidInput(
+            f"this bundle's tokenizer does not count word by word: asked for {workload.history_tokens} tokens of "
+            f"history and items of {workload.item_tokens}, made {size.history_tokens} and {size.item_tokens_max}",
+            field="workload",
+        )

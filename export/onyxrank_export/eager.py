@@ -1,0 +1,256 @@
+"""Eager PyTorch over a bundle's or run's own weights: what the engine is measured against.
+
+`ReferenceLoop` is the straightforward implementation: one item at a time, padded to the model's length, as the
+tokenizer's and the model's documentation show it. `SortedBatches` is a careful one: the whole list tokenized in one
+call, sorted by length, in dynamically padded batches of the size that `prepare` measured to be the fastest; in fp32
+or in bfloat16. Both take texts and give a sorted ranking, and both include the tokenization.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from onyxrank._batching import Rows, pad
+from onyxrank._bundle import open_bundle
+from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
+from onyxrank._errors import BundleError
+from onyxrank._loading import load_encoder
+from onyxrank._machine import usable_cpus
+from onyxrank._manifest import MANIFEST_NAME
+from onyxrank._scoring import probabilities
+from onyxrank.measure.requests import Request
+from onyxrank.measure.ways import Say, Way
+from onyxrank_export.training.base import load_checkpoint, text_encoder
+from onyxrank_export.training.run import read_run
+
+WEIGHTS = "model.safetensors"
+BATCH_SIZES = (4, 8, 16, 32, 64)
+_SEARCH_ITEMS = 100
+_WARMUP_ITEMS = 4
+
+Precision = Literal["fp32", "bf16"]
+Ranked = list[tuple[int, float]]
+"""Index and probability, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class EagerModel:
+    """A classifier in evaluation mode with its tokenizer.
+
+    Attributes:
+        model: in fp32.
+        tokenizer: the Hugging Face tokenizer of the same folder.
+        encoder: the engine's encoder under the folder's limits, for the same token ids.
+
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    encoder: TextEncoder
+
+    @property
+    def head(self) -> str:
+        """How logits become a probability, as in a manifest."""
+        return "sigmoid" if self.model.config.num_labels == 1 else "softmax"
+
+    def facts(self) -> dict[str, object]:
+        """What every way over it runs with: threads, and transformers' attention implementation."""
+        return {"threads": torch.get_num_threads(), "attention": str(self.model.config._attn_implementation)}
+
+
+def load_eager(folder: str | Path) -> EagerModel:
+    """Load the PyTorch model of a bundle or run folder.
+
+    Raises:
+        BundleError: if the bundle is damaged, or holds no weights that PyTorch could load.
+        RunError: if it is neither a bundle nor a finished run.
+
+    """
+    folder = Path(folder)
+    is_bundle = (folder / MANIFEST_NAME).is_file()
+    if is_bundle and not (folder / WEIGHTS).is_file():
+        raise BundleError(f"{folder} has no {WEIGHTS} for PyTorch to run; export the bundle again")
+    limits = None if is_bundle else read_run(folder).limits
+    checkpoint = load_checkpoint(folder)
+    encoder = load_encoder(open_bundle(folder)) if limits is None else text_encoder(checkpoint.tokenizer, limits)
+    return EagerModel(checkpoint.model.eval().float(), checkpoint.tokenizer, encoder)
+
+
+def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: None) -> Iterator[Way]:
+    """Load the three ways, each when it is asked for the next; an `EagerFactory`.
+
+    Args:
+        folder: a bundle or a run.
+        threads: of PyTorch, for this whole process; all that it may use by default.
+        say: told the batch sizes that were tried.
+
+    """
+    torch.set_num_threads(threads or usable_cpus())
+    eager = load_eager(folder)
+    yield ReferenceLoop(eager)
+    yield SortedBatches(eager, say=say)
+    yield SortedBatches(eager, precision="bf16", say=say)
+
+
+class ReferenceLoop:
+    """One item at a time, padded to the longest sequence of the limits."""
+
+    name = "reference_loop"
+
+    def __init__(self, eager: EagerModel) -> None:
+        self._eager = eager
+        self._longest = eager.encoder.limits.sequence_tokens
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What it runs with."""
+        return {"precision": "fp32", "rows": 1, "padding": f"to {self._longest} tokens", **self._eager.facts()}
+
+    def prepare(self, request: Request) -> None:
+        """Warm up."""
+        self.rank(request.first(_WARMUP_ITEMS))
+
+    def rank(self, request: Request) -> Ranked:
+        """Score one item after the other and sort."""
+        model, tokenizer = self._eager.model, self._eager.tokenizer
+        history = join_history(request.history)
+        ranked = []
+        for index, item in enumerate(request.items):
+            inputs = tokenizer(
+                history,
+                f"{item.title} {item.description}",
+                padding="max_length",
+                max_length=self._longest,
+                truncation=True,
+                return_tensors="pt",
+            )
+            with torch.no_grad():
+                logits = model(**inputs).logits
+            ranked.append((index, _purchase_probability(logits, self._eager.head)))
+        return sorted(ranked, key=lambda pair: pair[1], reverse=True)
+
+    def score(self, request: Request) -> NDArray[np.float32]:
+        """Probabilities in input order."""
+        return _in_input_order(self.rank(request))
+
+    def close(self) -> None:
+        """Nothing is held but the model, which the other ways share."""
+
+
+class SortedBatches:
+    """The whole list tokenized at once, sorted by length, in dynamically padded batches.
+
+    Args:
+        eager: the model; bf16 makes a copy of it.
+        precision: ``fp32`` or ``bf16``.
+        say: told the batch sizes that were tried.
+
+    """
+
+    def __init__(self, eager: EagerModel, *, precision: Precision = "fp32", say: Say = lambda _: None) -> None:
+        self.name = "sorted_batches" if precision == "fp32" else f"sorted_batches_{precision}"
+        self._eager = eager
+        self._precision = precision
+        self._model = eager.model if precision == "fp32" else deepcopy(eager.model).to(torch.bfloat16)
+        self._pad_id = int(eager.model.config.pad_token_id or 0)
+        self._rows = BATCH_SIZES[0]
+        self._best: dict[Request, int] = {}
+        self._say = say
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What it runs with, the chosen rows of a batch among it."""
+        padding = "to the longest of the batch"
+        return {"precision": self._precision, "rows": self._rows, "padding": padding, **self._eager.facts()}
+
+    def prepare(self, request: Request) -> None:
+        """Warm up, and measure which batch size is best for such requests (once for each request)."""
+        sample = request.first(_SEARCH_ITEMS)
+        self.rank(sample.first(_WARMUP_ITEMS))
+        if sample not in self._best:
+            rows, seconds = best_micro_batch(lambda rows: self._score(sample, rows), len(sample.items))
+            tried = ", ".join(f"{size}: {1000 * taken:.0f} ms" for size, taken in seconds.items())
+            self._say(f"{self.name}, rows of a batch for {len(sample.items)} items: {tried}; takes {rows}")
+            self._best[sample] = rows
+        self._rows = self._best[sample]
+
+    def rank(self, request: Request) -> Ranked:
+        """Score the list in batches and sort."""
+        scores = self._score(request, self._rows).tolist()
+        return sorted(enumerate(scores), key=lambda pair: pair[1], reverse=True)
+
+    def score(self, request: Request) -> NDArray[np.float32]:
+        """Probabilities in input order."""
+        return self._score(request, self._rows)
+
+    def close(self) -> None:
+        """Let go of the bf16 copy."""
+        self._model = self._eager.model
+
+    def _score(self, request: Request, size: int) -> NDArray[np.float32]:
+        rows = Rows.of([self._eager.encoder.encode(request.history, request.items)])
+        order = np.argsort(-rows.lengths, kind="stable")
+        scores = np.empty(len(order), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                batch = pad(rows, chosen, self._pad_id)
+                logits = self._model(
+                    input_ids=torch.from_numpy(batch.input_ids),
+                    attention_mask=torch.from_numpy(batch.attention_mask),
+                    token_type_ids=torch.from_numpy(batch.token_type_ids),
+                ).logits
+                scores[chosen] = probabilities(logits.float().numpy(), self._eager.head)
+        return scores
+
+
+def best_micro_batch(
+    run: Callable[[int], object],
+    items: int,
+    *,
+    sizes: Sequence[int] = BATCH_SIZES,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[int, dict[int, float]]:
+    """Try batch sizes up to all items at once, one run each, and take the fastest.
+
+    Args:
+        run: runs the request in batches of that many rows.
+        items: of the request.
+        sizes: to try, beside all at once; those that are no smaller than the list are the same as that.
+        clock: gives seconds.
+
+    Returns:
+        The best size, and the seconds of each.
+
+    """
+    seconds = {}
+    for size in [*(size for size in sizes if size < items), items]:
+        start = clock()
+        run(size)
+        seconds[size] = clock() - start
+    return min(seconds, key=lambda size: seconds[size]), seconds
+
+
+def join_history(events: Sequence[str]) -> str:
+    """The events as one text that a tokenizer reads as the engine reads the events."""
+    return f" {HISTORY_SEPARATOR} ".join(events)
+
+
+def _purchase_probability(logits: Any, head: str) -> float:
+    if head == "sigmoid":
+        return float(torch.sigmoid(logits)[0, 0])
+    return float(torch.softmax(logits, dim=1)[0, 1])
+
+
+def _in_input_order(ranked: Ranked) -> NDArray[np.float32]:
+    return np.array([score for _, score in sorted(ranked)], dtype=np.float32)

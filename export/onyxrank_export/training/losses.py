@@ -1,0 +1,40 @@
+"""What training minimizes: cross-entropy per pair, and optionally cross-entropy over each list."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+
+def pointwise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy of 2 logits against the probability of class 1 (for labels 0 and 1 the usual one).
+
+    Args:
+        logits: float [rows, 2].
+        labels: float [rows], 0.0 to 1.0.
+
+    """
+    return functional.cross_entropy(logits, torch.stack([1 - labels, labels], dim=-1))
+
+
+def listwise(logits: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the softmax over each list's margins against its labels (ListNet, Cao et al. 2007, section 4).
+
+    Lists without a positive, or of one row, say nothing about order and are left out.
+
+    Args:
+        logits: float [rows, 2]; the margin is class 1 minus class 0.
+        labels: float [rows], 0.0 to 1.0.
+        sizes: int64 [lists], rows of each list, in order.
+
+    """
+    counts = sizes.tolist()
+    margins = pad_sequence(list((logits[:, 1] - logits[:, 0]).split(counts)), batch_first=True, padding_value=-1e9)
+    targets = pad_sequence(list(labels.split(counts)), batch_first=True)
+    totals = targets.sum(dim=1)
+    told = (totals > 0) & (sizes > 1)
+    if not told.any():
+        return logits.sum() * 0.0
+    log_shares = functional.log_softmax(margins[told], dim=1)
+    return -(targets[told] / totals[told, None] * log_shares).sum(dim=1).mean()

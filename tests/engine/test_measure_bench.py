@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from onyxrank import InvalidInput
+from onyxrank._timing import Timings
+from onyxrank.measure.bench import Entrant, bench_bundle, measure_ways
+from onyxrank.measure.report import Shares
+from onyxrank.measure.requests import Request, Workload
+
+WORKLOAD = Workload(name="small", history_tokens=16, items=5, item_tokens=8)
+
+
+class FakeWay:
+    """Answers without a model."""
+
+    def __init__(self, name, shift=0.0):
+        self.name = name
+        self.settings = {"precision": "fp32"}
+        self.shift = shift
+        self.log = []
+
+    def prepare(self, request):
+        self.log.append("prepare")
+
+    def rank(self, request):
+        self.log.append("rank")
+
+    def score(self, request):
+        self.log.append("score")
+        return np.full(len(request.items), 0.25 + self.shift, dtype=np.float32)
+
+    def close(self):
+        self.log.append("close")
+
+
+def test_the_engine_alone(tiny_bundle):
+    report = bench_bundle(tiny_bundle, workload=WORKLOAD, repeats=3)
+    [way] = report.ways
+    assert way.name == "fp32"
+    assert way.latency.repeats == 3
+    assert way.speedup is None
+    assert way.score_difference == 0.0
+    assert way.settings["threads"] == report.settings["threads"]
+    assert 0 < way.shares.run < 1
+    stages = way.shares.tokenize + way.shares.batch + way.shares.run + way.shares.rank
+    assert way.shares.overhead == pytest.approx(1 - way.shares.run)
+    assert 0.5 < stages <= 1.0
+    assert report.size.history_tokens == 16
+    assert "torch" not in report.versions
+    assert {"onnxruntime", "numpy", "tokenizers"} <= set(report.versions)
+    assert report.to_json() == json.loads(json.dumps(report.to_json(), allow_nan=False))
+
+
+def test_eager_ways_are_measured_beside_it(tiny_bundle):
+    ways = [FakeWay("reference_loop"), FakeWay("sorted_batches", shift=0.5)]
+    said, asked = [], []
+
+    def eager(folder, threads, say):
+        asked.append((folder, threads))
+        yield from ways
+
+    report = bench_bundle(tiny_bundle, workload=WORKLOAD, repeats=2, threads=1, eager=eager, say=said.append)
+    assert asked == [(tiny_bundle, 1)]
+    assert [way.name for way in report.ways] == ["fp32", "reference_loop", "sorted_batches"]
+    engine, loop, batches = report.ways
+    assert batches.speedup == 1.0
+    assert engine.speedup == pytest.approx(batches.latency.p50_ms / engine.latency.p50_ms)
+    assert loop.shares is None
+    assert batches.score_difference - loop.score_difference != 0
+    assert ways[0].log == ["prepare", "score", "rank", "rank", "rank", "close"]
+    assert said[-1].startswith("measuring 3 ways")
+
+
+def test_ways_are_closed_when_one_fails(tiny_bundle):
+    way = FakeWay("reference_loop")
+
+    def eager(folder, threads, say):
+        yield way
+        raise RuntimeError("no room")
+
+    with pytest.raises(RuntimeError, match="no room"):
+        bench_bundle(tiny_bundle, workload=WORKLOAD, repeats=1, eager=eager)
+    assert way.log[-1] == "close"
+
+
+@pytest.mark.parametrize(("variants", "message"), [((), "at least one"), (("int4",), "no variant 'int4'")])
+def test_variants_are_checked(tiny_bundle, variants, message):
+    with pytest.raises(InvalidInput, match=message):
+        bench_bundle(tiny_bundle, workload=WORKLOAD, variants=variants)
+
+
+def test_two_ways_of_one_name_are_refused():
+    request = Request(("a",), ())
+    with pytest.raises(InvalidInput, match="same name"):
+        measure_ways([Entrant(FakeWay("a"), request)] * 2, repeats=1, budget_s=1)
+
+
+def test_an_entrant_may_stand_for_several_requests(tiny_bundle):
+    request = Request(("a",), (None,) * 10)
+    loop = Entrant(FakeWay("reference_loop"), request, times=10, note="x10")
+    [report] = measure_ways([loop], repeats=1, budget_s=1)
+    assert report.note == "x10"
+    assert report.latency.items_per_s == pytest.approx(100 / report.latency.p50_ms * 1000)
+
+
+def test_shares_are_of_wall_time():
+    timings = [Timings(tokenize=0.1, batch=0.1, run=0.6, rank=0.1), Timings(run=0.6)]
+    shares = Shares.of(timings, seconds=2.0)
+    assert shares.to_json() == {"tokenize": 0.05, "batch": 0.05, "run": 0.6, "rank": 0.05, "overhead": 0.4}

@@ -3,7 +3,7 @@
 1. The schema version is looked at first: a newer one is refused before anything else is read.
 2. Every key is required and typed, and no other key is allowed: a misspelt key must not become a default.
 3. The values are checked on construction, so that export cannot write what the engine would refuse.
-4. Reports (parity, gate, training) are free-form: they are kept as they are and never steer the engine.
+4. Reports (parity, gate, training) are free-form, kept as they are; of them the engine reads only "passed".
 """
 
 from __future__ import annotations
@@ -98,6 +98,11 @@ class Variant:
             raise fault(f"variant {self.name!r}: precision must be one of {', '.join(PRECISIONS)}")
         for path in self.files.values():
             check_path(path)
+
+    @property
+    def refused(self) -> bool:
+        """Whether the gate refused it and it was written all the same, by force."""
+        return self.gate is not None and self.gate.get("passed") is False
 
     def runs_on(self, family: str) -> bool:
         """Whether the variant was made for a machine family."""

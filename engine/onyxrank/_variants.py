@@ -1,7 +1,8 @@
 """Chooses the graph variant to load when nothing measured says which is fastest.
 
 1. A variant asked for by name is taken, whatever this machine is; a mismatch is said in the reason.
-2. Otherwise a variant must be batch-invariant: a score must not depend on the other items of the list.
+2. Otherwise a variant must be batch-invariant, since a score must not depend on the other items of the list, and must
+   not be one that the quality gate refused.
 3. On a provider that gains from int8, the first int8 variant made for this machine family; else fp32.
 """
 
@@ -39,7 +40,11 @@ def choose_variant(manifest: Manifest, asked: str, provider: Provider, family: M
     """
     if asked != AUTO:
         return _named(manifest, asked, family)
-    safe = [variant for variant in manifest.variants if variant.batch_invariant and variant.runs_on(family)]
+    safe = [
+        variant
+        for variant in manifest.variants
+        if variant.batch_invariant and variant.runs_on(family) and not variant.refused
+    ]
     int8 = [variant for variant in safe if variant.precision != "fp32"]
     if int8 and provider.int8:
         return VariantChoice(int8[0], f"batch-invariant int8 made for {family}")
@@ -59,6 +64,8 @@ def _named(manifest: Manifest, asked: str, family: MachineFamily) -> VariantChoi
                 notes.append(f"made for {', '.join(variant.machines)} and not gated on {family}")
             if not variant.batch_invariant:
                 notes.append("a score depends on the other items of the list")
+            if variant.refused:
+                notes.append("refused by the quality gate and written by force")
             return VariantChoice(variant, "; ".join(notes))
     raise InvalidInput(
         f"this bundle has no variant {asked!r}; choose {AUTO} or one of {_names(manifest)}", field="variant"
@@ -71,13 +78,15 @@ def _why_fp32(manifest: Manifest, provider: Provider, family: MachineFamily) -> 
         return "the bundle has fp32 only"
     if not provider.int8:
         return f"int8 is not faster on {provider.name}"
-    reasons = [
-        f"{variant.name} is made for {', '.join(variant.machines)}, this machine is {family}"
-        if not variant.runs_on(family)
-        else f"with {variant.name} a score would depend on the other items of the list"
-        for variant in quantized
-    ]
-    return "; ".join(reasons)
+    return "; ".join(_why_not(variant, family) for variant in quantized)
+
+
+def _why_not(variant: Variant, family: MachineFamily) -> str:
+    if not variant.runs_on(family):
+        return f"{variant.name} is made for {', '.join(variant.machines)}, this machine is {family}"
+    if variant.refused:
+        return f"{variant.name} was refused by the quality gate"
+    return f"with {variant.name} a score would depend on the other items of the list"
 
 
 def _names(manifest: Manifest) -> str:

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from weights import bundle_with_weights, save_model
 
 from onyxrank import BundleError, Limits, Ranker
 from onyxrank._bundle import open_bundle
@@ -13,6 +12,7 @@ from onyxrank.measure.bench import bench_bundle
 from onyxrank.measure.requests import Request, Workload, make_request
 from onyxrank_export.eager import best_micro_batch, eager_ways, join_history, load_eager
 from onyxrank_export.training.run import RunError
+from weights import bundle_with_weights, save_model
 
 LIMITS = Limits(history_tokens=64, item_tokens=32)
 NAMES = ["reference_loop", "sorted_batches", "sorted_batches_bf16"]

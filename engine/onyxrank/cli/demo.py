@@ -20,8 +20,8 @@ from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=80, item_tokens=32)
-_GATE_LISTS = 96
-_TEST_LISTS = 150
+_GATE_LISTS = 64
+_TEST_LISTS = 120
 
 
 def command(
@@ -47,7 +47,7 @@ def command(
         console.out.print(interval_line(evaluation))
         _show_ranking(ranker, data)
     console.heading("The race, in one run: 100 items, history of 80 tokens, items of up to 32")
-    bench.show(bench.measure(bundle, history_tokens=80, items=100, item_tokens=32, budget_s=40.0))
+    bench.show(bench.measure(bundle, history_tokens=80, items=100, item_tokens=32, budget_s=25.0))
     _say_next(out, time.monotonic() - started)
 
 
@@ -73,8 +73,7 @@ def _train(data: Path, run: Path, *, base: str, steps: int, seed: int) -> None:
             epochs=1,
             max_steps=steps,
             learning_rate=1e-4 if base == "minilm" else 5e-4,
-            validation_lists=64,
-            evaluations=2,
+            validation_lists=48,
             seed=seed,
         ),
     )

@@ -26,7 +26,9 @@ def command(
         info = ranker.info()
     machine, offered = describe(), offered_providers()
     if json:
-        console.print_json({"manifest": opened.manifest.to_json(), "machine": machine | {"providers": offered}, "loads": info})
+        console.print_json(
+            {"manifest": opened.manifest.to_json(), "machine": machine | {"providers": offered}, "loads": info}
+        )
         return
     manifest = opened.manifest
     console.out.print(_overview(manifest))
@@ -34,6 +36,9 @@ def command(
     console.out.print(variants_table(manifest))
     for line in _gate_lines(manifest):
         console.out.print(line)
+    for variant in manifest.variants:
+        if variant.machines:
+            console.out.print(f"{variant.name} is for {', '.join(variant.machines)}")
     console.heading("Files (all present, SHA-256 verified)")
     files = console.table("file", "MB", right=(1,))
     for path, entry in manifest.files.items():
@@ -47,30 +52,24 @@ def command(
 
 def variants_table(manifest: Manifest) -> Table:
     """One line per variant, in order of preference."""
-    table = console.table(
-        "variant",
-        "machines",
-        "ΔAUC",
-        "NDCG@10 kept",
-        "top-10 overlap",
-        "batch deviation",
-        "gate",
-        right=(2, 3, 4, 5),
-    )
+    table = console.table("variant", "ΔAUC", "NDCG@10", "top 10", "alone", "gate", right=(1, 2, 3, 4))
     for variant in manifest.variants:
         gate = variant.gate or {}
         table.add_row(
             variant.name,
-            ", ".join(variant.machines) or "any",
             f"{gate['auc_change']:+.4f}" if gate else "",
             f"{gate['ndcg_kept']:.2%}" if gate else "",
             f"{gate['overlap']:.3f}" if gate else "",
-            f"{variant.batch_deviation:.1e}" + ("" if variant.batch_invariant else " *"),
-            ("passed" if gate["passed"] else "FORCED") if gate else "reference",
+            f"{variant.batch_deviation:.0e}" + (" " if variant.batch_invariant else "*"),
+            ("passed" if gate["passed"] else "FORCED") if gate else "",
         )
+    table.caption = (
+        "against fp32: change of AUC, share of NDCG@10 kept, mean overlap of the top 10;\n"
+        "alone: largest change of a score when the item is scored without its list"
+    )
     if any(not variant.batch_invariant for variant in manifest.variants):
-        table.caption = "* scores depend on what an item is batched with; loaded only when asked for by name"
-        table.caption_justify = "left"
+        table.caption += "\n* depends on the list: loaded only when asked for by name"
+    table.caption_justify = "left"
     return table
 
 

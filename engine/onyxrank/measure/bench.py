@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,13 +114,9 @@ def bench_bundle(
     if not names:
         raise InvalidInput("name at least one variant to measure", field="variants")
     with ExitStack() as closing:
-        ways: Iterator[Way] = engine_ways(
-            opened, names, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens
-        )
-        loaded = load_ways(ways, request, closing, say)
-        if eager is not None:
-            reference = next((row.way for row in loaded if _is_fp32(row.way)), loaded[0].way)
-            loaded += load_ways(eager(opened.folder, threads, say), request, closing, say, reference=reference)
+        engine = engine_ways(opened, names, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens)
+        others = eager(opened.folder, threads, say) if eager else iter(())
+        loaded = load_ways(chain(engine, others), request, closing, say)
         say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
         reports = measure_ways([Entrant(row.way, request) for row in loaded], repeats=repeats, budget_s=budget_s)
     return BenchReport(
@@ -160,17 +157,14 @@ def engine_ways(
         )
 
 
-def load_ways(
-    ways: Iterable[Way], request: Request, closing: ExitStack, say: Say, *, reference: Way | None = None
-) -> list[LoadedWay]:
+def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Say) -> list[LoadedWay]:
     """Load, prepare and try ways, one after the other.
 
     Args:
-        ways: give each way when it is asked for the next.
+        ways: at least one; loads each when it is asked for the next.
         request: what each is prepared for and scores.
         closing: closes them.
         say: told of each way.
-        reference: what scores are compared with; the first fp32 way among them if None, or else the first.
 
     """
     loaded: list[tuple[Way, int | None, NDArray[np.float32]]] = []
@@ -188,9 +182,7 @@ def load_ways(
         peak = peak_bytes()
         added = max(0, peak - before) if tells and peak is not None and before is not None else None
         loaded.append((way, added, scores))
-    if not loaded:
-        return []
-    expected = _expected(loaded, request, reference)
+    expected = next((scores for way, _, scores in loaded if way.settings.get("precision") == "fp32"), loaded[0][2])
     return [LoadedWay(way, added, float(np.abs(scores - expected).max())) for way, added, scores in loaded]
 
 
@@ -224,18 +216,6 @@ def versions(*, with_torch: bool) -> dict[str, str]:
 def now() -> str:
     """The time in UTC, ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
-def _is_fp32(way: Way) -> bool:
-    return way.settings.get("precision") == "fp32"
-
-
-def _expected(
-    loaded: Sequence[tuple[Way, int | None, NDArray[np.float32]]], request: Request, reference: Way | None
-) -> NDArray[np.float32]:
-    if reference is not None:
-        return reference.score(request)
-    return next((scores for way, _, scores in loaded if _is_fp32(way)), loaded[0][2])
 
 
 def _median(entrant: Entrant, samples: Mapping[str, Samples]) -> float:

@@ -1,0 +1,123 @@
+"""The grid that is measured: how many items, how long a history, how often.
+
+The budgets keep the whole grid under ten minutes on two slow cores with MiniLM. There a round of 100 items takes
+10 to 30 seconds and one of 1,000 items one to two minutes: that is why the large cells have few repeats.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from onyxrank._bundle import Bundle
+from onyxrank._loading import load_encoder
+from onyxrank.measure.bench import Entrant, measure_ways
+from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
+from onyxrank.measure.ways import Say, Way
+
+ITEM_TOKENS = 48
+HISTORIES = (32, 128, 256)
+LOOP = "reference_loop"
+PLAIN_AND_FUSED = ("fp32", "fp32_fused")
+LARGE = 1000
+LOOP_ITEMS = 100
+LOOP_NOTE = f"x{LARGE // LOOP_ITEMS} of {LOOP_ITEMS} items: the loop is linear by construction"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One size of request and how long to measure it.
+
+    Attributes:
+        items: of the list.
+        history_tokens: of the history.
+        repeats: most rounds.
+        budget_s: seconds after which no further round is begun.
+        warmup: unmeasured runs of each way. The large cells have none: `prepare` has run every way by then.
+
+    """
+
+    items: int
+    history_tokens: int
+    repeats: int
+    budget_s: float
+    warmup: int
+
+    def __str__(self) -> str:
+        return f"{self.items}-items-history-{self.history_tokens}"
+
+
+FULL = tuple(
+    Cell(items=items, history_tokens=history, repeats=repeats, budget_s=budget, warmup=warmup)
+    for items, repeats, warmup, budgets in (
+        (1, 200, 2, (5.0, 5.0, 5.0)),
+        (10, 100, 1, (8.0, 8.0, 8.0)),
+        (100, 20, 0, (27.0, 50.0, 62.0)),
+        (LARGE, 2, 0, (60.0, 60.0, 60.0)),
+    )
+    for history, budget in zip(HISTORIES, budgets, strict=True)
+)
+QUICK = tuple(Cell(items=items, history_tokens=32, repeats=3, budget_s=2.0, warmup=1) for items in (1, 10))
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What every cell is measured with.
+
+    Attributes:
+        bundle: whose tokenizer and limits make the requests.
+        pool: the texts.
+        ways: loaded.
+        say: told what is done.
+
+    """
+
+    bundle: Bundle
+    pool: Pool
+    ways: tuple[Way, ...]
+    say: Say
+
+
+def run_cell(cell: Cell, bench: Bench) -> dict[str, Any]:
+    """Measure one cell: every way in every round.
+
+    Returns:
+        JSON values: what was asked, the real size, the seconds it took, and one report per way.
+
+    """
+    started = time.perf_counter()
+    encoder = load_encoder(bench.bundle)
+    workload = Workload(
+        name=str(cell),
+        history_tokens=cell.history_tokens,
+        items=cell.items,
+        item_tokens=min(ITEM_TOKENS, encoder.limits.item_tokens),
+    )
+    request = make_request(bench.bundle, workload, pool=bench.pool)
+    entrants = [entrant for way in bench.ways for entrant in _enter(way, cell, bench.ways, request)]
+    for entrant in entrants:
+        entrant.way.prepare(entrant.request)
+    reports = measure_ways(entrants, repeats=cell.repeats, budget_s=cell.budget_s, warmup=cell.warmup)
+    seconds = time.perf_counter() - started
+    bench.say(f"{cell}: {reports[0].latency.repeats} rounds, {seconds:.0f} s")
+    return {
+        "items": cell.items,
+        "history_tokens": cell.history_tokens,
+        "size": asdict(Size.of(encoder.encode(request.history, request.items))),
+        "seconds": round(seconds, 1),
+        "ways": [report.to_json() for report in reports],
+    }
+
+
+def _enter(way: Way, cell: Cell, ways: Sequence[Way], request: Request) -> list[Entrant]:
+    """How a way takes part in a cell; in the large cells some save their time."""
+    if cell.items < LARGE:
+        return [Entrant(way, request)]
+    if way.name == LOOP:
+        return [Entrant(way, request.first(LOOP_ITEMS), LARGE // LOOP_ITEMS, LOOP_NOTE)]
+    plain, fused = PLAIN_AND_FUSED
+    if way.name == plain and any(other.name == fused for other in ways):
+        return []
+    return [Entrant(way, request)]

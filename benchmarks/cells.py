@@ -14,6 +14,7 @@ from typing import Any
 from onyxrank._bundle import Bundle
 from onyxrank._loading import load_encoder
 from onyxrank.measure.bench import Entrant, measure_ways
+from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import Say, Way
 
@@ -70,6 +71,7 @@ class Bench:
         bundle: whose tokenizer and limits make the requests.
         pool: the texts.
         ways: loaded.
+        threads: of each.
         say: told what is done.
 
     """
@@ -77,6 +79,7 @@ class Bench:
     bundle: Bundle
     pool: Pool
     ways: tuple[Way, ...]
+    threads: int
     say: Say
 
 
@@ -84,7 +87,7 @@ def run_cell(cell: Cell, bench: Bench) -> dict[str, Any]:
     """Measure one cell: every way in every round.
 
     Returns:
-        JSON values: what was asked, the real size, the seconds it took, and one report per way.
+        JSON values: what was asked, the real size, the seconds it took, what others used, and one report per way.
 
     """
     started = time.perf_counter()
@@ -97,16 +100,22 @@ def run_cell(cell: Cell, bench: Bench) -> dict[str, Any]:
     )
     request = make_request(bench.bundle, workload, pool=bench.pool)
     entrants = [entrant for way in bench.ways for entrant in _enter(way, cell, bench.ways, request)]
+    before = CpuTimes.now()
     for entrant in entrants:
         entrant.way.prepare(entrant.request)
     reports = measure_ways(entrants, repeats=cell.repeats, budget_s=cell.budget_s, warmup=cell.warmup)
+    others = other_cpus(before, CpuTimes.now())
+    crowded = is_crowded(others, bench.threads)
     seconds = time.perf_counter() - started
-    bench.say(f"{cell}: {reports[0].latency.repeats} rounds, {seconds:.0f} s")
+    warning = f", CROWDED: others kept {others:.1f} CPUs busy" if crowded else ""
+    bench.say(f"{cell}: {reports[0].latency.repeats} rounds, {seconds:.0f} s{warning}")
     return {
         "items": cell.items,
         "history_tokens": cell.history_tokens,
         "size": asdict(Size.of(encoder.encode(request.history, request.items))),
         "seconds": round(seconds, 1),
+        "other_cpus": None if others is None else round(others, 2),
+        "crowded": crowded,
         "ways": [report.to_json() for report in reports],
     }
 

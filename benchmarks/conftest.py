@@ -10,10 +10,10 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-import model
 import pytest
-from cells import FULL, ITEM_TOKENS, QUICK, Bench
 
+import model
+from cells import FULL, ITEM_TOKENS, QUICK, Bench
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import describe, usable_cpus
 from onyxrank.measure.bench import engine_ways, load_ways, machine_variants, now, versions
@@ -70,7 +70,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             },
             "score_differences": {row.way.name: row.score_difference for row in loaded},
         }
-        yield Bench(bundle, pool, tuple(row.way for row in loaded), say)
+        yield Bench(bundle, pool, tuple(row.way for row in loaded), threads, say)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,15 +1,22 @@
-"""Fixtures that every part shares: a tiny random bundle and the PyTorch model it came from."""
+"""Fixtures that every part shares: a tiny random bundle and the PyTorch model it came from; a tiny trained run.
+
+The random bundle needs no training; the trained one has a ranking worth keeping, for the gate and the evaluation.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import string
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+# The models here are so small that a second thread only waits for the first. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
@@ -117,6 +124,61 @@ def tiny_bundle(tiny_reference: Reference, tmp_path_factory: pytest.TempPathFact
     )
     (folder / "onyxrank.json").write_text(json.dumps(manifest.to_json()))
     return folder
+
+
+@pytest.fixture(scope="session")
+def shop_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo shop, small."""
+    from onyxrank_export.data.shop import write_shop
+
+    folder = tmp_path_factory.mktemp("shop") / "data"
+    write_shop(folder, n_items=200, n_shoppers=150)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aisle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Behaviour data that a tiny model learns in seconds."""
+    from aisles import write_aisles
+
+    return write_aisles(tmp_path_factory.mktemp("aisles") / "data")
+
+
+@pytest.fixture(scope="session")
+def search_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Search data over the same items."""
+    from aisles import write_search
+
+    return write_search(tmp_path_factory.mktemp("search") / "data")
+
+
+@pytest.fixture(scope="session")
+def trained_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose 2-layer model ranks far better than popularity."""
+    from onyxrank_export.training.config import TrainingConfig
+    from onyxrank_export.training.loop import train
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    config = TrainingConfig(
+        base="tiny",
+        limits=Limits(history_tokens=12, item_tokens=6),
+        epochs=6,
+        learning_rate=6e-4,
+        precision="fp32",
+        validation_lists=60,
+    )
+    train(aisle_data, out, config, callbacks=[_Silent()])
+    return out
+
+
+@pytest.fixture(scope="session")
+def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of that run, as the real gate at its real limits let it through."""
+    from onyxrank_export.conversion.export import ExportConfig, export_bundle
+
+    out = tmp_path_factory.mktemp("exported") / "bundle"
+    export_bundle(trained_run, out, ExportConfig(precisions=("fp32", "int8")), say=lambda _: None)
+    return out
 
 
 def _entry(path: Path) -> FileEntry:

@@ -23,7 +23,7 @@ from onyxrank._items import Item
 from onyxrank._truncation import Cuts, Limits, fit_history, fit_item
 
 HISTORY_SEPARATOR = ";"
-_CHARACTERS_PER_TOKEN = 12  # English WordPiece averages 4 to 5, so a second pass is rare
+_CHARACTERS_PER_TOKEN = 8  # English WordPiece averages 4 to 5, so a second pass is rare
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: No
 
 
 class ReferenceLoop:
-    """One item at a time, padded to the longest sequence of the limits."""
+    """One item at a time, padded to a fixed length: the limits', or that of the request it was prepared for."""
 
     name = "reference_loop"
 
@@ -117,7 +117,9 @@ class ReferenceLoop:
         return {"precision": "fp32", "rows": 1, "padding": f"to {self._longest} tokens", **self._eager.facts()}
 
     def prepare(self, request: Request) -> None:
-        """Warm up."""
+        """Fix the length at the longest pair of such requests: a limit it does not need would cost it time."""
+        encoded = self._eager.encoder.encode(request.history, request.items)
+        self._longest = len(encoded.history) + int(encoded.items.lengths.max())
         self.rank(request.first(_WARMUP_ITEMS))
 
     def rank(self, request: Request) -> Ranked:

@@ -130,7 +130,10 @@ def _settings(way: WayReport) -> str:
 
 def _notes(report: BenchReport) -> list[str]:
     size, machine = report.size, report.machine
-    lines = [
+    lines = []
+    if report.crowded:
+        lines.append("NOT VALID: other processes kept the CPUs busy meanwhile; measure again on an idle machine")
+    lines += [
         f"request: history {size.history_tokens} tokens, {size.items} items of {size.item_tokens_mean:g} on average, "
         f"{report.settings['texts']}",
         f"machine: {machine['cpu_model']}, {report.settings['threads']} threads, {machine['machine_family']}; "

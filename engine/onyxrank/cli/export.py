@@ -35,8 +35,8 @@ def command(
     if history_tokens is not None or item_tokens is not None:
         default = Limits()
         limits = Limits(
-            history_tokens=history_tokens or default.history_tokens,
-            item_tokens=item_tokens or default.item_tokens,
+            history_tokens=default.history_tokens if history_tokens is None else history_tokens,
+            item_tokens=default.item_tokens if item_tokens is None else item_tokens,
         )
     config = module.ExportConfig(
         precisions=None if precision is None else tuple(name.strip() for name in precision.split(",")),

@@ -26,15 +26,14 @@ def read_items(path: Path) -> tuple[Item, ...]:
         MissingExtra: if a parquet file is given and polars is not installed.
 
     """
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise InvalidInput(f"{path}: items are read from {', '.join(SUFFIXES)} files", field="items")
     if not path.is_file():
         raise InvalidInput(f"{path}: no such file", field="items")
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     try:
-        rows = [
-            {name: value for name, value in row.items() if value is not None} for row in readers[path.suffix](path)
-        ]
+        rows = [{name: value for name, value in row.items() if value is not None} for row in readers[suffix](path)]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text at byte {error.start}", field="items") from error
     if not rows:
@@ -47,13 +46,13 @@ def read_items(path: Path) -> tuple[Item, ...]:
 
 
 def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise InvalidInput(f"{path}: line {number} is not JSON", field="items", index=number - 1) from error
             if not isinstance(row, dict):
                 raise InvalidInput(f"{path}: line {number} is not a JSON object", field="items", index=number - 1)

@@ -5,6 +5,7 @@
    of a model that answers something else.
 3. The ways are measured in turn, from texts to a sorted ranking.
 4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds.
+5. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from onyxrank._errors import InvalidInput
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, machine_family, usable_cpus
 from onyxrank.measure.latency import Samples, interleave
+from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
 from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
@@ -113,12 +115,17 @@ def bench_bundle(
     names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
     if not names:
         raise InvalidInput("name at least one variant to measure", field="variants")
+    before = CpuTimes.now()
     with ExitStack() as closing:
         engine = engine_ways(opened, names, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens)
-        others = eager(opened.folder, threads, say) if eager else iter(())
-        loaded = load_ways(chain(engine, others), request, closing, say)
+        pytorch = eager(opened.folder, threads, say) if eager else iter(())
+        loaded = load_ways(chain(engine, pytorch), request, closing, say)
         say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
         reports = measure_ways([Entrant(row.way, request) for row in loaded], repeats=repeats, budget_s=budget_s)
+        others = other_cpus(before, CpuTimes.now())
+    crowded = is_crowded(others, threads)
+    if crowded:
+        say(f"other processes kept {others:.1f} CPUs busy meanwhile: these figures compare nothing; measure again")
     return BenchReport(
         workload=workload,
         size=Size.of(load_encoder(opened).encode(request.history, request.items)),
@@ -126,6 +133,8 @@ def bench_bundle(
             replace(report, added_memory_bytes=row.added_memory_bytes, score_difference=row.score_difference)
             for report, row in zip(reports, loaded, strict=True)
         ),
+        other_cpus=others,
+        crowded=crowded,
         peak_memory_bytes=peak_bytes(),
         machine=describe(),
         versions=versions(with_torch=eager is not None),

@@ -93,6 +93,8 @@ class BenchReport:
         workload: what was asked for.
         size: what the request really was.
         ways: one report per way, the engine's variants first.
+        other_cpus: CPUs that other processes kept busy while measuring; None where the system does not tell.
+        crowded: whether they took CPUs that the ways needed: then no figure here compares anything.
         peak_memory_bytes: of this process with all ways loaded; None where the system does not tell.
         machine: facts of the machine.
         versions: of Python packages that took part.
@@ -104,6 +106,8 @@ class BenchReport:
     workload: Workload
     size: Size
     ways: tuple[WayReport, ...]
+    other_cpus: float | None
+    crowded: bool
     peak_memory_bytes: int | None
     machine: Mapping[str, object]
     versions: Mapping[str, str]
@@ -116,6 +120,8 @@ class BenchReport:
             "workload": asdict(self.workload),
             "size": asdict(self.size),
             "ways": [way.to_json() for way in self.ways],
+            "other_cpus": None if self.other_cpus is None else round(self.other_cpus, 2),
+            "crowded": self.crowded,
             "peak_memory_bytes": self.peak_memory_bytes,
             "machine": dict(self.machine),
             "versions": dict(self.versions),

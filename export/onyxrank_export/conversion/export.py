@@ -21,7 +21,7 @@ import onnx
 
 from onyxrank._batching import BatchLimits, Rows, pad
 from onyxrank._encoding import EncodedRequest, TextEncoder
-from onyxrank._errors import InvalidInput
+from onyxrank._errors import InvalidInput, NonFiniteScore
 from onyxrank._graphs import ARCHITECTURES
 from onyxrank._items import Item
 from onyxrank._machine import usable_cpus
@@ -38,9 +38,11 @@ from onyxrank_export.conversion.gate import (
     BATCH_INVARIANT,
     GateLimits,
     GateSample,
+    Scores,
     Verdict,
     batch_deviation,
     judge,
+    no_scores,
     score_sample,
 )
 from onyxrank_export.conversion.kernels import check_int8
@@ -237,11 +239,9 @@ class _Export:
             target = self._folder / recipe.file
             quantize(fused, target, recipe, self._calibration())
             check_int8(onnx.load(target), self._checkpoint.model.config.num_hidden_layers)
-            with self._opened(target) as architecture:
-                scores = score_sample(architecture, self._sample)
-                verdict = judge(scores, expected, architecture, self._sample, self._config.gate)
+            verdict = self._judge(target, expected)
             verdicts[recipe.name] = verdict
-            if verdict.passed or self._config.force:
+            if verdict.passed or (self._config.force and verdict.usable):
                 passed.append(_variant(recipe, verdict))
             else:
                 self._say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
@@ -252,6 +252,14 @@ class _Export:
                 raise GateRefused(f"the quality gate refused {asked} ({'; '.join(reasons)}); no bundle was written")
         static = [variant for variant in passed if variant.precision == "int8_static"]
         return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
+
+    def _judge(self, path: Path, expected: Scores) -> Verdict:
+        with self._opened(path) as architecture:
+            try:
+                scores = score_sample(architecture, self._sample)
+                return judge(scores, expected, architecture, self._sample, self._config.gate)
+            except NonFiniteScore:
+                return no_scores()
 
     def _fp32_variant(self, name: str, path: Path) -> Variant:
         with self._opened(path) as architecture:

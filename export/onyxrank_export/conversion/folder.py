@@ -20,25 +20,27 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
 
     Raises:
-        ExportError: if `target` exists and may not be replaced.
+        ExportError: if `target` exists and may not be replaced, or is something other than a bundle.
 
     """
     if target.exists() and not overwrite:
         raise ExportError(f"'{target}' exists; choose another folder, or replace it with --overwrite")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"'{target}' is not a folder; choose another name")
+    if target.exists() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
+        raise ExportError(f"'{target}' holds something other than a bundle and is not replaced; choose another folder")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as holder:
         folder = Path(holder) / "new"
         folder.mkdir()
         yield folder
         old = Path(holder) / "old"
-        if target.exists():
-            os.replace(target, old)
         try:
+            if target.exists():
+                os.replace(target, old)
             os.replace(folder, target)
-        except OSError:
-            if old.exists():
+        except BaseException:  # an interruption too must not cost the bundle that was there
+            if old.exists() and not target.exists():
                 os.replace(old, target)
             raise
 

@@ -65,7 +65,9 @@ def check_complete(graph: onnx.ModelProto, model: PreTrainedModel) -> None:
     softmaxes = sum(node.op_type == "Softmax" for node in graph.graph.node)
     if softmaxes < layers:
         raise ExportError(f"the graph has {softmaxes} attention softmaxes for {layers} layers: it lost attention")
-    last = next(node for node in graph.graph.node if OUTPUT in node.output)
+    last = next((node for node in graph.graph.node if OUTPUT in node.output), None)
+    if last is None:
+        raise ExportError(f"nothing in the graph computes '{OUTPUT}'")
     classes = model.config.num_labels
     shapes = [tuple(weight.dims) for weight in graph.graph.initializer if weight.name in last.input]
     if not any(classes in shape for shape in shapes):

@@ -91,5 +91,5 @@ def _check_fused(model: onnx.ModelProto, layers: int) -> None:
         if found != wanted:
             raise ExportError(
                 f"the optimizer made {found} {operator} nodes of {layers} layers, not {wanted}: the model is not "
-                "built like BERT; export it with --precision fp32"
+                "built like BERT; choose a BERT-family base"
             )

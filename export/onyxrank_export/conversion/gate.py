@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -68,9 +69,15 @@ class Verdict:
         """Whether every figure is within the limits."""
         return not self.faults
 
+    @property
+    def usable(self) -> bool:
+        """Whether every score is a number; a variant that answers anything else is not written, not even by force."""
+        return not math.isnan(self.batch_deviation)
+
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the manifest."""
-        return asdict(self) | {"passed": self.passed, "faults": list(self.faults)}
+        """Plain values for the manifest; figures that there are none of are None."""
+        figures = {name: None if value != value else value for name, value in asdict(self).items()}
+        return figures | {"passed": self.passed, "faults": list(self.faults)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,12 @@ Scores = list[NDArray[np.float32]]
 
 
 def score_sample(architecture: Architecture, sample: GateSample) -> Scores:
-    """Probabilities per list, each list scored as one request."""
+    """Probabilities per list, each list scored as one request.
+
+    Raises:
+        NonFiniteScore: if the graph answers NaN or infinity.
+
+    """
     return [architecture.score([request])[0] for request in sample.requests]
 
 
@@ -108,6 +120,8 @@ def judge(
         limits: what may be lost.
 
     """
+    if not all(np.isfinite(row).all() for row in scores):
+        return no_scores()
     labels = [row.labels for row in sample.lists]
     ours, theirs = ranking_metrics(labels, scores), ranking_metrics(labels, reference)
     auc_change = ours["auc"] - theirs["auc"]
@@ -129,6 +143,20 @@ def judge(
         overlap=overlap,
         batch_deviation=batch_deviation(architecture, sample.requests[:_DEVIATION_LISTS]),
         faults=tuple(faults),
+    )
+
+
+def no_scores() -> Verdict:
+    """The verdict on a variant that answers NaN or infinity for some pair."""
+    nan = float("nan")
+    return Verdict(
+        auc=nan,
+        auc_change=nan,
+        ndcg_at_10=nan,
+        ndcg_kept=nan,
+        overlap=nan,
+        batch_deviation=nan,
+        faults=("answers NaN or infinity for a held-out pair",),
     )
 
 

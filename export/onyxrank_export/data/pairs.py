@@ -13,15 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank._errors import InvalidInput
 from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split, relevance
 from onyxrank_export.data.values import DataError, Fault
 
 TEST_NEGATIVES = 39
 TEST_SEED = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,15 @@ class Sampling:
     cold_starts: float = 0.1
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.negatives < 0:
+            raise InvalidInput(f"negatives must be at least 0, not {self.negatives}", field="negatives")
+        for name in ("popular", "cold_starts"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
+        if self.seed < 0:
+            raise InvalidInput(f"seed must be at least 0, not {self.seed}", field="seed")
+
 
 def training_lists(split: Split, sampling: Sampling, epoch: int = 0) -> list[CandidateList]:
     """The labelled pairs of the training part for one epoch, by list: a positive with its sampled negatives.
@@ -66,7 +79,7 @@ def training_lists(split: Split, sampling: Sampling, epoch: int = 0) -> list[Can
     Every epoch has as many lists and pairs, with fresh negatives. A user's own zero is a list of its own.
     """
     if isinstance(split, SearchSplit):
-        return _search_lists(split, split.training)
+        return _search_lists(split, split.training, "training")
     return list(_training_lists(split, sampling, epoch))
 
 
@@ -75,14 +88,16 @@ def lists_of_validation(
 ) -> list[CandidateList]:
     """Lists of the validation part, at most `most`, chosen with the seed."""
     if isinstance(split, SearchSplit):
-        return _search_lists(split, split.validation, most)
+        return _search_lists(split, split.validation, "validation", most=most, seed=seed)
     return _behaviour_lists(split, offset=-2, negatives=negatives, seed=seed, most=most)
 
 
 def lists_of_test(split: Split, *, most: int | None = None, negatives: int = TEST_NEGATIVES) -> list[CandidateList]:
-    """Lists of the test part, under the protocol of the quality tables."""
+    """Lists of the test part, under the protocol of the quality tables; at most `most`, chosen with a fixed seed."""
+    if most is not None and most < 1:
+        raise InvalidInput(f"at least 1 list must be ranked, not {most}", field="lists")
     if isinstance(split, SearchSplit):
-        return _search_lists(split, split.test, most)
+        return _search_lists(split, split.test, "test", most=most)
     return _behaviour_lists(split, offset=-1, negatives=negatives, seed=TEST_SEED, most=most)
 
 
@@ -124,9 +139,7 @@ def _behaviour_lists(
         raise DataError(
             (Fault("interactions", None, "user_id", "no user has the 4 different purchases that a test needs"),)
         )
-    if most is not None and most < len(tested):
-        chosen = np.sort(np.random.default_rng([seed, 1]).choice(len(tested), most, replace=False))
-        tested = [tested[index] for index in chosen]
+    tested = _some(tested, most, seed)
     sampler = Sampler(split.popularity, generator)
     lists = []
     for shopper in tested:
@@ -140,7 +153,9 @@ def _behaviour_lists(
     return lists
 
 
-def _search_lists(split: SearchSplit, queries: NDArray[np.int64], most: int | None = None) -> list[CandidateList]:
+def _search_lists(
+    split: SearchSplit, queries: NDArray[np.int64], part: str, *, most: int | None = None, seed: int = TEST_SEED
+) -> list[CandidateList]:
     data = split.data
     grades = relevance(data.label)
     order = np.argsort(data.query, kind="stable")
@@ -150,7 +165,17 @@ def _search_lists(split: SearchSplit, queries: NDArray[np.int64], most: int | No
         rows = order[bounds[query] : bounds[query + 1]]
         if len(rows):
             lists.append(CandidateList((data.queries[query],), data.item[rows], grades[rows]))
-    return lists[:most]
+    if not lists:
+        raise DataError((Fault("labels", None, "query_id", f"too few labelled queries: none for the {part} part"),))
+    return _some(lists, most, seed)
+
+
+def _some(rows: list[T], most: int | None, seed: int) -> list[T]:
+    """At most `most` of the rows, chosen with the seed, in their order."""
+    if most is None or most >= len(rows):
+        return rows
+    chosen = np.sort(np.random.default_rng([seed, 1]).choice(len(rows), most, replace=False))
+    return [rows[index] for index in chosen]
 
 
 class Sampler:

@@ -19,6 +19,7 @@ from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
 from onyxrank_export.evaluation.metrics import per_list_metrics, probability_metrics, ranking_metrics
 
 _RESAMPLES = 1_000
+_REPORTED = ("auc", "ndcg_at_10", "mrr", "hit_rate_at_10", "accuracy", "log_loss", "calibration_error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,13 @@ class Evaluation:
     variant: str
 
     def to_json(self) -> dict[str, Any]:
-        """Metrics by system, as the command prints them."""
-        return dict(self.results)
+        """Metrics by system, as the command prints them; what cannot be told (no negatives, say) is None."""
+        return {
+            system: {
+                name: None if np.isnan(metrics[name]) else metrics[name] for name in _REPORTED if name in metrics
+            }
+            for system, metrics in self.results.items()
+        }
 
 
 def evaluate(
@@ -62,6 +68,7 @@ def evaluate(
 
     Raises:
         DataError: if the data has faults or nothing to test.
+        InvalidInput: if `most` is less than 1.
 
     """
     content = read_data(data)

@@ -23,12 +23,15 @@ def ranking_metrics(
     Returns:
         ``auc`` (mean over the lists of the AUC within the list: the share of negatives below the target),
         ``auc_pooled`` (over all pairs at once), ``ndcg_at_10`` (Järvelin and Kekäläinen 2002, linear gain),
-        ``mrr`` and ``hit_rate_at_10`` (of the best placed positive).
+        ``mrr`` and ``hit_rate_at_10`` (of the best placed positive). NaN where no list can tell.
+
+    Raises:
+        ValueError: if a score is NaN.
 
     """
     per_list = per_list_metrics(labels, scores)
     truth = np.concatenate(labels) >= 0.5
-    result = {name: float(np.nanmean(values)) for name, values in per_list.items()}
+    result = {name: _mean(values) for name, values in per_list.items()}
     result["auc_pooled"] = (
         float(roc_auc_score(truth, np.concatenate(scores))) if 0 < truth.sum() < len(truth) else float("nan")
     )
@@ -73,7 +76,14 @@ def top_overlap(first: NDArray[np.floating], second: NDArray[np.floating], cutof
     return len(best[0] & best[1]) / max(1, len(best[0]))
 
 
+def _mean(values: NDArray[np.float64]) -> float:
+    told = values[~np.isnan(values)]
+    return float(told.mean()) if len(told) else float("nan")
+
+
 def _one_list(labels: NDArray[np.float32], scores: NDArray[np.float64]) -> dict[str, float]:
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN: it has no place in a ranking")
     positive = labels >= 0.5
     if not positive.any():
         return {"auc": np.nan, "ndcg_at_10": np.nan, "mrr": np.nan, "hit_rate_at_10": np.nan}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
@@ -85,8 +86,8 @@ def load_checkpoint(source: str | Path, classes: int | None = None) -> Checkpoin
                 source, config=config, ignore_mismatched_sizes=classes is not None
             )
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsuitableModel(
             f"cannot load a sequence classifier from '{source}': {reason} "
             "(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"

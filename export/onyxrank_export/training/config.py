@@ -68,7 +68,11 @@ class TrainingConfig:
             raise InvalidInput(f"max_steps must be at least 1, not {self.max_steps}", field="max_steps")
         if not self.list_weight >= 0:
             raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
-        if self.learning_rate <= 0:
+        if self.seed < 0:
+            raise InvalidInput(f"seed must be at least 0, not {self.seed}", field="seed")
+        if not 0 <= self.warmup <= 1:
+            raise InvalidInput(f"warmup must be from 0 to 1, not {self.warmup}", field="warmup")
+        if not self.learning_rate > 0:
             raise InvalidInput(f"learning_rate must be above 0, not {self.learning_rate}", field="learning_rate")
 
     def to_json(self) -> dict[str, Any]:

@@ -21,13 +21,16 @@ def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric:
     losses, metrics = figure.subplots(1, 2)
     _line(losses, history, "loss", "training")
     _line(losses, history, "eval_loss", "validation")
+    if metric == "log_loss":
+        _line(losses, history, "eval_log_loss", "log_loss")
     losses.set(title="Cross-entropy", xlabel="step", ylabel="loss")
-    for name in ("auc", "ndcg_at_10", "accuracy"):
+    is_loss = metric in ("loss", "log_loss")
+    for name in dict.fromkeys(("auc", "ndcg_at_10", "accuracy", *(() if is_loss else (metric,)))):
         _line(metrics, history, f"eval_{name}", name)
     best = [(entry[f"eval_{metric}"], entry["step"]) for entry in history if f"eval_{metric}" in entry]
     if best:
-        value, step = min(best) if metric in ("loss", "log_loss") else max(best)
-        axes = losses if metric == "loss" else metrics
+        value, step = min(best) if is_loss else max(best)
+        axes = losses if is_loss else metrics
         axes.plot([step], [value], "o", color="black", markersize=5, label=f"best {metric}")
     metrics.set(title="Validation", xlabel="step")
     for axes in (losses, metrics):

@@ -122,7 +122,7 @@ def encode_items(items: Sequence[Item], encoder: TextEncoder) -> list[list[int]]
     return [encoder.fit_item(title, description) for title, description in zip(titles, descriptions, strict=True)]
 
 
-def split_like(flat: NDArray[np.float64], lists: Sequence[CandidateList]) -> list[NDArray[np.float64]]:
+def split_like(flat: NDArray[np.float32], lists: Sequence[CandidateList]) -> list[NDArray[np.float32]]:
     """One array per list of a flat array over all candidates."""
     return np.split(flat, np.cumsum([len(row.items) for row in lists])[:-1])
 

@@ -30,6 +30,7 @@ from transformers import (
     set_seed,
 )
 
+from onyxrank._scoring import probabilities
 from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
@@ -75,11 +76,11 @@ def train(
 
     Raises:
         DataError: if the data has faults; all of them at once.
-        RunError: if `out` is taken, or there is nothing to resume.
+        RunError: if `out` is taken, there is nothing to resume, or the training diverges.
         UnsuitableModel: if the base is not a BERT-family model, or too short for the limits.
 
     """
-    out = Path(out)
+    out = Path(out).resolve()
     data = read_data(data_path)
     description = {
         "path": str(Path(data_path).resolve()),
@@ -87,7 +88,9 @@ def train(
         "kind": "behaviour" if isinstance(data, Interactions) else "search",
         "items": len(data.items),
     }
-    _claim(out, config, description, resume=resume)
+    checkpoint = _check_begun(out, config, description) if resume else None
+    if not resume:
+        _check_free(out)
     split = split_data(data)
     held_out = lists_of_validation(split, most=config.validation_lists)
     set_seed(config.seed)
@@ -99,6 +102,8 @@ def train(
     examples = ListDataset([row for lists in epochs for row in lists], data.items, encoder)
     pairs = sum(len(row.items) for row in epochs[0])
     lists_per_batch = max(1, round(config.batch_size * len(epochs[0]) / pairs))
+    if not resume:
+        _claim(out, config, description)
     trainer = _Trainer(
         list_weight=config.list_weight,
         model=base.model,
@@ -107,13 +112,13 @@ def train(
         eval_dataset=PairDataset(ListDataset(held_out, data.items, encoder)),
         data_collator=partial(collate, pad_id=base.tokenizer.pad_token_id or 0),
         compute_metrics=list_metrics(held_out),
-        callbacks=[_EvaluateAtEnd(), *callbacks],
+        callbacks=[_EvaluateAtEnd(), _BestMoved(), *callbacks],
     )
     if callbacks:
         _drop_default_output(trainer)
     started = time.monotonic()
     with quiet():
-        trainer.train(resume_from_checkpoint=resume)
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=pairs)
 
 
@@ -122,11 +127,11 @@ def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], d
     labels = [row.labels for row in lists]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        logits = np.asarray(prediction.predictions, np.float64)
-        probabilities = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
-        return ranking_metrics(labels, split_like(probabilities, lists)) | probability_metrics(
-            np.concatenate(labels), probabilities
-        )
+        logits = np.asarray(prediction.predictions, np.float32)
+        if not np.isfinite(logits).all():
+            raise RunError("the training diverged: the model answers NaN or infinity; lower the learning rate")
+        scores = probabilities(logits, "softmax")
+        return ranking_metrics(labels, split_like(scores, lists)) | probability_metrics(np.concatenate(labels), scores)
 
     return compute
 
@@ -181,6 +186,14 @@ class _EvaluateAtEnd(TrainerCallback):  # type: ignore[misc]
             control.should_evaluate = control.should_save = True
 
 
+class _BestMoved(TrainerCallback):  # type: ignore[misc]
+    """Finds the best checkpoint again where the run folder was moved before it was resumed."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.best_model_checkpoint is not None:
+            state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
+
+
 def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_batch: int) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
     per_step = lists_per_batch * config.accumulate * max(1, torch.cuda.device_count())
@@ -221,23 +234,53 @@ def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_
     )
 
 
-def _claim(out: Path, config: TrainingConfig, data: dict[str, Any], *, resume: bool) -> None:
-    """Take the run folder, or make sure that what is being resumed is the same training."""
-    marker = out / RUN_FILE
-    wanted = {"config": config.to_json(), "data": data}
-    if resume:
-        if not list((out / CHECKPOINTS).glob("checkpoint-*")):
-            raise RunError(f"'{out}' has no checkpoint to resume from; start without --resume")
-        begun = json.loads(marker.read_text(encoding="utf-8"))
-        changed = [key for key in wanted["config"] if begun["config"].get(key) != wanted["config"][key]]
-        changed += ["data"] if begun["data"]["fingerprint"] != data["fingerprint"] else []
-        if changed:
-            raise RunError(f"cannot resume '{out}': {', '.join(changed)} differ from when it began")
+def _check_free(out: Path) -> None:
+    """Refuse a folder that holds anything, but for a training that ended before its first checkpoint."""
+    if not out.exists():
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RunError(f"'{out}' exists and is not empty; choose another folder, or go on with --resume")
+    held = {path.name for path in out.iterdir()} if out.is_dir() else None
+    if held == set() or (held is not None and held <= {RUN_FILE, CHECKPOINTS} and not _checkpoints(out)):
+        return
+    hint = ", or go on with --resume" if held is not None and _checkpoints(out) else ""
+    raise RunError(f"'{out}' exists and is not empty; choose another folder{hint}")
+
+
+def _check_begun(out: Path, config: TrainingConfig, data: dict[str, Any]) -> Path:
+    """Make sure that what is being resumed is the same training, and give its last whole checkpoint."""
+    marker = out / RUN_FILE
+    if not marker.is_file():
+        raise RunError(f"'{out}' holds no training to resume; start without --resume")
+    try:
+        begun = json.loads(marker.read_text(encoding="utf-8"))
+        finished, settings, fingerprint = begun["finished"], begun["config"], begun["data"]["fingerprint"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{marker} is damaged ({type(error).__name__}); train again in another folder") from error
+    if finished:
+        raise RunError(f"the training in '{out}' is finished: there is nothing to resume")
+    # Through JSON, so that both sides hold the same kinds of values.
+    wanted = json.loads(json.dumps(config.to_json()))
+    changed = sorted(key for key in wanted.keys() | settings.keys() if settings.get(key) != wanted.get(key))
+    changed += ["data"] if fingerprint != data["fingerprint"] else []
+    if changed:
+        raise RunError(f"cannot resume '{out}': {', '.join(changed)} differ from when it began")
+    found = _checkpoints(out)
+    if not found:
+        raise RunError(f"'{out}' has no checkpoint to resume from; start without --resume")
+    return found[-1]
+
+
+def _checkpoints(out: Path) -> list[Path]:
+    """Whole checkpoints, oldest first: the Trainer writes its state last, so one without it was cut short."""
+    found = [path.parent for path in (out / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def _claim(out: Path, config: TrainingConfig, data: dict[str, Any]) -> None:
+    """Take the run folder, once everything that could refuse the training has been checked."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(marker, {"schema_version": RUN_SCHEMA, "finished": False, **wanted})
+    content = {"schema_version": RUN_SCHEMA, "finished": False, "config": config.to_json(), "data": data}
+    write_json(out / RUN_FILE, content)
 
 
 def _check_length(base: Checkpoint, config: TrainingConfig) -> None:

@@ -90,7 +90,7 @@ def read_run(folder: str | Path) -> Run:
             facts={key: content[key] for key in ("config", "training", "versions") if key in content}
             | {"data": {key: value for key, value in content["data"].items() if key != "path"}},
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(f"{run_file} is damaged ({type(error).__name__}: {error}); train again") from error
 
 

@@ -155,6 +155,8 @@ def search_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose 2-layer model ranks far better than popularity."""
+    from transformers import TrainerCallback
+
     from onyxrank_export.training.config import TrainingConfig
     from onyxrank_export.training.loop import train
 
@@ -167,7 +169,7 @@ def trained_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         precision="fp32",
         validation_lists=60,
     )
-    train(aisle_data, out, config, callbacks=[_Silent()])
+    train(aisle_data, out, config, callbacks=[TrainerCallback()])
     return out
 
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank_export.data.values import Interactions, SearchLabels
+from onyxrank_export.data.values import DataError, Fault, Interactions, SearchLabels
 
 MIN_PURCHASES = 4
 """A user needs this many different purchases to be tested: two of history, one validation, one test target."""
@@ -102,7 +102,14 @@ def split_behaviour(data: Interactions, min_purchases: int = MIN_PURCHASES) -> B
 
 
 def split_search(data: SearchLabels, seed: int = 1, held_out: float = 0.1) -> SearchSplit:
-    """Split queries at random: `held_out` of them for validation and as many for test."""
+    """Split queries at random: `held_out` of them for validation and as many for test.
+
+    Raises:
+        DataError: if all labels are the same.
+
+    """
+    if len(data.label) and data.label.min() == data.label.max():
+        raise DataError((Fault("labels", None, "label", "all are the same: nothing says which items fit better"),))
     order = np.random.default_rng(seed).permutation(len(data.queries))
     size = max(1, round(held_out * len(order)))
     test, validation, training = order[:size], order[size : 2 * size], order[2 * size :]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,6 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import WordPieceTrainer
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -30,7 +30,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from onyxrank._encoding import TextEncoder
+from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
 from onyxrank._errors import MissingExtra, OnyxrankError
 from onyxrank._truncation import Limits
 from onyxrank_export.quiet import quiet
@@ -147,17 +147,22 @@ def check_template(source: str | Path, model: PreTrainedModel, tokenizer: PreTra
 
 
 def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) -> BertTokenizerFast:
-    """A lower-casing WordPiece tokenizer trained on the texts."""
-    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    trainer = WordPieceTrainer(
-        vocab_size=vocabulary,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=[";"],
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    """A lower-casing WordPiece tokenizer over the texts' characters and most frequent words.
+
+    The same for the same texts, which tokenizers' own trainer is not: it breaks ties by the order of a hash map, and a
+    resumed training would read other ids than the one it goes on from.
+    """
+    normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    characters = sorted({HISTORY_SEPARATOR, *(character for word in words for character in word)})
+    pieces = [*SPECIAL_TOKENS, *characters, *(f"##{character}" for character in characters)]
+    frequent = sorted((word for word in words if len(word) > 1), key=lambda word: (-words[word], word))
+    pieces += frequent[: max(0, vocabulary - len(pieces))]
+    tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",

@@ -111,8 +111,11 @@ class LengthGroupedEpochs(Sampler):  # type: ignore[misc]
             yield start + index
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop before each epoch."""
-        self._epoch = epoch
+        """Called by the training loop before each epoch; epochs only rise.
+
+        On resuming, accelerate makes a loader that skips the batches already seen, and that one says 0 once more.
+        """
+        self._epoch = max(self._epoch, epoch)
 
 
 def encode_items(items: Sequence[Item], encoder: TextEncoder) -> list[list[int]]:

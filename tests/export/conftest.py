@@ -1,0 +1,61 @@
+"""What the conversion tests share: the trained run's model and held-out pairs as its encoder reads them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from onyxrank._session import OrtSession
+
+
+@pytest.fixture(scope="session")
+def trained_model(trained_run):
+    from onyxrank_export.training.base import load_checkpoint
+
+    return load_checkpoint(trained_run).model.eval()
+
+
+@pytest.fixture(scope="session")
+def sample(trained_run, aisle_data):
+    """A few held-out lists with their token ids."""
+    from onyxrank_export.conversion.gate import GateSample
+    from onyxrank_export.data.pairs import lists_of_validation
+    from onyxrank_export.data.reading import read_data
+    from onyxrank_export.data.splits import split_data
+    from onyxrank_export.training.base import load_checkpoint, text_encoder
+    from onyxrank_export.training.run import read_run
+
+    data = read_data(aisle_data)
+    lists = lists_of_validation(split_data(data), most=12)
+    encoder = text_encoder(load_checkpoint(trained_run).tokenizer, read_run(trained_run).limits)
+    requests = [encoder.encode(row.history, [data.items[index] for index in row.items]) for row in lists]
+    return GateSample(lists, requests)
+
+
+@pytest.fixture(scope="session")
+def feeds(sample):
+    """Padded batches and single pairs."""
+    from onyxrank._batching import Rows, pad
+    from onyxrank_export.conversion.parity import feeds_of
+
+    rows = Rows.of(sample.requests)
+    count = len(rows.lengths)
+    padded = [np.arange(start, count, count // 8) for start in range(8)]
+    alone = [np.array([row]) for row in range(0, count, count // 8)]
+    return [feeds_of(pad(rows, chosen, 0)) for chosen in (*padded, *alone)]
+
+
+@pytest.fixture(scope="session")
+def run_graph():
+    """Runs a graph file on feeds, one thread."""
+    from onyxrank._graphs import ARCHITECTURES
+    from onyxrank._providers import PROVIDERS
+
+    def run(path, feeds):
+        session = OrtSession(path, ARCHITECTURES["cross"]["model"], PROVIDERS["cpu"], 1)
+        try:
+            return [session.run(batch)[0] for batch in feeds]
+        finally:
+            session.close()
+
+    return run

@@ -1,0 +1,346 @@
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from transformers import BertForSequenceClassification
+from weights import save_model
+
+from onyxrank import InvalidInput, Item, Limits, Ranker
+from onyxrank._bundle import open_bundle
+from onyxrank._machine import machine_family
+from onyxrank.cli.app import run
+from onyxrank_export.conversion import export as module
+from onyxrank_export.conversion.errors import ExportError, GateRefused
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
+from onyxrank_export.training.base import UnsuitableModel
+
+EVENTS = ["red tent", "camping stove"]
+ITEMS = [("large red tent", "for camping"), ("desk lamp", ""), ("dog leash", "green"), ("coffee grinder", "of steel")]
+MARGIN = 1e-5
+
+
+def silent(step):
+    pass
+
+
+def export(run_folder, out, **settings):
+    data = settings.pop("data", None)
+    return export_bundle(run_folder, out, ExportConfig(**({"gate_lists": 8} | settings)), data=data, say=silent)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def graphs(bundle):
+    return {path: entry.sha256 for path, entry in open_bundle(bundle).manifest.files.items() if path.endswith(".onnx")}
+
+
+def round_to_levels(levels):
+    """A quantizer that loses nearly everything: int8 weights keep only so many levels."""
+    original = module.quantize
+
+    def worse(source, target, recipe, calibration):
+        original(source, target, recipe, calibration)
+        model = onnx.load(target)
+        for weight in model.graph.initializer:
+            values = numpy_helper.to_array(weight)
+            if weight.data_type == onnx.TensorProto.INT8 and values.ndim == 2:
+                step = 128 // levels
+                rough = (np.round(values.astype(int) / step) * step).clip(-128, 127).astype(np.int8)
+                weight.CopyFrom(numpy_helper.from_array(rough, weight.name))
+        onnx.save(model, target)
+
+    return worse
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    monkeypatch.setattr(module, "quantize", round_to_levels(1))
+
+
+# What is written
+
+
+def test_the_bundle_is_a_model_folder_and_more(trained_bundle):
+    manifest = open_bundle(trained_bundle).manifest
+    assert {
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "model.safetensors",
+        "onnx/model.onnx",
+        "onnx/model_fused.onnx",
+    } <= manifest.files.keys()
+    assert not [path for path in trained_bundle.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".data")]
+    assert not [path for path in trained_bundle.rglob("*") if path.name.startswith(".")]
+    listed = {trained_bundle / path for path in manifest.files}
+    assert {path for path in trained_bundle.rglob("*") if path.is_file()} - listed == {trained_bundle / "onyxrank.json"}
+
+
+def test_the_real_gate_lets_int8_through_at_its_real_limits(trained_bundle):
+    manifest = open_bundle(trained_bundle).manifest
+    int8 = [variant for variant in manifest.variants if variant.precision != "fp32"]
+    assert int8
+    for variant in int8:
+        gate = variant.gate
+        assert gate["passed"]
+        assert abs(gate["auc_change"]) <= 0.003
+        assert gate["ndcg_kept"] >= 0.99
+        assert gate["overlap"] >= 0.9
+        assert gate["auc"] > 0.85
+        assert variant.batch_invariant == (variant.precision == "int8_static")
+    assert manifest.gate["forced"] is False
+    assert manifest.gate["lists"] >= 200
+    written = {variant.name for variant in manifest.variants}
+    assert not written & manifest.gate["refused"].keys()
+    assert all(not variant["passed"] for variant in manifest.gate["refused"].values())
+    assert max(manifest.parity["max_logit_difference"].values()) <= 1e-4
+
+
+def test_what_may_be_loaded_unasked_comes_first(trained_bundle):
+    order = [variant.precision for variant in open_bundle(trained_bundle).manifest.variants]
+    assert order == sorted(order, key=("int8_static", "fp32", "int8_dynamic").index)
+
+
+def test_the_manifest_tells_the_training_and_no_text(trained_bundle, trained_run):
+    manifest = json.loads((trained_bundle / "onyxrank.json").read_text())
+    facts = json.loads((trained_run / "run.json").read_text())
+    assert manifest["training"]["config"] == facts["config"]
+    assert manifest["training"]["data"]["fingerprint"] == facts["data"]["fingerprint"]
+    assert manifest["training"]["versions"] == facts["versions"]
+    assert "path" not in manifest["training"]["data"]
+    assert "red camping tent" not in json.dumps(manifest)
+
+
+def test_every_variant_ranks_alike(trained_bundle):
+    events, items = ["red camping tent", "red camping axe"], ["grey office pen", "red camping stove", "blue garden hose"]
+    scores = {}
+    for variant in open_bundle(trained_bundle).manifest.variants:
+        with Ranker.load(trained_bundle, variant=variant.name, threads=1) as ranker:
+            scores[variant.name] = ranker.score(events, items)
+    for name, found in scores.items():
+        assert found.argmax() == 1, name
+        np.testing.assert_allclose(found, scores["fp32"], atol=0.1)
+    np.testing.assert_allclose(scores["fp32_fused"], scores["fp32"], atol=MARGIN)
+
+
+def test_the_same_run_gives_the_same_graphs_in_another_process(trained_run, trained_bundle, tmp_path):
+    command = [sys.executable, "-m", "onyxrank", "export", str(trained_run), "--out", str(tmp_path / "bundle")]
+    command += ["--precision", "fp32,int8", "--gate-lists", "8", "--force"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    ours, theirs = graphs(tmp_path / "bundle"), graphs(trained_bundle)
+    assert len(ours) == 6
+    assert theirs.items() <= ours.items()
+
+
+def test_the_engine_loads_what_the_gate_vouches_for(trained_bundle):
+    manifest = open_bundle(trained_bundle).manifest
+    with Ranker.load(trained_bundle) as ranker:
+        chosen = next(variant for variant in manifest.variants if variant.name == ranker.info()["variant"])
+    assert chosen.batch_invariant
+    assert chosen.runs_on(machine_family())
+
+
+# Model folders that were not trained here
+
+
+@pytest.mark.parametrize("classes", [1, 2])
+def test_a_model_folder_exports_without_training_or_data(tiny_reference, tmp_path, classes):
+    config = copy.deepcopy(tiny_reference.model.config)
+    config.num_labels = classes
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = BertForSequenceClassification(config).eval()
+    folder = save_model(tiny_reference, tmp_path / "model")
+    model.save_pretrained(folder)
+    manifest = export(folder, tmp_path / "bundle", limits=Limits(history_tokens=20, item_tokens=12))
+    assert manifest.head == ("sigmoid" if classes == 1 else "softmax")
+    assert [variant.name for variant in manifest.variants] == ["fp32_fused", "fp32"]
+    assert manifest.gate["reason"] == "no quantized variant was asked for"
+    assert manifest.training == {}
+    expected = []
+    for title, description in ITEMS:
+        pair = tiny_reference.tokenizer.encode(" ; ".join(EVENTS), f"{title} {description}")
+        with torch.no_grad():
+            logits = model(torch.tensor([pair.ids]), token_type_ids=torch.tensor([pair.type_ids])).logits.double()
+        shares = torch.sigmoid(logits[0]) if classes == 1 else torch.softmax(logits[0], 0)
+        expected.append(shares[-1].item())
+    with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
+        scores = ranker.score(EVENTS, [Item(str(index), *texts) for index, texts in enumerate(ITEMS)])
+    np.testing.assert_allclose(scores, expected, atol=MARGIN)
+
+
+def test_int8_of_a_model_folder_needs_data(tiny_reference, tmp_path):
+    folder = save_model(tiny_reference, tmp_path / "model")
+    with pytest.raises(ExportError, match="name the data with --data"):
+        export(folder, tmp_path / "bundle", precisions=("int8",))
+    assert names(tmp_path) == ["model"]
+
+
+def test_limits_must_fit_the_model_and_the_run(tiny_reference, trained_run, tmp_path):
+    folder = save_model(tiny_reference, tmp_path / "model")
+    with pytest.raises(UnsuitableModel, match="512 positions; the limits need 515"):
+        export(folder, tmp_path / "bundle", limits=Limits(history_tokens=480, item_tokens=32))
+    with pytest.raises(ExportError, match="those the run was trained with"):
+        export(trained_run, tmp_path / "bundle", limits=Limits(history_tokens=10, item_tokens=6))
+
+
+# The gate refuses
+
+
+def test_a_broken_quantization_is_refused_and_leaves_nothing(trained_run, tmp_path, broken):
+    with pytest.raises(GateRefused, match=r"refused int8 .*int8_static_avx2: .*; no bundle was written") as caught:
+        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"))
+    assert caught.value.exit_status == 3
+    assert names(tmp_path) == []
+
+
+def test_a_refused_export_leaves_the_bundle_that_was_there(trained_run, trained_bundle, tmp_path, broken, capsys):
+    shutil.copytree(trained_bundle, tmp_path / "bundle")
+    before = {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()}
+    command = ["export", str(trained_run), "--out", str(tmp_path / "bundle"), "--gate-lists", "8", "--overwrite"]
+    assert run(command) == 3
+    assert {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()} == before
+    assert names(tmp_path) == ["bundle"]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("onyxrank: the quality gate refused int8 (")
+
+
+def test_by_force_it_is_written_and_the_manifest_says_so(trained_run, tmp_path, broken):
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), force=True)
+    assert manifest.gate["forced"] is True
+    static = [variant for variant in manifest.variants if variant.precision == "int8_static"]
+    assert len(static) == 2
+    assert all(variant.refused and variant.gate["faults"] for variant in static)
+    with Ranker.load(tmp_path / "bundle") as ranker:
+        assert ranker.info()["precision"] == "fp32", "what the gate refused is not loaded unasked"
+
+
+def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_path, monkeypatch):
+    worse, original = round_to_levels(1), module.quantize
+
+    def sometimes(source, target, recipe, calibration):
+        (worse if recipe.reduce_range else original)(source, target, recipe, calibration)
+
+    monkeypatch.setattr(module, "quantize", sometimes)
+    wide = module.GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=wide)
+    assert [variant.name for variant in manifest.variants] == ["int8_static_avx512_vnni", "fp32_fused", "fp32"]
+    assert list(manifest.gate["refused"]) == ["int8_static_avx2"]
+    assert not (tmp_path / "bundle" / "onnx" / "model_qint8_static_avx2.onnx").exists()
+
+
+def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_path, monkeypatch):
+    original = module.quantize
+
+    def poison(source, target, recipe, calibration):
+        original(source, target, recipe, calibration)
+        model = onnx.load(target)
+        bias = next(weight for weight in model.graph.initializer if weight.name.endswith("classifier.bias"))
+        bias.CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(module, "quantize", poison)
+    with pytest.raises(GateRefused, match="answers NaN or infinity"):
+        export(trained_run, tmp_path / "bundle", precisions=("int8_dynamic",), force=True)
+    assert names(tmp_path) == []
+
+
+# Other ways to fail
+
+
+def test_a_graph_that_is_not_the_model_is_refused(trained_run, tmp_path, monkeypatch):
+    original = module.fuse
+
+    def perturb(source, target, config):
+        original(source, target, config)
+        model = onnx.load(target)
+        weight = next(weight for weight in model.graph.initializer if weight.name.endswith("classifier.weight"))
+        values = numpy_helper.to_array(weight) + np.float32(0.05)
+        weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+        onnx.save(model, target)
+
+    monkeypatch.setattr(module, "fuse", perturb)
+    with pytest.raises(ExportError, match="the graph's logits differ from PyTorch's"):
+        export(trained_run, tmp_path / "bundle", precisions=("fp32",))
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("step", ["exporting", "gate", "quantizing"])
+def test_an_interrupted_export_leaves_nothing(trained_run, tmp_path, step):
+    def say(message):
+        if message.startswith(step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(trained_run, tmp_path / "bundle", ExportConfig(gate_lists=8), say=say)
+    assert names(tmp_path) == []
+
+
+def test_an_existing_bundle_is_not_touched_unasked(trained_run, trained_bundle):
+    before = (trained_bundle / "onyxrank.json").stat().st_mtime_ns
+    with pytest.raises(ExportError, match="replace it with --overwrite"):
+        export(trained_run, trained_bundle)
+    assert (trained_bundle / "onyxrank.json").stat().st_mtime_ns == before
+
+
+def test_a_run_is_not_overwritten_by_its_bundle(trained_run):
+    with pytest.raises(ExportError, match="something other than a bundle"):
+        export(trained_run, trained_run, overwrite=True)
+    assert (trained_run / "run.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: shutil.rmtree(data), "no longer at"),
+        (lambda data: (data / "items.parquet").write_bytes((data / "other").read_bytes()), "has changed since"),
+    ],
+    ids=["gone", "changed"],
+)
+def test_data_that_is_not_what_it_was_must_be_named(trained_run, aisle_data, tmp_path, change, message):
+    import polars as pl
+
+    run_folder, data = shutil.copytree(trained_run, tmp_path / "run"), shutil.copytree(aisle_data, tmp_path / "data")
+    items = pl.read_parquet(data / "items.parquet")
+    items.with_columns(item_description=pl.lit("new")).write_parquet(data / "other")
+    content = json.loads((run_folder / "run.json").read_text())
+    content["data"]["path"] = str(data)
+    (run_folder / "run.json").write_text(json.dumps(content))
+    change(data)
+    with pytest.raises(ExportError, match=message):
+        export(run_folder, tmp_path / "bundle")
+    assert "bundle" not in names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"), [({"precisions": ("fp16",)}, "precision"), ({"gate_lists": 0}, "gate_lists")]
+)
+def test_impossible_settings_are_refused(settings, field):
+    with pytest.raises(InvalidInput) as caught:
+        ExportConfig(**settings)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("precisions", "with_data", "quantized"),
+    [
+        (None, True, ("int8",)),
+        (None, False, ()),
+        (("fp32",), True, ()),
+        (("fp32", "int8_static"), True, ("int8_static",)),
+    ],
+)
+def test_int8_is_made_where_there_is_data_to_gate_it_on(precisions, with_data, quantized):
+    assert ExportConfig(precisions=precisions).quantized(with_data=with_data) == quantized

@@ -1,4 +1,4 @@
-"""Data that a 2-layer model learns in seconds: every shopper buys in one aisle and one colour, every query names both.
+"""Data that a 2-layer model learns in seconds: a shopper buys in one aisle and one colour, a query names both.
 
 The demo shop is more like the world, but a model from scratch needs far longer to see what it is made of.
 """
@@ -59,12 +59,16 @@ def write_search(folder: Path, *, queries: int = 80, seed: int = 0) -> Path:
         aisle, colour = dice.choice(list(AISLES)), dice.choice(COLOURS)
         texts.append((f"q{number}", f"{colour} {aisle}"))
         shown = dice.sample(range(len(items)), 11)
-        shown.append(dice.choice([row for row in range(len(items)) if items["item_title"][row].startswith(texts[-1][1])]))
+        shown.append(
+            dice.choice([row for row in range(len(items)) if items["item_title"][row].startswith(texts[-1][1])])
+        )
         for row in dict.fromkeys(shown):
             words = items["item_title"][row].split()
             labels.append((f"q{number}", items["item_id"][row], 1 + (aisle in words) + (colour in words)))
     folder.mkdir(parents=True, exist_ok=True)
     pl.DataFrame(texts, schema=["query_id", "query"], orient="row").write_parquet(folder / "queries.parquet")
-    pl.DataFrame(labels, schema=["query_id", "item_id", "label"], orient="row").write_parquet(folder / "labels.parquet")
+    pl.DataFrame(labels, schema=["query_id", "item_id", "label"], orient="row").write_parquet(
+        folder / "labels.parquet"
+    )
     items.write_parquet(folder / "items.parquet")
     return folder

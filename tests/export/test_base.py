@@ -15,7 +15,6 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
-from weights import save_model
 
 from onyxrank import Item, Limits, MissingExtra
 from onyxrank_export.training import base
@@ -27,6 +26,7 @@ from onyxrank_export.training.base import (
     resolve_base,
     text_encoder,
 )
+from weights import save_model
 
 TEXTS = ["Red tent, two persons", "desk lamp; 12 W", "tent pegs", "Café"]
 

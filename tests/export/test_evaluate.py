@@ -41,7 +41,7 @@ def eager_scores(run, lists, items):
         history = []
         for event in reversed(row.history):
             ids = tokenizer(event, add_special_tokens=False).input_ids
-            joined = ids + ([tokenizer.convert_tokens_to_ids(";")] + history if history else [])
+            joined = ids + ([tokenizer.convert_tokens_to_ids(";"), *history] if history else [])
             if len(joined) > limit_history:
                 break
             history = joined

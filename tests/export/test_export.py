@@ -12,7 +12,6 @@ import pytest
 import torch
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification
-from weights import save_model
 
 from onyxrank import InvalidInput, Item, Limits, Ranker
 from onyxrank._bundle import open_bundle
@@ -22,6 +21,7 @@ from onyxrank_export.conversion import export as module
 from onyxrank_export.conversion.errors import ExportError, GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.training.base import UnsuitableModel
+from weights import save_model
 
 EVENTS = ["red tent", "camping stove"]
 ITEMS = [("large red tent", "for camping"), ("desk lamp", ""), ("dog leash", "green"), ("coffee grinder", "of steel")]
@@ -42,7 +42,9 @@ def names(folder):
 
 
 def graphs(bundle):
-    return {path: entry.sha256 for path, entry in open_bundle(bundle).manifest.files.items() if path.endswith(".onnx")}
+    return {
+        path: entry.sha256 for path, entry in open_bundle(bundle).manifest.files.items() if path.endswith(".onnx")
+    }
 
 
 def round_to_levels(levels):
@@ -85,7 +87,9 @@ def test_the_bundle_is_a_model_folder_and_more(trained_bundle):
     assert not [path for path in trained_bundle.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".data")]
     assert not [path for path in trained_bundle.rglob("*") if path.name.startswith(".")]
     listed = {trained_bundle / path for path in manifest.files}
-    assert {path for path in trained_bundle.rglob("*") if path.is_file()} - listed == {trained_bundle / "onyxrank.json"}
+    assert {path for path in trained_bundle.rglob("*") if path.is_file()} - listed == {
+        trained_bundle / "onyxrank.json"
+    }
 
 
 def test_the_real_gate_lets_int8_through_at_its_real_limits(trained_bundle):
@@ -124,7 +128,10 @@ def test_the_manifest_tells_the_training_and_no_text(trained_bundle, trained_run
 
 
 def test_every_variant_ranks_alike(trained_bundle):
-    events, items = ["red camping tent", "red camping axe"], ["grey office pen", "red camping stove", "blue garden hose"]
+    events, items = (
+        ["red camping tent", "red camping axe"],
+        ["grey office pen", "red camping stove", "blue garden hose"],
+    )
     scores = {}
     for variant in open_bundle(trained_bundle).manifest.variants:
         with Ranker.load(trained_bundle, variant=variant.name, threads=1) as ranker:

@@ -30,12 +30,17 @@ def test_a_folder_appears_whole(tmp_path):
     assert names(target.parent) == ["bundle"]
 
 
+def write_half(target, overwrite, error):
+    with new_folder(target, overwrite=overwrite) as folder:
+        (folder / "half").write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_failure_leaves_nothing_and_what_was_there(tmp_path, bundle, error):
     for target, overwrite in ((tmp_path / "fresh", False), (bundle, True)):
-        with pytest.raises(error), new_folder(target, overwrite=overwrite) as folder:
-            (folder / "half").write_text("half")
-            raise error
+        with pytest.raises(error):
+            write_half(target, overwrite, error)
     assert names(tmp_path) == ["bundle"]
     assert (bundle / "onyxrank.json").read_text() == "old"
 
@@ -86,7 +91,10 @@ def test_what_is_no_folder_is_refused(tmp_path, bundle, overwrite):
     (tmp_path / "link").symlink_to(bundle)
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link", "dangling"):
-        with pytest.raises(ExportError, match="exists|is not a folder"), new_folder(tmp_path / name, overwrite=overwrite):
+        with (
+            pytest.raises(ExportError, match=r"exists|is not a folder"),
+            new_folder(tmp_path / name, overwrite=overwrite),
+        ):
             pass
 
 

@@ -25,7 +25,13 @@ class Scorer:
 
     def score(self, requests, watch=None):
         return [
-            np.array([self._score(int(row[0]), len(request.items)) for row in (request.items[i] for i in range(len(request.items)))], np.float32)
+            np.array(
+                [
+                    self._score(int(row[0]), len(request.items))
+                    for row in (request.items[i] for i in range(len(request.items)))
+                ],
+                np.float32,
+            )
             for request in requests
         ]
 
@@ -136,6 +142,13 @@ def test_a_scorer_that_gives_nan_says_so():
 
 
 def test_a_verdict_without_faults_passed():
-    figures = {"auc": 0.5, "auc_change": 0.0, "ndcg_at_10": 0.5, "ndcg_kept": 1.0, "overlap": 1.0, "batch_deviation": 0.0}
+    figures = {
+        "auc": 0.5,
+        "auc_change": 0.0,
+        "ndcg_at_10": 0.5,
+        "ndcg_kept": 1.0,
+        "overlap": 1.0,
+        "batch_deviation": 0.0,
+    }
     assert Verdict(**figures, faults=()).passed
     assert not Verdict(**figures, faults=("x",)).passed

@@ -38,7 +38,9 @@ def slow_rank(labels, scores):
 def slow_ndcg(labels, scores):
     """Mean over all orders of tied scores, by giving each place the mean gain of its tie."""
     order = sorted(range(len(labels)), key=lambda index: -scores[index])
-    gain = {score: np.mean([label for label, s in zip(labels, scores, strict=True) if s == score]) for score in scores}
+    gain = {
+        score: np.mean([label for label, s in zip(labels, scores, strict=True) if s == score]) for score in scores
+    }
     found = sum(gain[scores[index]] / math.log2(place + 2) for place, index in enumerate(order[:10]))
     ideal = sum(label / math.log2(place + 2) for place, label in enumerate(sorted(labels, reverse=True)[:10]))
     return found / ideal

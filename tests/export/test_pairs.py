@@ -110,7 +110,9 @@ def test_every_epoch_has_as_many_pairs_and_fresh_negatives(shop):
     assert len({(len(lists), sum(len(row.items) for row in lists)) for lists in epochs}) == 1
     for first, second in zip(epochs[0], epochs[1], strict=True):
         assert (first.history, first.items[0]) == (second.history, second.items[0])
-    same = np.mean([set(a.items.tolist()) == set(b.items.tolist()) for a, b in zip(*epochs[:2], strict=True) if a.labels.any()])
+    same = np.mean(
+        [set(a.items.tolist()) == set(b.items.tolist()) for a, b in zip(*epochs[:2], strict=True) if a.labels.any()]
+    )
     assert same < 0.05
 
 
@@ -135,7 +137,8 @@ def test_popular_items_are_drawn_more_often(shop):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("negatives", -1), ("popular", 1.5), ("popular", float("nan")), ("cold_starts", -0.1), ("seed", -1)]
+    ("field", "value"),
+    [("negatives", -1), ("popular", 1.5), ("popular", float("nan")), ("cold_starts", -0.1), ("seed", -1)],
 )
 def test_impossible_sampling_is_refused(field, value):
     with pytest.raises(InvalidInput, match=field) as caught:

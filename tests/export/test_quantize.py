@@ -69,7 +69,11 @@ def test_weights_without_vnni_keep_to_seven_bits(made, name):
 def test_weights_have_a_scale_per_column(made, name):
     graph = onnx.load(made[name]).graph
     columns = {weight.shape[1] for weight in int8_weights(made[name])}
-    scales = [tuple(weight.dims) for weight in graph.initializer if "scale" in weight.name and weight.dims and weight.dims[0] > 1]
+    scales = [
+        tuple(weight.dims)
+        for weight in graph.initializer
+        if "scale" in weight.name and weight.dims and weight.dims[0] > 1
+    ]
     assert len(scales) >= 6 * LAYERS
     assert {size for (size,) in scales} <= columns
 
@@ -90,7 +94,9 @@ def test_static_scores_do_not_depend_on_the_batch_and_dynamic_ones_do(made, samp
 def test_only_products_read_rounded_activations(made):
     graph = onnx.load(made[STATIC.name]).graph
     weights = {weight.name for weight in graph.initializer}
-    rounded = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] not in weights}
+    rounded = {
+        node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] not in weights
+    }
     readers = {node.op_type for node in graph.node if rounded & set(node.input)}
     assert readers == {"MatMul"}
 

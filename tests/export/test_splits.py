@@ -95,7 +95,9 @@ def test_the_demo_shop_is_split_by_time(shop_data):
 
     data = read_data(shop_data)
     split = split_data(data)
-    first = {(user, item): row for row, (user, item) in reversed(list(enumerate(zip(data.user, data.item, strict=True))))}
+    first = {
+        (user, item): row for row, (user, item) in reversed(list(enumerate(zip(data.user, data.item, strict=True))))
+    }
     for user, shopper in enumerate(split.shoppers):
         assert shopper.tested
         rows = [first[user, item] for item in shopper.purchases if not set(shopper.refused) & {item}]

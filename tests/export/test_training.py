@@ -6,11 +6,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from aisles import write_aisles
 from safetensors.torch import load_file
 from torch.nn import functional
 from transformers import EvalPrediction, TrainerCallback
 
+from aisles import write_aisles
 from onyxrank import InvalidInput, Limits
 from onyxrank_export.data.pairs import CandidateList, Sampling
 from onyxrank_export.data.values import DataError
@@ -24,7 +24,7 @@ from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.run import RunError, read_run
 
 LIMITS = Limits(history_tokens=12, item_tokens=6)
-STEPS = 12  # of one epoch over `few`
+STEPS = 12  # a little more than one epoch over `few`
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle"}
 
 
@@ -71,11 +71,17 @@ def evaluations(run):
 
 
 class Interrupt(TrainerCallback):
+    """Interrupts after a step; or, given None, when all steps are done and the run is not yet written."""
+
     def __init__(self, step):
         self.step = step
 
     def on_step_end(self, args, state, control, **_):
         if state.global_step == self.step:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, args, state, control, **_):
+        if self.step is None:
             raise KeyboardInterrupt
 
 
@@ -126,7 +132,9 @@ def test_a_run_holds_no_text_of_the_data(trained_run, aisle_data):
     written = "".join((trained_run / name).read_text() for name in ("run.json", "metrics.json", "config.json"))
     items = pl.read_parquet(aisle_data / "items.parquet")
     assert not [title for title in items["item_title"] if title in written]
-    assert not [user for user in pl.read_parquet(aisle_data / "interactions.parquet")["user_id"] if f'"{user}"' in written]
+    assert not [
+        user for user in pl.read_parquet(aisle_data / "interactions.parquet")["user_id"] if f'"{user}"' in written
+    ]
 
 
 def test_the_trained_model_ranks_better_than_chance(trained_run):
@@ -182,11 +190,13 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(few, whole, tmp
     assert evaluations(tmp_path / "run") == evaluations(out)
 
 
-def test_a_folder_that_was_moved_and_a_checkpoint_cut_short_do_not_matter(few, tmp_path):
-    spoiling = {"learning_rate": 0.5, "evaluations": 4, "metric": "auc"}  # collapses at once: the best is an early one
+@pytest.mark.parametrize("step", [7, None], ids=["half-way", "after-the-last-step"])
+def test_a_folder_that_was_moved_and_a_checkpoint_cut_short_do_not_matter(few, tmp_path, step):
+    # So high a learning rate spoils the model at once: the best checkpoint is an early one.
+    spoiling = {"learning_rate": 0.5, "evaluations": 4, "metric": "auc"}
     fit(few, tmp_path / "whole", **spoiling)
     with pytest.raises(KeyboardInterrupt):
-        fit(few, tmp_path / "begun", Interrupt(7), **spoiling)
+        fit(few, tmp_path / "begun", Interrupt(step), **spoiling)
     (tmp_path / "begun").rename(tmp_path / "moved")
     cut = tmp_path / "moved" / "checkpoints" / "checkpoint-999"
     cut.mkdir()
@@ -208,7 +218,7 @@ def test_a_training_that_ended_before_its_first_checkpoint_starts_over(few, tmp_
 def test_what_differs_from_the_beginning_is_named(few, aisle_data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit(few, tmp_path / "run", Interrupt(3), max_steps=4, evaluations=2)
-    with pytest.raises(RunError, match="cannot resume .*: learning_rate, seed differ"):
+    with pytest.raises(RunError, match=r"cannot resume .*: learning_rate, seed differ"):
         fit(few, tmp_path / "run", resume=True, max_steps=4, evaluations=2, learning_rate=1e-3, seed=1)
     with pytest.raises(RunError, match="sampling, data differ"):
         fit(aisle_data, tmp_path / "run", resume=True, max_steps=4, evaluations=2, sampling=Sampling())
@@ -216,7 +226,7 @@ def test_what_differs_from_the_beginning_is_named(few, aisle_data, tmp_path):
 
 def test_a_finished_or_taken_folder_is_refused(few, trained_run, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in trained_run.iterdir()}
-    with pytest.raises(RunError, match="exists and is not empty; choose another folder$"):
+    with pytest.raises(RunError, match=r"exists and is not empty; choose another folder$"):
         fit(few, trained_run)
     with pytest.raises(RunError, match="is finished: there is nothing to resume"):
         fit(few, trained_run, resume=True)
@@ -294,7 +304,9 @@ def test_a_training_that_diverges_says_so():
 # Steps, gradients, precision
 
 
-@pytest.mark.parametrize(("steps", "epochs"), [(3, 1), (STEPS + 3, 1), (4, 2)], ids=["few", "beyond-the-epochs", "two"])
+@pytest.mark.parametrize(
+    ("steps", "epochs"), [(3, 1), (STEPS + 3, 1), (4, 2)], ids=["few", "beyond-the-epochs", "two"]
+)
 def test_max_steps_is_where_it_stops(few, tmp_path, steps, epochs):
     run = fit(few, tmp_path / "run", max_steps=steps, epochs=epochs)
     assert run.facts["training"]["steps"] == steps
@@ -383,9 +395,7 @@ def test_the_loss_per_pair_is_cross_entropy():
     torch.testing.assert_close(pointwise(logits, labels), functional.cross_entropy(logits, labels.long()))
     margins = logits[:, 1] - logits[:, 0]
     soft = torch.rand(6)
-    torch.testing.assert_close(
-        pointwise(logits, soft), functional.binary_cross_entropy_with_logits(margins, soft)
-    )
+    torch.testing.assert_close(pointwise(logits, soft), functional.binary_cross_entropy_with_logits(margins, soft))
 
 
 def test_the_loss_per_list_counts_lists_that_say_something():
@@ -395,9 +405,7 @@ def test_the_loss_per_list_counts_lists_that_say_something():
     torch.testing.assert_close(listwise(logits, labels, torch.tensor([3, 2, 1])), first)
     graded = torch.tensor([1.0, 0.5, 0, 0, 0, 0])
     logs = torch.log_softmax(torch.tensor([2.0, 1, 0]), 0)
-    torch.testing.assert_close(
-        listwise(logits, graded, torch.tensor([3, 2, 1])), -(2 * logs[0] + logs[1]) / 3
-    )
+    torch.testing.assert_close(listwise(logits, graded, torch.tensor([3, 2, 1])), -(2 * logs[0] + logs[1]) / 3)
     nothing = listwise(logits.requires_grad_(), torch.zeros(6), torch.tensor([3, 2, 1]))
     nothing.backward()
     assert nothing == 0

@@ -40,9 +40,9 @@ def options(
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give its exit status."""
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status: int | None = app(args=arguments, standalone_mode=False)
     except typer.Exit as exit_:
-        return exit_.exit_code
+        status = exit_.exit_code
     except typer.Abort:
         return _fail("interrupted", INTERRUPTED)
     except KeyboardInterrupt:
@@ -61,7 +61,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if usage is None:
             raise
         return usage
-    return status if isinstance(status, int) else 0
+    # Some versions of typer make a status of an interruption, others let it through.
+    return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
 
 
 def _fail(message: str, status: int) -> int:

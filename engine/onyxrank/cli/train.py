@@ -77,7 +77,12 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
     events = extras.load("onyxrank_export.training.progress", extra="export", purpose="training")
     with console.progress("training") as bar:
         listener = _Bar(bar, bar.add_task("", total=None, note=""))
-        loop.train(data, out, config, resume=resume, callbacks=[events.ProgressCallback(listener)])
+        try:
+            loop.train(data, out, config, resume=resume, callbacks=[events.ProgressCallback(listener)])
+        except KeyboardInterrupt:
+            saved = any((out / "checkpoints").glob("checkpoint-*"))
+            console.say("go on from the last checkpoint with --resume" if saved else "no checkpoint yet: start again")
+            raise
 
 
 class _Bar:

@@ -28,7 +28,9 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ExportError(f"'{target}' is not a folder; choose another name")
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
-        raise ExportError(f"'{target}' holds something other than a bundle and is not replaced; choose another folder")
+        raise ExportError(
+            f"'{target}' holds something other than a bundle and is not replaced; choose another folder"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as holder:
         folder = Path(holder) / "new"

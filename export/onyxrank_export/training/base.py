@@ -149,8 +149,8 @@ def check_template(source: str | Path, model: PreTrainedModel, tokenizer: PreTra
 def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) -> BertTokenizerFast:
     """A lower-casing WordPiece tokenizer over the texts' characters and most frequent words.
 
-    The same for the same texts, which tokenizers' own trainer is not: it breaks ties by the order of a hash map, and a
-    resumed training would read other ids than the one it goes on from.
+    The same for the same texts. What tokenizers' own trainer makes is not: it breaks ties by the order of a hash map,
+    and a resumed training would read other ids than the one it goes on from.
     """
     normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
     words: Counter[str] = Counter()

@@ -131,7 +131,9 @@ def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], d
         if not np.isfinite(logits).all():
             raise RunError("the training diverged: the model answers NaN or infinity; lower the learning rate")
         scores = probabilities(logits, "softmax")
-        return ranking_metrics(labels, split_like(scores, lists)) | probability_metrics(np.concatenate(labels), scores)
+        return ranking_metrics(labels, split_like(scores, lists)) | probability_metrics(
+            np.concatenate(labels), scores
+        )
 
     return compute
 

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from onyxrank import InvalidInput, Item, MissingExtra
+from onyxrank.cli import items_file
+from onyxrank.cli.items_file import read_items
+
+ITEMS = (Item("1", "red tent", "two persons"), Item("2", 'café; "lamp", 5\'', ""), Item("3", "hose\nlong", ""))
+FRAME = pl.DataFrame(
+    {
+        "item_id": [item.id for item in ITEMS],
+        "item_title": [item.title for item in ITEMS],
+        "item_description": [item.description or None for item in ITEMS],
+        "price": [1.5, None, 3.0],
+    }
+)
+
+
+def write(path):
+    if path.suffix.lower() == ".jsonl":
+        path.write_text("\n\n".join(json.dumps(row) for row in FRAME.iter_rows(named=True)) + "\n")
+    elif path.suffix.lower() == ".csv":
+        FRAME.write_csv(path)
+    else:
+        FRAME.write_parquet(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "items.csv", "items.parquet", "ITEMS.CSV"])
+def test_items_are_read_in_their_order(tmp_path, name):
+    assert read_items(write(tmp_path / name)) == ITEMS
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path, suffix):
+    path = write(tmp_path / f"items{suffix}")
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_items(path) == ITEMS
+
+
+def test_short_names_and_whole_number_ids_will_do(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"id": 7, "title": "tent"}\n{"title": "lamp"}\n')
+    assert read_items(path) == (Item("7", "tent"), Item("1", "lamp"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message", "index"),
+    [
+        ("items.txt", b"tent", "items are read from .jsonl, .csv, .parquet files", None),
+        ("items", b"tent", "items are read from", None),
+        ("items.jsonl", b"", "holds no items", None),
+        ("items.jsonl", b"\n \n", "holds no items", None),
+        ("items.csv", b"", "holds no items", None),
+        ("items.csv", b"item_id,item_title\n", "holds no items", None),
+        ("items.jsonl", b'{"title": "tent"}\n{"title": ', "line 2 is not JSON", 1),
+        ("items.jsonl", b'["tent"]', "line 1 is not a JSON object", 0),
+        ("items.jsonl", b"[" * 100_000, "line 1 is not JSON", 0),
+        ("items.jsonl", b'{"title": "tent"}\n{"id": "b"}', "row 2: items[1] has no title", 1),
+        ("items.csv", b"item_id,item_title\na,tent\nb,\n", "row 2: items[1].title is empty", 1),
+        ("items.csv", b"item_id,name\na,tent\n", "row 1: items[0] has no title", 0),
+        ("items.csv", b'item_id,item_title\na,"tent" x\n', "not a csv file", None),
+        ("items.jsonl", b'{"title": "caf\xe9"}', "not UTF-8 text at byte 14", None),
+        ("items.parquet", b"PAR1 not really", "not a readable parquet file", None),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, content, message, index):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput) as caught:
+        read_items(tmp_path / name)
+    assert str(caught.value).startswith(f"{tmp_path / name}: ")
+    assert message in str(caught.value)
+    assert caught.value.index == index
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(InvalidInput, match="no such file"):
+        read_items(tmp_path / "items.csv")
+
+
+def test_parquet_without_polars_names_the_extra(tmp_path, monkeypatch):
+    def load(module, *, extra, purpose):
+        raise MissingExtra(extra, purpose, module)
+
+    path = write(tmp_path / "items.parquet")
+    monkeypatch.setattr(items_file.extras, "load", load)
+    with pytest.raises(MissingExtra, match=r"reading parquet needs the extra 'cli' \(polars is not installed\)"):
+        read_items(path)

@@ -18,6 +18,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+GATE_REFUSED = 3
+"""Exit status of a program that the quality gate stopped."""
+
+
 class OnyxrankError(Exception):
     """Root of all errors of this package.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from onyxrank._errors import OnyxrankError
+from onyxrank._errors import GATE_REFUSED, OnyxrankError
 
 
 class ExportError(OnyxrankError):
@@ -14,4 +14,4 @@ class ExportError(OnyxrankError):
 class GateRefused(OnyxrankError):
     """A requested precision does not keep the ranking quality, so no bundle was written."""
 
-    exit_status: ClassVar[int] = 3
+    exit_status: ClassVar[int] = GATE_REFUSED

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-
 GATE_REFUSED = 3
 """Exit status of a program that the quality gate stopped."""
 

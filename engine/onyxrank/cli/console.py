@@ -59,5 +59,5 @@ def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) 
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
     )
     for index, name in enumerate(columns):
-        result.add_column(name, justify="right" if index in right else "left", no_wrap=index in right)
+        result.add_column(name, justify="right" if index in right else "left", no_wrap=index in right or index == 0)
     return result

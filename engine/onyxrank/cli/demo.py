@@ -20,7 +20,7 @@ from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=80, item_tokens=32)
-_GATE_LISTS = 90
+_GATE_LISTS = 64
 _TEST_LISTS = 80
 
 
@@ -29,7 +29,7 @@ def command(
     base: Annotated[
         str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
     ] = "minilm",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 120,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 150,
     seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
 ) -> None:
     """Train, export, gate, rank and race on the built-in demo shop."""

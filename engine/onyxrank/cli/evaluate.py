@@ -15,10 +15,10 @@ _COLUMNS = {
     "auc": "AUC",
     "ndcg_at_10": "NDCG@10",
     "mrr": "MRR",
-    "hit_rate_at_10": "hit rate@10",
+    "hit_rate_at_10": "hit@10",
     "accuracy": "accuracy",
     "log_loss": "log loss",
-    "calibration_error": "calibration error",
+    "calibration_error": "ECE",
 }
 _NAMES = {"model": "model", "popularity": "popularity", "bm25": "BM25"}
 

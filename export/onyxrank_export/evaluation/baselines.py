@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from onyxrank._items import Item
 from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.quiet import quiet
 
 _STOPWORDS = "en"
 
@@ -31,7 +32,8 @@ def bm25_scores(lists: Sequence[CandidateList], items: Sequence[Item]) -> list[N
         return_ids=False,
     )
     index = bm25s.BM25()
-    index.index(corpus, show_progress=False)
+    with quiet():  # bm25s logs its progress
+        index.index(corpus, show_progress=False)
     queries = bm25s.tokenize(
         [" ".join(row.history) for row in lists], stopwords=_STOPWORDS, show_progress=False, return_ids=False
     )

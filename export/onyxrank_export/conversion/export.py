@@ -48,6 +48,7 @@ from onyxrank_export.conversion.gate import (
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.parity import check_parity, feeds_of
 from onyxrank_export.conversion.quantize import RECIPES, Feeds, Recipe, quantize
+from onyxrank_export.conversion.smoothing import smooth
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.shop import write_shop
@@ -232,12 +233,15 @@ class _Export:
             expected = score_sample(reference, self._sample)
         passed: list[Variant] = []
         verdicts: dict[str, Verdict] = {}
+        calibration = self._calibration()
+        smoothed = fused.with_name("smoothed.onnx")
+        smooth(fused, smoothed, calibration)
         for recipe in RECIPES:
             if not any(_covers(asked, recipe.precision) for asked in precisions):
                 continue
             self._say(f"quantizing {recipe.name}")
             target = self._folder / recipe.file
-            quantize(fused, target, recipe, self._calibration())
+            quantize(smoothed, target, recipe, calibration)
             check_int8(onnx.load(target), self._checkpoint.model.config.num_hidden_layers)
             verdict = self._judge(target, expected)
             verdicts[recipe.name] = verdict
@@ -246,6 +250,7 @@ class _Export:
             else:
                 self._say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
                 target.unlink()
+        smoothed.unlink()
         for asked in precisions:
             if not any(_covers(asked, variant.precision) for variant in passed):
                 reasons = [f"{name}: {', '.join(verdict.faults)}" for name, verdict in verdicts.items()]

@@ -102,7 +102,7 @@ def quantize(source: Path, target: Path, recipe: Recipe, calibration: Iterable[F
     """Write the int8 graph of one recipe.
 
     Args:
-        source: the optimized fp32 graph.
+        source: the optimized fp32 graph, its outlier channels smoothed.
         target: the file to write.
         recipe: mode and weight range.
         calibration: inputs to run for activation ranges; only the static mode reads them.

@@ -1,0 +1,104 @@
+"""Outlier channels, scaled down before a product and up again in its weights, so that int8 has room for the rest.
+
+In BERT a few channels of the feed-forward's inputs are over ten times larger than all others (Kovaleva et al. 2021,
+"BERT Busters"). One uint8 range per tensor then leaves most channels a dozen steps. SmoothQuant (Xiao et al. 2022,
+section 4) moves the scale into the weights, which have a range per column: (x / s) (s W) = x W, exactly. Unlike
+there, only outlier channels are scaled: scaling all of them lost more than it won (benchmarks/NOTES.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from onyxrank._machine import usable_cpus
+
+OUTLIER = 8.0
+"""A tensor is scaled if its largest channel exceeds the median channel this many times."""
+_KEPT = 4.0
+"""Scaled channels come down to this many times the median channel."""
+
+
+def smooth(source: Path, target: Path, calibration: Iterable[Mapping[str, NDArray[np.int64]]]) -> int:
+    """Write the graph with the outlier channels of its products' inputs scaled down; it computes the same.
+
+    Args:
+        source: an fp32 graph.
+        target: the file to write.
+        calibration: inputs to find outliers on, `attention_mask` among them.
+
+    Returns:
+        How many tensors were scaled.
+
+    """
+    model = onnx.load(source)
+    readers = _products(model)
+    scaled = 0
+    for name, largest in _largest(model, list(readers), calibration).items():
+        median = float(np.median(largest))
+        if median > 0 and largest.max() > OUTLIER * median:
+            _scale(model, name, readers[name], np.maximum(largest / (_KEPT * median), 1.0))
+            scaled += 1
+    _drop_unread(model.graph)
+    onnx.save(model, target)
+    return scaled
+
+
+def _products(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The products with constant weights, by the activation they read."""
+    weights = {weight.name for weight in model.graph.initializer}
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.input[1] in weights:
+            readers.setdefault(node.input[0], []).append(node)
+    return readers
+
+
+def _largest(
+    model: onnx.ModelProto, names: list[str], calibration: Iterable[Mapping[str, NDArray[np.int64]]]
+) -> dict[str, NDArray[np.float32]]:
+    """Largest magnitude of each channel of the named activations, padding left out: float32 [channels] each."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    given = {value.name for value in watched.graph.output}
+    watched.graph.output.extend(
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in given
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cpus()
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    found: dict[str, NDArray[np.float32]] = {}
+    for feeds in calibration:
+        real = feeds["attention_mask"].astype(bool)
+        for name, values in zip(names, session.run(names, dict(feeds)), strict=True):
+            rows = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
+            largest = np.abs(rows).max(axis=0)
+            found[name] = np.maximum(found.get(name, largest), largest)
+    return found
+
+
+def _scale(model: onnx.ModelProto, name: str, products: list[onnx.NodeProto], scale: NDArray[np.float32]) -> None:
+    """Divide an activation by `scale` for the given products, and multiply their weights' rows by it, in place."""
+    graph = model.graph
+    weights = {weight.name: weight for weight in graph.initializer}
+    graph.initializer.append(numpy_helper.from_array((1.0 / scale).astype(np.float32), f"{name}_smoothing"))
+    node = helper.make_node("Mul", [name, f"{name}_smoothing"], [f"{name}_smooth"], name=f"{name}_smooth")
+    graph.node.insert(list(graph.node).index(products[0]), node)
+    for product in products:
+        # A weight of its own: layers may share theirs (ALBERT), and each has outliers of its own.
+        values = numpy_helper.to_array(weights[product.input[1]]) * scale[:, None]
+        product.input[:] = [f"{name}_smooth", f"{product.name}_smooth_weight"]
+        graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), product.input[1]))
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    read = {name for node in graph.node for name in node.input}
+    kept = [weight for weight in graph.initializer if weight.name in read]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)

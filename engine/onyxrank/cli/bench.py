@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,9 @@ from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
 
 _LABELS = {
-    "reference_loop": "eager PyTorch, one by one",
-    "sorted_batches": "eager PyTorch fp32, sorted batches",
-    "sorted_batches_bf16": "eager PyTorch bf16, sorted batches",
+    "reference_loop": "PyTorch, one by one",
+    "sorted_batches": "PyTorch fp32, batches",
+    "sorted_batches_bf16": "PyTorch bf16, batches",
 }
 
 
@@ -100,32 +101,39 @@ def measure(
 def show(report: BenchReport) -> None:
     """Print a report as tables."""
     compared = any(way.speedup is not None for way in report.ways)
-    table = console.table(
-        "", "p50 ms", "p95 ms", "p99 ms", "items/s", *(["speed-up"] if compared else []), "runs", "settings",
-        right=(1, 2, 3, 4, 5, 6) if compared else (1, 2, 3, 4, 5),
-    )  # fmt: skip
+    columns = ("p50 ms", "p95 ms", "p99 ms", "items/s", *(["speed-up"] if compared else []), "runs")
+    table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
     for way in report.ways:
         latency = way.latency
         speedup = [f"{way.speedup:.2f}×" if way.speedup is not None else ""] if compared else []
         table.add_row(
-            _LABELS.get(way.name, f"onyxrank {way.name}"),
+            _label(way),
             f"{latency.p50_ms:.1f}",
             f"{latency.p95_ms:.1f}",
             f"{latency.p99_ms:.1f}",
             f"{latency.items_per_s:,.0f}",
             *speedup,
             str(latency.repeats),
-            _settings(way),
         )
     console.out.print(table)
     for line in _notes(report):
         console.out.print(line, markup=False)
 
 
-def _settings(way: WayReport) -> str:
-    if way.shares is not None:
-        return f"runs of up to {way.settings['micro_batch_tokens']} tokens"
-    return f"{way.settings['rows']} rows a batch, padded {way.settings['padding']}"
+def _label(way: WayReport) -> str:
+    return _LABELS.get(way.name, way.name)
+
+
+def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
+    """How each way was set up, the engine's variants together."""
+    tokens = {str(way.settings["micro_batch_tokens"]) for way in ways if way.shares is not None}
+    if tokens:
+        yield f"onyxrank: runs of up to {' or '.join(sorted(tokens))} tokens, padding included"
+    for way in ways:
+        if way.shares is None:
+            rows = way.settings["rows"]
+            each = "1 row a batch" if rows == 1 else f"sorted by length, {rows} rows a batch (the fastest tried)"
+            yield f"eager {_label(way)}: {each}, padded {way.settings['padding']}"
 
 
 def _notes(report: BenchReport) -> list[str]:
@@ -149,9 +157,10 @@ def _notes(report: BenchReport) -> list[str]:
                 f"{shares.batch:.1%} batching, {shares.rank:.1%} ranking"
             )
         faster = [way for way in report.ways if way.shares is None and way.latency.p50_ms < best.latency.p50_ms]
-        lines += [f"faster than the engine here: {_LABELS.get(way.name, way.name)}" for way in faster]
+        lines += [f"faster than the engine here: {_label(way)}" for way in faster]
+    lines += _settings(report.ways)
     if report.peak_memory_bytes is not None:
         lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
     if any(way.speedup is not None for way in report.ways):
-        lines.append(f"speed-up is against {_LABELS[EAGER_REFERENCE]} in the same rounds")
+        lines.append(f"speed-up is against eager {_LABELS[EAGER_REFERENCE]}, in the same rounds")
     return lines

@@ -59,3 +59,11 @@ def run_graph():
             session.close()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Behaviour data that trains in seconds."""
+    from aisles import write_aisles
+
+    return write_aisles(tmp_path_factory.mktemp("few") / "data", shoppers=40)

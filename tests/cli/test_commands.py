@@ -353,7 +353,8 @@ def test_bench_prints_a_report(call, tiny_bundle):
     assert status == 0
     assert json.loads(out)
     status, out, _ = call("bench", tiny_bundle, *small)
-    assert "onyxrank fp32" in out
+    assert "fp32 " in out
+    assert "onyxrank: runs of up to " in out
 
 
 def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, trained_bundle, aisle_data):

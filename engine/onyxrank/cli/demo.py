@@ -20,8 +20,8 @@ from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
-_GATE_LISTS = 128
-_TEST_LISTS = 150
+_GATE_LISTS = 96
+_TEST_LISTS = 100
 
 
 def command(

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from short_training import Interrupt, Weights, evaluations, facts, fit, same, weights
 
 from onyxrank_export.data.pairs import Sampling
+from onyxrank_export.training import loop
 from onyxrank_export.training.run import RunError, read_run
 
 
@@ -32,19 +35,25 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(few, whole, tmp
 
 
 @pytest.mark.parametrize("step", [7, None], ids=["half-way", "after-the-last-step"])
-def test_a_folder_that_was_moved_and_a_checkpoint_cut_short_do_not_matter(few, tmp_path, step):
-    # So high a learning rate spoils the model at once: the best checkpoint is an early one.
-    spoiling = {"learning_rate": 0.5, "evaluations": 4, "metric": "auc"}
-    fit(few, tmp_path / "whole", **spoiling)
+def test_a_folder_that_was_moved_and_a_checkpoint_cut_short_do_not_matter(few, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(loop, "list_metrics", falling_accuracy)
+    settings = {"evaluations": 4, "metric": "accuracy"}
+    fit(few, tmp_path / "whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        fit(few, tmp_path / "begun", Interrupt(step), **spoiling)
+        fit(few, tmp_path / "begun", Interrupt(step), **settings)
     (tmp_path / "begun").rename(tmp_path / "moved")
     cut = tmp_path / "moved" / "checkpoints" / "checkpoint-999"
     cut.mkdir()
     (cut / "model.safetensors").write_bytes(b"half")
-    fit(few, tmp_path / "moved", resume=True, **spoiling)
+    fit(few, tmp_path / "moved", resume=True, **settings)
     assert facts(tmp_path / "whole")["training"]["best_step"] < 7, "the best must lie before the interruption"
     assert same(weights(tmp_path / "moved"), weights(tmp_path / "whole"))
+
+
+def falling_accuracy(_):
+    """Metrics by which every evaluation of a training is worse than the one before: the first checkpoint is best."""
+    calls = count()
+    return lambda _: {"accuracy": 1 / (1 + next(calls))}
 
 
 def test_a_training_that_ended_before_its_first_checkpoint_starts_over(few, tmp_path):

@@ -136,9 +136,50 @@ def test_popular_items_are_drawn_more_often(shop):
     assert mean_popularity(1.0) > 1.2 * mean_popularity(0.0)
 
 
+def test_a_higher_power_draws_popular_items_more_often_still_and_unbought_ones_never(shop):
+    def drawn(power):
+        lists = training_lists(shop, Sampling(popular=1.0, popularity_power=power, own_zeros=False))
+        return np.concatenate([shop.popularity[row.items[1:]] for row in lists])
+
+    assert drawn(2.0).mean() > 1.2 * drawn(1.0).mean() > 1.2 * 1.05 * drawn(0.0).mean()
+    assert drawn(0.0).min() >= 1
+
+
+def test_around_gives_every_purchase_all_others_of_training_as_its_history(shop):
+    lists = iter(training_lists(shop, Sampling(own_zeros=False, cold_starts=0.0, around=1.0)))
+    for shopper in shop.shoppers:
+        bought = shopper.purchases[: shopper.training]
+        for position in range(shopper.training if shopper.training > 1 else 0):
+            row = next(lists)
+            assert row.history == titles(shop, np.delete(bought, position))
+            assert row.items[0] == bought[position]
+    assert next(lists, None) is None
+
+
+def test_a_share_around_draws_histories_anew_and_never_reads_what_is_held_out():
+    rows = [(0, item, 1) for item in range(8)]
+    split = split_behaviour(interactions(rows, users=1, items=30))
+    epochs = [training_lists(split, Sampling(around=0.5, cold_starts=0.0), epoch) for epoch in range(20)]
+    assert {len(lists) for lists in epochs} == {6}
+    for position in range(6):
+        before = tuple(f"title {item}" for item in range(position))
+        around = tuple(f"title {item}" for item in range(6) if item != position)
+        wanted = {around} if position in (0, 5) else {before, around}
+        assert {lists[position].history for lists in epochs} == wanted
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("negatives", -1), ("popular", 1.5), ("popular", float("nan")), ("cold_starts", -0.1), ("seed", -1)],
+    [
+        ("negatives", -1),
+        ("popular", 1.5),
+        ("popular", float("nan")),
+        ("popularity_power", -0.5),
+        ("popularity_power", float("inf")),
+        ("around", 1.1),
+        ("cold_starts", -0.1),
+        ("seed", -1),
+    ],
 )
 def test_impossible_sampling_is_refused(field, value):
     with pytest.raises(InvalidInput, match=field) as caught:

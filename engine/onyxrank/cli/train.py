@@ -30,6 +30,14 @@ def command(
     item_tokens: Annotated[int, typer.Option(help="Most tokens of title and description.")] = 48,
     negatives: Annotated[int, typer.Option(help="Sampled negatives per purchase.")] = 3,
     popular: Annotated[float, typer.Option(help="Share of them drawn by popularity.")] = 0.75,
+    popularity_power: Annotated[
+        float,
+        typer.Option(help="Popularity is an item's purchases to this power; above 1 the model prefers rare ones."),
+    ] = 1.0,
+    around: Annotated[
+        float,
+        typer.Option(help="Share of purchases learnt from what the shopper bought in training before and after."),
+    ] = 0.0,
     own_zeros: Annotated[bool, typer.Option(help="Learn from the data's own behavior 0 too.")] = True,
     list_weight: Annotated[
         float, typer.Option(help="Weight of the cross-entropy over each list beside the one per pair.")
@@ -51,7 +59,14 @@ def command(
             base=base,
             arch=arch,
             limits=Limits(history_tokens=history_tokens, item_tokens=item_tokens),
-            sampling=pairs.Sampling(negatives=negatives, popular=popular, own_zeros=own_zeros, seed=seed),
+            sampling=pairs.Sampling(
+                negatives=negatives,
+                popular=popular,
+                popularity_power=popularity_power,
+                around=around,
+                own_zeros=own_zeros,
+                seed=seed,
+            ),
             epochs=epochs,
             max_steps=max_steps,
             batch_size=batch_size,

@@ -2,8 +2,8 @@
 
 Training pairs: for every training purchase, the history is what that user bought before it; its negatives are the
 items the user met and did not buy (`behavior` 0) and, per purchase, `negatives` sampled ones, a share by popularity
-and the rest uniform, never something the user bought in training. What a user buys later is not consulted: that
-would be a leak.
+and the rest uniform, never something the user bought in training. What is held out of a user's purchases is not
+consulted: that would be a leak.
 
 Candidate lists (protocol of the quality tables): the target among `negatives` items drawn by training popularity
 without replacement, never an item the user has any row of. For search: the labelled items of each query.
@@ -50,7 +50,12 @@ class Sampling:
 
     Attributes:
         negatives: sampled negatives per purchase.
-        popular: share of them drawn in proportion to popularity; the rest is uniform over the catalogue.
+        popular: share of them drawn by popularity; the rest is uniform over the catalogue.
+        popularity_power: by popularity means in proportion to an item's training purchases to this power (Mikolov et
+            al. 2013, section 2.2). Above 1 the model also learns that what everybody bought is seldom the next thing
+            that one shopper buys.
+        around: share of purchases whose history is all else the user bought in training, later purchases too, as in a
+            Cloze task (BERT4Rec, Sun et al. 2019, section 3.4): more and longer histories of the same data.
         own_zeros: whether items met with `behavior` 0 are negatives too.
         cold_starts: share of users whose first purchase is learnt from an empty history.
         seed: of the generator.
@@ -59,6 +64,8 @@ class Sampling:
 
     negatives: int = 3
     popular: float = 0.75
+    popularity_power: float = 1.0
+    around: float = 0.0
     own_zeros: bool = True
     cold_starts: float = 0.1
     seed: int = 0
@@ -66,9 +73,13 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.negatives < 0:
             raise InvalidInput(f"negatives must be at least 0, not {self.negatives}", field="negatives")
-        for name in ("popular", "cold_starts"):
+        for name in ("popular", "around", "cold_starts"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
+        if not 0 <= self.popularity_power <= 4:
+            raise InvalidInput(
+                f"popularity_power must be from 0 to 4, not {self.popularity_power}", field="popularity_power"
+            )
         if self.seed < 0:
             raise InvalidInput(f"seed must be at least 0, not {self.seed}", field="seed")
 
@@ -108,20 +119,30 @@ def _titles(split: BehaviourSplit, items: NDArray[np.int32]) -> tuple[str, ...]:
 def _training_lists(split: BehaviourSplit, sampling: Sampling, epoch: int) -> Iterator[CandidateList]:
     generator = np.random.default_rng([sampling.seed, epoch])
     cold = np.random.default_rng(sampling.seed).random(len(split.shoppers)) < sampling.cold_starts
-    popular = Sampler(split.popularity, generator)
+    popular = Sampler(_by_popularity(split, sampling.popularity_power), generator)
     uniform = Sampler(np.ones_like(split.popularity), generator)
+    sides = np.random.default_rng([sampling.seed, epoch, 1])
     for shopper, learn_cold in zip(split.shoppers, cold, strict=True):
         bought = frozenset(shopper.purchases[: shopper.training].tolist())
-        for position in range(0 if learn_cold else 1, shopper.training):
+        # Every epoch has as many lists: only what a history is made of is drawn anew.
+        first_around = sampling.around > 0 and not learn_cold and shopper.training > 1
+        for position in range(0 if learn_cold or first_around else 1, shopper.training):
+            around = first_around if position == 0 else sides.random() < sampling.around
             by_popularity = int(generator.binomial(sampling.negatives, sampling.popular))
             drawn = popular.draw(by_popularity, bought)
             drawn += uniform.draw(sampling.negatives - len(drawn), bought | frozenset(drawn))
-            history = _titles(split, shopper.purchases[:position])
-            yield _labelled(history, [int(shopper.purchases[position]), *drawn], positives=1)
+            end = shopper.training if around else position
+            others = np.concatenate([shopper.purchases[:position], shopper.purchases[position + 1 : end]])
+            yield _labelled(_titles(split, others), [int(shopper.purchases[position]), *drawn], positives=1)
         if sampling.own_zeros:
             for item, before in zip(shopper.refused, shopper.refused_after, strict=True):
                 if before > 0:
                     yield _labelled(_titles(split, shopper.purchases[:before]), [int(item)], positives=0)
+
+
+def _by_popularity(split: BehaviourSplit, power: float) -> NDArray[np.float64]:
+    """Weights of the items; what nobody bought in training keeps weight 0 at any power."""
+    return np.where(split.popularity > 0, split.popularity.astype(np.float64) ** power, 0.0)
 
 
 def _labelled(history: tuple[str, ...], items: list[int], *, positives: int) -> CandidateList:
@@ -187,7 +208,7 @@ class Sampler:
 
     """
 
-    def __init__(self, weights: NDArray[np.int64], generator: np.random.Generator) -> None:
+    def __init__(self, weights: NDArray[np.int64] | NDArray[np.float64], generator: np.random.Generator) -> None:
         self._edges = np.cumsum(weights, dtype=np.float64)
         self._available = frozenset(np.flatnonzero(weights).tolist())
         self._generator = generator

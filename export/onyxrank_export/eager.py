@@ -29,7 +29,7 @@ from onyxrank._machine import usable_cpus
 from onyxrank._manifest import MANIFEST_NAME
 from onyxrank._scoring import probabilities
 from onyxrank.measure.requests import Request
-from onyxrank.measure.ways import Say, Way
+from onyxrank.measure.ways import BATCHES, BF16, LOOP, Say, Way
 from onyxrank_export.training.base import load_checkpoint, text_encoder
 from onyxrank_export.training.run import read_run
 
@@ -105,7 +105,7 @@ def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: No
 class ReferenceLoop:
     """One item at a time, padded to a fixed length: the limits', or that of the request it was prepared for."""
 
-    name = "reference_loop"
+    name = LOOP
 
     def __init__(self, eager: EagerModel) -> None:
         self._eager = eager
@@ -160,7 +160,7 @@ class SortedBatches:
     """
 
     def __init__(self, eager: EagerModel, *, precision: Precision = "fp32", say: Say = lambda _: None) -> None:
-        self.name = "sorted_batches" if precision == "fp32" else f"sorted_batches_{precision}"
+        self.name = {"fp32": BATCHES, "bf16": BF16}[precision]
         self._eager = eager
         self._precision = precision
         self._model = eager.model if precision == "fp32" else deepcopy(eager.model).to(torch.bfloat16)

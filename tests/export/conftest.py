@@ -16,6 +16,12 @@ def trained_model(trained_run):
 
 
 @pytest.fixture(scope="session")
+def fused(trained_bundle):
+    """The optimized fp32 graph, which the quantizers start from."""
+    return trained_bundle / "onnx" / "model_fused.onnx"
+
+
+@pytest.fixture(scope="session")
 def sample(trained_run, aisle_data):
     """A few held-out lists with their token ids."""
     from onyxrank_export.conversion.gate import GateSample

@@ -59,6 +59,14 @@ def test_an_encoder_gets_a_fresh_head_of_two_classes(folder, tiny_reference):
     assert model.classifier.out_features == 2
 
 
+@pytest.mark.parametrize("base", ["tiny", "folder"])
+def test_a_model_to_train_has_no_dropout_inside_attention(folder, base):
+    """Hidden states keep theirs."""
+    model = resolve_base(str(folder) if base == "folder" else base, TEXTS, seed=0).model
+    attention, output = model.bert.encoder.layer[0].attention.self, model.bert.encoder.layer[0].output
+    assert (attention.dropout.p, output.dropout.p) == (0.0, 0.1)
+
+
 def test_other_heads_are_replaced_for_training_and_refused_for_export(folder, tiny_reference):
     config = copy.deepcopy(tiny_reference.model.config)
     config.num_labels = 3

@@ -23,11 +23,6 @@ STATIC, DYNAMIC = BY_NAME["int8_static_avx512_vnni"], BY_NAME["int8_dynamic_avx5
 
 
 @pytest.fixture(scope="module")
-def fused(trained_bundle):
-    return trained_bundle / "onnx" / "model_fused.onnx"
-
-
-@pytest.fixture(scope="module")
 def made(fused, feeds, tmp_path_factory):
     """The graph of each recipe, by name."""
     folder = tmp_path_factory.mktemp("quantized")

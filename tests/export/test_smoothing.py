@@ -13,11 +13,6 @@ CHANNEL, FACTOR = 5, 200.0
 
 
 @pytest.fixture(scope="module")
-def fused(trained_bundle):
-    return trained_bundle / "onnx" / "model_fused.onnx"
-
-
-@pytest.fixture(scope="module")
 def with_outlier(fused, tmp_path_factory):
     """The same function, but with one channel of the first feed-forward's input far larger than the others."""
     model = onnx.load(fused)

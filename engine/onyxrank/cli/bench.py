@@ -14,12 +14,7 @@ from onyxrank.cli import console, extras
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
-
-_LABELS = {
-    "reference_loop": "PyTorch, one by one",
-    "sorted_batches": "PyTorch fp32, batches",
-    "sorted_batches_bf16": "PyTorch bf16, batches",
-}
+from onyxrank.measure.ways import EAGER_LABELS
 
 
 def command(
@@ -121,7 +116,7 @@ def show(report: BenchReport) -> None:
 
 
 def _label(way: WayReport) -> str:
-    return _LABELS.get(way.name, way.name)
+    return EAGER_LABELS.get(way.name, way.name)
 
 
 def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
@@ -133,7 +128,7 @@ def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
         if way.shares is None:
             rows = way.settings["rows"]
             each = "1 row a batch" if rows == 1 else f"sorted by length, {rows} rows a batch (the fastest tried)"
-            yield f"eager {_label(way)}: {each}, padded {way.settings['padding']}"
+            yield f"{_label(way)}: {each}, padded {way.settings['padding']}"
 
 
 def _notes(report: BenchReport) -> list[str]:
@@ -162,5 +157,5 @@ def _notes(report: BenchReport) -> list[str]:
     if report.peak_memory_bytes is not None:
         lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
     if any(way.speedup is not None for way in report.ways):
-        lines.append(f"speed-up is against eager {_LABELS[EAGER_REFERENCE]}, in the same rounds")
+        lines.append(f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds")
     return lines

@@ -20,6 +20,7 @@ from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
+_BATCH = 16
 _GATE_LISTS = 96
 _TEST_LISTS = 100
 
@@ -29,7 +30,7 @@ def command(
     base: Annotated[
         str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
     ] = "minilm",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 180,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 500,
     seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
 ) -> None:
     """Train, export, gate, rank and race on the built-in demo shop."""
@@ -63,19 +64,20 @@ def _make_shop(data: Path, seed: int) -> None:
 def _train(data: Path, run: Path, *, base: str, steps: int, seed: int) -> None:
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
-    console.heading(f"Training a cross-encoder from '{base}', {steps} steps of 32 pairs")
+    console.heading(f"Training a cross-encoder from '{base}', {steps} steps of {_BATCH} pairs")
     train_run(
         data,
         run,
         config.TrainingConfig(
             base=base,
             limits=_LIMITS,
-            # For so few steps: whole lists only, the order within them first, a high rate.
+            # For so little time: small batches, whole lists only, the order within them first.
             sampling=pairs.Sampling(seed=seed, popular=1.0, own_zeros=False),
             list_weight=3.0,
             epochs=1,
             max_steps=steps,
-            learning_rate=2e-4 if base == "minilm" else 5e-4,
+            batch_size=_BATCH,
+            learning_rate=1e-4 if base == "minilm" else 5e-4,
             warmup=0.1,
             validation_lists=32,
             seed=seed,

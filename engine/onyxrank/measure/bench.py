@@ -31,9 +31,9 @@ from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
 from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
-from onyxrank.measure.ways import EagerFactory, EngineWay, Say, Way
+from onyxrank.measure.ways import BATCHES, EagerFactory, EngineWay, Say, Way
 
-EAGER_REFERENCE = "sorted_batches"
+EAGER_REFERENCE = BATCHES
 """Name of the way that speed is given against."""
 _VERSIONED = ("onyxrank", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
 

@@ -15,6 +15,14 @@ from onyxrank.measure.requests import Request
 
 Say = Callable[[str], None]
 
+LOOP, BATCHES, BF16 = "reference_loop", "sorted_batches", "sorted_batches_bf16"
+EAGER_LABELS = {
+    LOOP: "(a) PyTorch, one by one",
+    BATCHES: "(b) PyTorch fp32, batches",
+    BF16: "(c) PyTorch bf16, batches",
+}
+"""What the eager ways are called in tables, by their names."""
+
 _WARMUP_ITEMS = 16
 
 

@@ -9,21 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import onnx
 
-from onyxrank._batching import BatchLimits, Rows, pad
-from onyxrank._encoding import EncodedRequest, TextEncoder
+from onyxrank._batching import BatchLimits
+from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
 from onyxrank._graphs import ARCHITECTURES
-from onyxrank._items import Item
 from onyxrank._machine import usable_cpus
 from onyxrank._manifest import Manifest, TokenizerSpec, Variant
 from onyxrank._providers import PROVIDERS
@@ -46,13 +43,10 @@ from onyxrank_export.conversion.gate import (
     score_sample,
 )
 from onyxrank_export.conversion.kernels import check_int8
-from onyxrank_export.conversion.parity import check_parity, feeds_of
-from onyxrank_export.conversion.quantize import RECIPES, Feeds, Recipe, quantize
+from onyxrank_export.conversion.material import Material, demo_material, material_of
+from onyxrank_export.conversion.parity import check_parity
+from onyxrank_export.conversion.quantize import RECIPES, Recipe, quantize
 from onyxrank_export.conversion.smoothing import smooth
-from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
-from onyxrank_export.data.reading import read_data
-from onyxrank_export.data.shop import write_shop
-from onyxrank_export.data.splits import split_data
 from onyxrank_export.training.base import (
     Checkpoint,
     UnsuitableModel,
@@ -64,9 +58,6 @@ from onyxrank_export.training.run import Run, read_run
 
 PRECISIONS = ("fp32", "int8", "int8_static", "int8_dynamic")
 _GRAPHS = ARCHITECTURES["cross"]
-_CALIBRATION_PAIRS = 256
-_CALIBRATION_ROWS = 8
-_DEMO_ITEMS, _DEMO_SHOPPERS = 200, 20
 
 Say = Callable[[str], None]
 
@@ -107,22 +98,6 @@ class ExportConfig:
         return tuple(name for name in asked if name != "fp32")
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """Real pairs to check and calibrate with.
-
-    Attributes:
-        items: the catalogue.
-        held_out: candidate lists that training did not see.
-        training: candidate lists that it did.
-
-    """
-
-    items: Sequence[Item]
-    held_out: Sequence[CandidateList]
-    training: Sequence[CandidateList]
-
-
 def export_bundle(
     run_folder: str | Path,
     out: str | Path,
@@ -154,13 +129,13 @@ def export_bundle(
     checkpoint = load_checkpoint(run.folder)
     limits = _limits(run, checkpoint, config)
     encoder = text_encoder(checkpoint.tokenizer, limits)
-    material = _material(run, data, config)
+    material = material_of(run, data, most=config.gate_lists)
     quantized = config.quantized(with_data=material is not None)
     if material is None:
         if quantized:
             raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
         say("no data given: fp32 only, checked on the demo shop's texts (int8 needs --data)")
-        material = _demo_material(config)
+        material = demo_material(most=config.gate_lists)
     with new_folder(Path(out), overwrite=config.overwrite) as folder:
         manifest = _Export(folder, run, checkpoint, encoder, material, config, say).write(quantized)
         write_manifest(folder, manifest)
@@ -184,9 +159,7 @@ class _Export:
         self._material, self._config, self._say = material, config, say
         self._head = "sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax"
         self._pad_id = int(checkpoint.model.config.pad_token_id or 0)
-        self._sample = GateSample(
-            material.held_out, [_encode(encoder, material.items, row) for row in material.held_out]
-        )
+        self._sample = GateSample(material.held_out, [material.encode(encoder, row) for row in material.held_out])
 
     def write(self, quantized: tuple[str, ...]) -> Manifest:
         model, folder = self._checkpoint.model, self._folder
@@ -205,7 +178,7 @@ class _Export:
         ]
         verdicts: dict[str, Verdict] = {}
         if quantized:
-            variants, verdicts = self._quantized(quantized, plain, fused, variants)
+            variants, verdicts = self._quantized(quantized, fused, variants)
         return Manifest(
             onyxrank_version=version("onyxrank"),
             architecture=self._run.architecture,
@@ -225,15 +198,16 @@ class _Export:
         )
 
     def _quantized(
-        self, precisions: tuple[str, ...], plain: Path, fused: Path, fp32: list[Variant]
+        self, precisions: tuple[str, ...], fused: Path, fp32: list[Variant]
     ) -> tuple[list[Variant], dict[str, Verdict]]:
         """Make, check and judge the quantized graphs; the static ones, which may be loaded unasked, come first."""
         self._say(f"gate: scoring {len(self._sample.lists)} held-out lists with fp32")
-        with self._opened(plain) as reference:
+        # Its logits are PyTorch's to 1e-4 like those of the plain graph, in less time.
+        with self._opened(fused) as reference:
             expected = score_sample(reference, self._sample)
         passed: list[Variant] = []
         verdicts: dict[str, Verdict] = {}
-        calibration = self._calibration()
+        calibration = self._material.calibration(self._encoder, self._pad_id)
         smoothed = fused.with_name("smoothed.onnx")
         smooth(fused, smoothed, calibration)
         for recipe in RECIPES:
@@ -287,17 +261,6 @@ class _Export:
     def _opened(self, path: Path) -> _Closing:
         session = OrtSession(path, _GRAPHS["model"], PROVIDERS["cpu"], usable_cpus())
         return _Closing(Cross(session, self._head, BatchLimits(), self._pad_id))
-
-    def _calibration(self) -> list[Feeds]:
-        """Training pairs in small batches of similar length, so that padding does not widen the ranges."""
-        lists = self._material.training
-        chosen = np.random.default_rng(0).permutation(len(lists))[: _CALIBRATION_PAIRS // 2]
-        # The positive and one negative of each: as many texts as possible, both labels.
-        pairs = [CandidateList(lists[i].history, lists[i].items[:2], lists[i].labels[:2]) for i in chosen]
-        rows = Rows.of([_encode(self._encoder, self._material.items, pair) for pair in pairs])
-        order = np.argsort(rows.lengths, kind="stable")
-        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
-        return [feeds_of(pad(rows, group, self._pad_id)) for group in groups]
 
     def _gate_report(self, verdicts: Mapping[str, Verdict], written: set[str]) -> dict[str, Any]:
         if not verdicts:
@@ -353,32 +316,3 @@ def _limits(run: Run, checkpoint: Checkpoint, config: ExportConfig) -> Limits:
     if limits.sequence_tokens > positions:
         raise UnsuitableModel(f"the model has {positions} positions; the limits need {limits.sequence_tokens}")
     return limits
-
-
-def _material(run: Run, data: str | Path | None, config: ExportConfig) -> Material | None:
-    path = Path(data) if data is not None else run.data_path
-    if path is None:
-        return None
-    if data is None and not path.exists():
-        raise ExportError(f"the data the run was trained on is no longer at '{path}': name it with --data")
-    content = read_data(path)
-    if data is None and content.fingerprint != run.data_fingerprint:
-        raise ExportError(
-            f"the data at '{path}' has changed since the run was trained on it: name the data with --data"
-        )
-    split = split_data(content)
-    return Material(
-        content.items, lists_of_validation(split, most=config.gate_lists), training_lists(split, Sampling())
-    )
-
-
-def _demo_material(config: ExportConfig) -> Material:
-    with TemporaryDirectory() as folder:
-        write_shop(folder, n_items=_DEMO_ITEMS, n_shoppers=_DEMO_SHOPPERS)
-        content = read_data(folder)
-    split = split_data(content)
-    return Material(content.items, lists_of_validation(split, most=config.gate_lists), ())
-
-
-def _encode(encoder: TextEncoder, items: Sequence[Item], row: CandidateList) -> EncodedRequest:
-    return encoder.encode(row.history, [items[index] for index in row.items])

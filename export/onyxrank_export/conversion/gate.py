@@ -1,6 +1,6 @@
 """The quality gate: what a quantized graph must keep of fp32 to enter a bundle.
 
-1. Every candidate list of the held-out sample is scored by the plain fp32 graph and by the variant, through the
+1. Every candidate list of the held-out sample is scored by the optimized fp32 graph and by the variant, through the
    engine's own scoring.
 2. The variant passes if |ΔAUC|, the share of NDCG@10 kept and the mean top-10 overlap are within the limits.
 3. Beside that, each variant's batch deviation is measured: how far a score moves when the item is scored alone
@@ -114,7 +114,7 @@ def judge(
 
     Args:
         scores: of the variant, from `score_sample`.
-        reference: of the plain fp32 graph.
+        reference: of the fp32 graph.
         architecture: the variant, to measure its batch deviation.
         sample: the held-out lists.
         limits: what may be lost.

@@ -16,6 +16,12 @@ _TYPE_NAMES = {
 FAST = "uint8 x int8"
 
 
+def constant_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    """The matrix products with constant weights: those of the layers, not those inside attention."""
+    weights = {weight.name for weight in graph.initializer}
+    return [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+
+
 def product_types(model: onnx.ModelProto) -> Counter[str]:
     """Count the products with constant weights by the types of activation and weight, such as ``uint8 x int8``.
 

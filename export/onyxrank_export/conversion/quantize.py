@@ -32,6 +32,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.quiet import quiet
 
 Feeds = Mapping[str, NDArray[np.int64]]
@@ -165,10 +166,9 @@ def annotate_activations(model: onnx.ModelProto) -> None:
     give: without this most activations would stay fp32, and onnxruntime would run weight-only kernels instead.
     """
     graph = model.graph
-    weights = {weight.name for weight in graph.initializer}
     known = {value.name for value in graph.value_info} | {value.name for value in graph.input}
-    for node in graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights and node.input[0] not in known:
+    for node in constant_products(graph):
+        if node.input[0] not in known:
             graph.value_info.append(onnx.helper.make_tensor_value_info(node.input[0], onnx.TensorProto.FLOAT, None))
             known.add(node.input[0])
 

@@ -13,11 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from onyxrank._graphs import Graph
 from onyxrank._machine import usable_cpus
+from onyxrank._providers import PROVIDERS
+from onyxrank._session import OrtSession
+from onyxrank_export.conversion.kernels import constant_products
 
 OUTLIER = 8.0
 """A tensor is scaled if its largest channel exceeds the median channel this many times."""
@@ -38,9 +41,11 @@ def smooth(source: Path, target: Path, calibration: Iterable[Mapping[str, NDArra
 
     """
     model = onnx.load(source)
-    readers = _products(model)
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for product in constant_products(model.graph):
+        readers.setdefault(product.input[0], []).append(product)
     scaled = 0
-    for name, largest in _largest(model, list(readers), calibration).items():
+    for name, largest in _largest(model, tuple(readers), target, calibration).items():
         median = float(np.median(largest))
         if median > 0 and largest.max() > OUTLIER * median:
             _scale(model, name, readers[name], np.maximum(largest / (_KEPT * median), 1.0))
@@ -50,36 +55,30 @@ def smooth(source: Path, target: Path, calibration: Iterable[Mapping[str, NDArra
     return scaled
 
 
-def _products(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
-    """The products with constant weights, by the activation they read."""
-    weights = {weight.name for weight in model.graph.initializer}
-    readers: dict[str, list[onnx.NodeProto]] = {}
-    for node in model.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in weights:
-            readers.setdefault(node.input[0], []).append(node)
-    return readers
-
-
 def _largest(
-    model: onnx.ModelProto, names: list[str], calibration: Iterable[Mapping[str, NDArray[np.int64]]]
+    model: onnx.ModelProto,
+    names: tuple[str, ...],
+    path: Path,
+    calibration: Iterable[Mapping[str, NDArray[np.int64]]],
 ) -> dict[str, NDArray[np.float32]]:
-    """Largest magnitude of each channel of the named activations, padding left out: float32 [channels] each."""
+    """Largest magnitude of each channel of the named activations, padding left out: float32 [channels] each.
+
+    Writes the graph with those activations as outputs to `path`.
+    """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    given = {value.name for value in watched.graph.output}
-    watched.graph.output.extend(
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names if name not in given
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = usable_cpus()
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+    onnx.save(watched, path)
+    inputs = tuple(value.name for value in model.graph.input)
+    session = OrtSession(path, Graph(inputs, names), PROVIDERS["cpu"], usable_cpus())
     found: dict[str, NDArray[np.float32]] = {}
     for feeds in calibration:
         real = feeds["attention_mask"].astype(bool)
-        for name, values in zip(names, session.run(names, dict(feeds)), strict=True):
+        for name, values in zip(names, session.run(feeds), strict=True):
             rows = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
             largest = np.abs(rows).max(axis=0)
             found[name] = np.maximum(found.get(name, largest), largest)
+    session.close()
     return found
 
 

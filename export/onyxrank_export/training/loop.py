@@ -214,7 +214,7 @@ def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_
         learning_rate=config.learning_rate,
         warmup_ratio=config.warmup,
         weight_decay=config.weight_decay,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         lr_scheduler_type="linear",
         bf16=bf16,
         use_cpu=not on_gpu,

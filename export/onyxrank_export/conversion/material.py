@@ -1,0 +1,92 @@
+"""The real pairs that a conversion is checked and calibrated with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from onyxrank._batching import Rows, pad
+from onyxrank._encoding import EncodedRequest, TextEncoder
+from onyxrank._items import Item
+from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.conversion.parity import feeds_of
+from onyxrank_export.conversion.quantize import Feeds
+from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.data.shop import write_shop
+from onyxrank_export.data.splits import split_data
+from onyxrank_export.training.run import Run
+
+_CALIBRATION_PAIRS = 256
+_CALIBRATION_ROWS = 8
+_DEMO_ITEMS, _DEMO_SHOPPERS = 200, 20
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Candidate lists over a catalogue.
+
+    Attributes:
+        items: the catalogue.
+        held_out: candidate lists that training did not see.
+        training: candidate lists that it did.
+
+    """
+
+    items: Sequence[Item]
+    held_out: Sequence[CandidateList]
+    training: Sequence[CandidateList]
+
+    def encode(self, encoder: TextEncoder, row: CandidateList) -> EncodedRequest:
+        """A list as the engine reads it."""
+        return encoder.encode(row.history, [self.items[index] for index in row.items])
+
+    def calibration(self, encoder: TextEncoder, pad_id: int) -> list[Feeds]:
+        """Training pairs in small batches of similar length, so that padding does not widen the ranges."""
+        chosen = np.random.default_rng(0).permutation(len(self.training))[: _CALIBRATION_PAIRS // 2]
+        lists = [self.training[index] for index in chosen]
+        # The positive and one negative of each: as many texts as possible, both labels.
+        pairs = [CandidateList(row.history, row.items[:2], row.labels[:2]) for row in lists]
+        rows = Rows.of([self.encode(encoder, pair) for pair in pairs])
+        order = np.argsort(rows.lengths, kind="stable")
+        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
+        return [feeds_of(pad(rows, group, pad_id)) for group in groups]
+
+
+def material_of(run: Run, data: str | Path | None, *, most: int) -> Material | None:
+    """The lists of the named data, or of what the run was trained on; None if there is neither.
+
+    Args:
+        run: the run that is converted.
+        data: data to use instead of the run's own.
+        most: most held-out lists.
+
+    Raises:
+        DataError: if the data cannot be read.
+        ExportError: if the run's own data is gone or has changed.
+
+    """
+    path = Path(data) if data is not None else run.data_path
+    if path is None:
+        return None
+    if data is None and not path.exists():
+        raise ExportError(f"the data the run was trained on is no longer at '{path}': name it with --data")
+    content = read_data(path)
+    if data is None and content.fingerprint != run.data_fingerprint:
+        raise ExportError(
+            f"the data at '{path}' has changed since the run was trained on it: name the data with --data"
+        )
+    split = split_data(content)
+    return Material(content.items, lists_of_validation(split, most=most), training_lists(split, Sampling()))
+
+
+def demo_material(*, most: int) -> Material:
+    """Held-out lists of a small demo shop, to check a conversion with where there is no data."""
+    with TemporaryDirectory() as folder:
+        write_shop(folder, n_items=_DEMO_ITEMS, n_shoppers=_DEMO_SHOPPERS)
+        content = read_data(folder)
+    return Material(content.items, lists_of_validation(split_data(content), most=most), ())

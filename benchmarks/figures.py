@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-LOOP, BATCHES, BF16 = "reference_loop", "sorted_batches", "sorted_batches_bf16"
+from onyxrank.measure.ways import BATCHES, BF16, EAGER_LABELS, LOOP
+
 EAGER = (LOOP, BATCHES, BF16)
-_LABELS = {
-    LOOP: "(a) PyTorch, one by one",
-    BATCHES: "(b) PyTorch fp32, sorted batches",
-    BF16: "(c) PyTorch bf16, sorted batches",
-}
 
 WayFigures = dict[str, Any]
 CellFigures = dict[str, Any]
@@ -54,7 +50,7 @@ class Figures:
 
 def label(name: str) -> str:
     """What a way is called in tables and plots."""
-    return _LABELS.get(name, f"onyxrank {name}")
+    return EAGER_LABELS.get(name, f"onyxrank {name}")
 
 
 def find(cell: CellFigures, name: str) -> WayFigures | None:

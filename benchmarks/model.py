@@ -27,7 +27,7 @@ BUNDLE_VARIABLE = "ONYXRANK_BENCH_BUNDLE"
 WORK = Path(__file__).resolve().parent.parent / ".bench"
 LIMITS = Limits(history_tokens=256, item_tokens=48)
 _STEPS = 8
-_GATE_LISTS = 8
+_GATE_LISTS = 2
 
 
 def bundle_folder() -> Path:

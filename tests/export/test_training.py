@@ -123,6 +123,7 @@ def test_a_start_that_fails_leaves_no_folder(few, tmp_path, changes, message):
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("warmup", 1.5),
+        ("teacher_weight", -0.1),
         ("seed", -1),
     ],
 )
@@ -135,7 +136,7 @@ def test_impossible_settings_are_refused(field, value):
 def test_a_training_that_diverges_says_so():
     lists = [CandidateList((), np.arange(2), np.array([1, 0], np.float32))]
     with pytest.raises(RunError, match="diverged"):
-        list_metrics(lists)(EvalPrediction(predictions=np.array([[0, np.nan], [0, 1]]), label_ids=None))
+        list_metrics(lists)(EvalPrediction(predictions=np.array([[[0, np.nan], [0, 1]]]), label_ids=None))
 
 
 # Steps, gradients, precision

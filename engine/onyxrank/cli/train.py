@@ -19,7 +19,13 @@ def command(
     base: Annotated[
         str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
     ] = "minilm",
-    arch: Annotated[str, typer.Option(help="Architecture to train.")] = "cross",
+    arch: Annotated[
+        str, typer.Option(help="Architecture to train: 'cross', or 'shared-history' (not exported yet).")
+    ] = "cross",
+    teacher: Annotated[
+        str | None, typer.Option(help="Finished cross run over the same tokens, whose scores are learnt too.")
+    ] = None,
+    teacher_weight: Annotated[float, typer.Option(help="Share of the teacher in what is learnt.")] = 0.5,
     epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 2,
     max_steps: Annotated[int | None, typer.Option(help="Stop after this many optimizer steps.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pairs per step and device.")] = 32,
@@ -74,6 +80,8 @@ def command(
             learning_rate=learning_rate,
             warmup=warmup,
             list_weight=list_weight,
+            teacher=teacher,
+            teacher_weight=teacher_weight,
             precision=precision,
             evaluations=evaluations,
             validation_lists=validation_lists,

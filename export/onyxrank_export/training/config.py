@@ -9,7 +9,7 @@ from onyxrank._errors import InvalidInput
 from onyxrank._truncation import Limits
 from onyxrank_export.data.pairs import Sampling
 
-ARCHITECTURES = ("cross",)
+ARCHITECTURES = ("cross", "shared-history")
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
 PRECISIONS = ("auto", "bf16", "fp32")
 
@@ -31,6 +31,8 @@ class TrainingConfig:
         warmup: share of the steps over which the learning rate rises.
         weight_decay: of AdamW.
         list_weight: weight of the cross-entropy over each list, beside the one per pair; 0 leaves it out.
+        teacher: run of a cross model over the same tokens whose margins are learnt too; None for none.
+        teacher_weight: share of the teacher in what is learnt; the labels are the rest.
         precision: ``bf16``, ``fp32``, or ``auto`` (bf16 where the machine computes in it).
         evaluations: how often per epoch to measure on validation lists and save a checkpoint.
         validation_lists: most lists of the validation part to measure on.
@@ -51,6 +53,8 @@ class TrainingConfig:
     warmup: float = 0.06
     weight_decay: float = 0.01
     list_weight: float = 1.0
+    teacher: str | None = None
+    teacher_weight: float = 0.5
     precision: str = "auto"
     evaluations: int = 1
     validation_lists: int = 200
@@ -70,8 +74,9 @@ class TrainingConfig:
             raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
         if self.seed < 0:
             raise InvalidInput(f"seed must be at least 0, not {self.seed}", field="seed")
-        if not 0 <= self.warmup <= 1:
-            raise InvalidInput(f"warmup must be from 0 to 1, not {self.warmup}", field="warmup")
+        for name in ("warmup", "teacher_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
         if not self.learning_rate > 0:
             raise InvalidInput(f"learning_rate must be above 0, not {self.learning_rate}", field="learning_rate")
 

@@ -68,18 +68,13 @@ class ListDataset(Dataset):  # type: ignore[misc]
         ]
 
 
-class PairDataset(Dataset):  # type: ignore[misc]
-    """The same rows one by one, in the order of the lists."""
-
-    def __init__(self, lists: ListDataset) -> None:
-        self._rows = [row for index in range(len(lists)) for row in lists[index]]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> Row:
-        row: Row = self._rows[index]
-        return row
+def pieces(lists: Sequence[CandidateList], most: int) -> list[CandidateList]:
+    """The same candidates in the same order, in lists of at most `most`."""
+    return [
+        CandidateList(row.history, row.items[start : start + most], row.labels[start : start + most])
+        for row in lists
+        for start in range(0, len(row.items), most)
+    ]
 
 
 class LengthGroupedEpochs(Sampler):  # type: ignore[misc]

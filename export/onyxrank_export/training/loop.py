@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     EvalPrediction,
     Trainer,
@@ -40,8 +41,8 @@ from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
-from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, PairDataset, collate, split_like
-from onyxrank_export.training.losses import listwise, pointwise
+from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
+from onyxrank_export.training.losses import listwise, pointwise, soft_targets
 from onyxrank_export.training.run import (
     CHECKPOINTS,
     CURVES_FILE,
@@ -53,7 +54,11 @@ from onyxrank_export.training.run import (
     read_run,
     write_json,
 )
+from onyxrank_export.training.shared_history import SHARED_HISTORY, collate_lists, first_item_position
+from onyxrank_export.training.teacher import Teacher
 
+EVALUATED_TOGETHER = 10
+"""Most candidates of one list that are evaluated in one element of a batch."""
 _VERSIONED = ("torch", "transformers", "accelerate", "tokenizers", "onyxrank")
 
 
@@ -95,9 +100,11 @@ def train(
     held_out = lists_of_validation(split, most=config.validation_lists)
     set_seed(config.seed)
     texts = [text for item in data.items for text in (item.title, item.description)]
-    base = resolve_base(config.base, texts, seed=config.seed)
+    item_position = first_item_position(config.limits) if config.arch == SHARED_HISTORY else None
+    base = resolve_base(config.base, texts, seed=config.seed, item_position=item_position)
     _check_length(base, config)
     encoder = text_encoder(base.tokenizer, config.limits)
+    teacher = None if config.teacher is None else Teacher(config.teacher, base.tokenizer, config.limits)
     epochs = [training_lists(split, config.sampling, epoch) for epoch in range(config.epochs)]
     examples = ListDataset([row for lists in epochs for row in lists], data.items, encoder)
     pairs = sum(len(row.items) for row in epochs[0])
@@ -106,11 +113,13 @@ def train(
         _claim(out, config, description)
     trainer = _Trainer(
         list_weight=config.list_weight,
+        teacher=teacher,
+        teacher_weight=config.teacher_weight,
         model=base.model,
         args=_arguments(out / CHECKPOINTS, config, len(epochs[0]), lists_per_batch),
         train_dataset=examples,
-        eval_dataset=PairDataset(ListDataset(held_out, data.items, encoder)),
-        data_collator=partial(collate, pad_id=base.tokenizer.pad_token_id or 0),
+        eval_dataset=ListDataset(pieces(held_out, EVALUATED_TOGETHER), data.items, encoder),
+        data_collator=_collator(base, config, teacher),
         compute_metrics=list_metrics(held_out),
         callbacks=[_EvaluateAtEnd(), _BestMoved(), *callbacks],
     )
@@ -123,11 +132,16 @@ def train(
 
 
 def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], dict[str, float]]:
-    """The Trainer's metric function over the candidates of all lists, in order."""
+    """The Trainer's metric function over the `pieces` of all lists, in order.
+
+    Its predictions are float [pieces, longest, 2], filled up with anything after a piece's last candidate.
+    """
     labels = [row.labels for row in lists]
+    sizes = [len(piece.items) for piece in pieces(lists, EVALUATED_TOGETHER)]
 
     def compute(prediction: EvalPrediction) -> dict[str, float]:
-        logits = np.asarray(prediction.predictions, np.float32)
+        found = np.asarray(prediction.predictions, np.float32)
+        logits = np.concatenate([row[:size] for row, size in zip(found, sizes, strict=True)])
         if not np.isfinite(logits).all():
             raise RunError("the training diverged: the model answers NaN or infinity; lower the learning rate")
         scores = probabilities(logits, "softmax")
@@ -148,9 +162,12 @@ def computes_bf16() -> bool:
 class _Trainer(Trainer):  # type: ignore[misc]
     """The library's Trainer over lists: batches of similar length that resume exactly, and our loss."""
 
-    def __init__(self, *, list_weight: float, **arguments: Any) -> None:
+    def __init__(
+        self, *, list_weight: float, teacher: Teacher | None, teacher_weight: float, **arguments: Any
+    ) -> None:
         super().__init__(**arguments)
         self._list_weight = list_weight
+        self._teacher, self._teacher_weight = teacher, teacher_weight
         # The loss is a mean over the batch: the Trainer itself divides it by the accumulated batches.
         self.model_accepts_loss_kwargs = False
 
@@ -161,15 +178,20 @@ class _Trainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Cross-entropy per pair; while training, plus the weighted cross-entropy over lists."""
-        fields = dict(inputs)
-        labels, sizes = fields.pop("labels"), fields.pop("list_sizes")
-        outputs = model(**fields)
-        logits = outputs["logits"].float()
+        """Cross-entropy per pair; while training, plus the weighted one over lists; against a teacher too."""
+        fields: dict[str, Any] = dict(inputs)
+        labels, sizes, taught = fields.pop("labels"), fields.pop("list_sizes"), fields.pop("teacher", None)
+        logits = model(**fields)["logits"].float()
+        if not model.training:
+            # One element per piece, as the evaluation loop counts them.
+            return pointwise(logits, labels), {"logits": pad_sequence(logits.split(sizes.tolist()), batch_first=True)}
+        shares = labels
+        if self._teacher is not None:
+            labels, shares = soft_targets(labels, sizes, self._teacher.margins(taught), self._teacher_weight)
         loss = pointwise(logits, labels)
-        if model.training and self._list_weight > 0:
-            loss = loss + self._list_weight * listwise(logits, labels, sizes)
-        return (loss, {"logits": outputs["logits"]}) if return_outputs else loss
+        if self._list_weight > 0:
+            loss = loss + self._list_weight * listwise(logits, shares, sizes)
+        return (loss, {"logits": logits}) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         return LengthGroupedEpochs(
@@ -196,6 +218,17 @@ class _BestMoved(TrainerCallback):  # type: ignore[misc]
             state.best_model_checkpoint = str(Path(args.output_dir) / Path(state.best_model_checkpoint).name)
 
 
+def _collator(base: Checkpoint, config: TrainingConfig, teacher: Teacher | None) -> Callable[[Any], dict[str, Any]]:
+    pad_id = base.tokenizer.pad_token_id or 0
+    if config.arch == SHARED_HISTORY:
+        own = partial(collate_lists, pad_id=pad_id, item_position=base.model.config.item_position)
+    else:
+        own = partial(collate, pad_id=pad_id)
+    if teacher is None:
+        return own
+    return lambda batch: {**own(batch), "teacher": teacher.inputs(batch)}
+
+
 def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_batch: int) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
     per_step = lists_per_batch * config.accumulate * max(1, torch.cuda.device_count())
@@ -207,7 +240,7 @@ def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=lists_per_batch,
-        per_device_eval_batch_size=2 * config.batch_size,
+        per_device_eval_batch_size=max(1, 2 * config.batch_size // EVALUATED_TOGETHER),
         gradient_accumulation_steps=config.accumulate,
         num_train_epochs=config.epochs,
         max_steps=config.max_steps or -1,

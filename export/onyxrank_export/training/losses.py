@@ -1,4 +1,4 @@
-"""What training minimizes: cross-entropy per pair, and optionally cross-entropy over each list."""
+"""What training minimizes: cross-entropy per pair, and optionally over each list; against labels or a teacher's."""
 
 from __future__ import annotations
 
@@ -38,3 +38,26 @@ def listwise(logits: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor) ->
         return logits.sum() * 0.0
     log_shares = functional.log_softmax(margins[told], dim=1)
     return -(targets[told] / totals[told, None] * log_shares).sum(dim=1).mean()
+
+
+def soft_targets(
+    labels: torch.Tensor, sizes: torch.Tensor, teacher: torch.Tensor, weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix labels with what a teacher says of the same candidates (Hinton et al. 2015, section 2, at temperature 1).
+
+    Args:
+        labels: float [rows], 0.0 to 1.0.
+        sizes: int64 [lists], rows of each list, in order.
+        teacher: float [rows], the teacher's margins.
+        weight: share of the teacher, 0.0 to 1.0.
+
+    Returns:
+        Targets for `pointwise` and for `listwise`, float [rows] each.
+
+    """
+    lists = zip(labels.split(sizes.tolist()), teacher.split(sizes.tolist()), strict=True)
+    shares = [
+        (1 - weight) * own / own.sum().clamp(min=1e-9) + weight * functional.softmax(margins, dim=0)
+        for own, margins in lists
+    ]
+    return (1 - weight) * labels + weight * torch.sigmoid(teacher), torch.cat(shares)

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from short_training import LIMITS, Interrupt, facts, fit, same, weights
+
+from onyxrank import Limits
+from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
+from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
+from onyxrank_export.training.losses import soft_targets
+from onyxrank_export.training.run import RunError
+from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
+from onyxrank_export.training.teacher import Teacher
+
+
+@pytest.fixture(scope="module")
+def cross(few, tmp_path_factory):
+    out = tmp_path_factory.mktemp("teacher") / "run"
+    fit(few, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def student(few, cross, tmp_path_factory):
+    """A shared-history run, taught by the cross run."""
+    out = tmp_path_factory.mktemp("student") / "run"
+    fit(few, out, arch="shared-history", teacher=str(cross), epochs=2)
+    return out
+
+
+def test_a_shared_history_run_is_loaded_as_what_it_is(student):
+    model = load_checkpoint(student).model
+    assert type(model) is SharedHistoryForSequenceClassification
+    assert model.config.item_position == LIMITS.history_tokens + 2
+    assert facts(student)["config"]["arch"] == "shared-history"
+    assert facts(student)["training"]["validation"]["log_loss"] > 0
+
+
+def test_its_training_resumes_exactly(few, cross, student, tmp_path):
+    settings = {"arch": "shared-history", "teacher": str(cross), "epochs": 2}
+    with pytest.raises(KeyboardInterrupt):
+        fit(few, tmp_path / "run", Interrupt(15), **settings)
+    fit(few, tmp_path / "run", resume=True, **settings)
+    assert same(weights(tmp_path / "run"), weights(student))
+
+
+def test_it_cannot_be_exported_yet(student, tmp_path):
+    with pytest.raises(ExportError, match="shared-history cannot be exported yet; train with --arch cross"):
+        export_bundle(student, tmp_path / "bundle", ExportConfig(), say=lambda _: None)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_teacher_must_read_what_the_student_reads(cross, student):
+    tokenizer = load_checkpoint(cross).tokenizer
+    with pytest.raises(RunError, match="it must be cross"):
+        Teacher(student, tokenizer, LIMITS)
+    with pytest.raises(RunError, match="train both with one"):
+        Teacher(cross, tokenizer, Limits(history_tokens=4, item_tokens=4))
+    with pytest.raises(UnsuitableModel, match="another vocabulary"):
+        Teacher(cross, build_tokenizer(["other words"]), LIMITS)
+
+
+def test_a_teachers_margins_are_those_of_its_model(cross):
+    checkpoint = load_checkpoint(cross)
+    teacher = Teacher(cross, checkpoint.tokenizer, LIMITS)
+    pair = {"input_ids": [2, 5, 3, 6, 3], "token_type_ids": [0, 0, 0, 1, 1], "labels": 1.0}
+    inputs = teacher.inputs([[pair, pair]])
+    with torch.inference_mode():
+        logits = checkpoint.model.eval()(**inputs).logits
+    torch.testing.assert_close(teacher.margins(inputs), logits[:, 1] - logits[:, 0])
+
+
+def test_soft_targets_mix_labels_and_teacher():
+    labels, sizes = torch.tensor([1.0, 0, 0, 1]), torch.tensor([2, 2])
+    teacher = torch.tensor([0.0, 0.0, 2.0, -2.0])
+    pairs, shares = soft_targets(labels, sizes, teacher, 0.5)
+    torch.testing.assert_close(pairs, (labels + torch.sigmoid(teacher)) / 2)
+    torch.testing.assert_close(shares[:2], torch.tensor([0.75, 0.25]))
+    torch.testing.assert_close(shares.reshape(2, 2).sum(dim=1), torch.ones(2))
+    assert soft_targets(labels, sizes, teacher, 0.0)[1].tolist() == labels.tolist()

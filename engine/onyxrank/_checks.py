@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import operator
+from numbers import Number
+
 from onyxrank._errors import InvalidInput
 
 
 def check_count(value: object, field: str) -> int:
-    """Return a whole number of at least 1.
+    """Return a whole number of at least 1; numpy's integers are whole numbers too.
 
     Raises:
         InvalidInput: naming the field, for anything else (True and 2.0 included).
 
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InvalidInput(f"{field} must be a whole number of at least 1, not {value!r}", field=field)
-    return value
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        count = 0
+    if count < 1:
+        # Anything but a number may be a text of the shopper that took a wrong turn.
+        shown = repr(value) if isinstance(value, Number) else type(value).__name__
+        raise InvalidInput(f"{field} must be a whole number of at least 1, not {shown}", field=field)
+    return count

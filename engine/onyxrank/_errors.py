@@ -31,6 +31,10 @@ class OnyxrankError(Exception):
 
     exit_status: ClassVar[int] = 1
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are made again from `args` alone, which would lose what else a subclass takes: pools need this.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
 
 class InvalidInput(OnyxrankError, ValueError):
     """A history or an item cannot be ranked as given.
@@ -83,3 +87,9 @@ class NonFiniteScore(OnyxrankError):
     def __init__(self, message: str, *, index: int) -> None:
         super().__init__(message)
         self.index = index
+
+
+def _rebuild(kind: type[OnyxrankError], arguments: tuple[object, ...], state: dict[str, object]) -> OnyxrankError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error

@@ -50,9 +50,10 @@ def to_items(items: Iterable[ItemLike]) -> tuple[Item, ...]:
         InvalidInput: naming the index and field of the first candidate that cannot be ranked.
 
     """
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+    if isinstance(items, str | bytes | Mapping | set | frozenset) or not _is_listed(items):
         raise InvalidInput(
-            f"items must be a list of items, not {type(items).__name__}; put a single item in a list",
+            f"items must be a list of items, not {type(items).__name__}; put a single item in a list, and turn a "
+            "table into one of its rows",
             field="items",
         )
     return tuple(_to_item(index, item) for index, item in enumerate(items))
@@ -67,12 +68,17 @@ def to_events(history: History) -> tuple[str, ...]:
     """
     if isinstance(history, str):
         return (_text(history, "history", None),) if history.strip() else ()
-    if isinstance(history, bytes | Mapping | set | frozenset) or not isinstance(history, Iterable):
+    if isinstance(history, bytes | Mapping | set | frozenset) or not _is_listed(history):
         raise InvalidInput(
             f"history must be a string or a sequence of strings, oldest first, not {type(history).__name__}",
             field="history",
         )
     return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(history))
+
+
+def _is_listed(value: object) -> bool:
+    """Whether iterating gives what was meant: a table gives the names of its columns, a scalar array nothing."""
+    return isinstance(value, Iterable) and not hasattr(value, "columns") and getattr(value, "ndim", 1) == 1
 
 
 def _to_item(index: int, item: ItemLike) -> Item:

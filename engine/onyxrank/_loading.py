@@ -25,6 +25,7 @@ from onyxrank._scoring import Architecture, build_architecture
 from onyxrank._session import OrtSession, Session, offered_providers
 from onyxrank._variants import VariantChoice, choose_variant
 
+MOST_THREADS = 1024
 _TUNE_HINT = "none was found: variant, threads and micro-batch are defaults, not measured on this machine"
 
 
@@ -48,17 +49,20 @@ class LoadOptions:
     micro_batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        if self.threads is not None:
-            check_count(self.threads, "threads")
+        for name in ("provider", "variant"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidInput(f"{name} must be a name, not {type(getattr(self, name)).__name__}", field=name)
+        if self.threads is not None and check_count(self.threads, "threads") > MOST_THREADS:
+            raise InvalidInput(f"threads must be at most {MOST_THREADS}, not {self.threads}", field="threads")
         self.batch_limits()
-        if self.profile not in ("auto", None):
+        if not (self.profile is None or (isinstance(self.profile, str) and self.profile == "auto")):
             raise InvalidInput("profiles do not exist yet; leave profile at 'auto' or None", field="profile")
 
     def batch_limits(self) -> BatchLimits:
         """Limits of the micro-batches."""
         if self.micro_batch_tokens is None:
             return BatchLimits()
-        return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+        return BatchLimits(micro_batch_tokens=check_count(self.micro_batch_tokens, "micro_batch_tokens"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
 
     """
     limits = options.batch_limits()
-    threads = options.threads or usable_cpus()
+    threads = usable_cpus() if options.threads is None else int(options.threads)
     family = machine_family()
     encoder = load_encoder(bundle)
     offered = offered_providers()

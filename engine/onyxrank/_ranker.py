@@ -70,6 +70,8 @@ class Ranker:
             InvalidInput: if an option has no such value.
 
         """
+        if not isinstance(bundle, str | os.PathLike):
+            raise InvalidInput(f"bundle must be a path, not {type(bundle).__name__}", field="bundle")
         options = LoadOptions(
             provider=provider,
             threads=threads,
@@ -118,6 +120,8 @@ class Ranker:
 
         """
         engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
+        if not isinstance(requests, Iterable):
+            raise InvalidInput("requests must be pairs of history and items", field="requests")
         with watch.stage("tokenize"):
             encoded = [_encode_numbered(engine, number, request) for number, request in enumerate(requests)]
         return _rank(engine, encoded, most, watch)

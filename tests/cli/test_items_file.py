@@ -42,6 +42,12 @@ def test_a_byte_order_mark_is_not_part_of_the_text(tmp_path, suffix):
     assert read_items(path) == ITEMS
 
 
+def test_a_title_of_a_megabyte_is_read(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,item_title\n1," + "tent " * 200_000 + "\n")
+    assert len(read_items(path)[0].title) == 1_000_000
+
+
 def test_short_names_and_whole_number_ids_will_do(tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_text('{"id": 7, "title": "tent"}\n{"title": "lamp"}\n')
@@ -64,6 +70,7 @@ def test_short_names_and_whole_number_ids_will_do(tmp_path):
         ("items.csv", b"item_id,item_title\na,tent\nb,\n", "row 2: items[1].title is empty", 1),
         ("items.csv", b"item_id,name\na,tent\n", "row 1: items[0] has no title", 0),
         ("items.csv", b'item_id,item_title\na,"tent" x\n', "not a csv file", None),
+        ("items.csv", b"item_id,item_title\na,tent\nb,lamp,12 W\n", "row 2 has more fields than the header", 1),
         ("items.jsonl", b'{"title": "caf\xe9"}', "not UTF-8 text at byte 14", None),
         ("items.parquet", b"PAR1 not really", "not a readable parquet file", None),
     ],

@@ -46,7 +46,15 @@ def test_a_ranking_is_clean_json_on_standard_output(tiny_bundle, items):
     done = program("rank", tiny_bundle, "--history", "camping tent", "--items", items, "--json")
     assert done.returncode == 0
     assert sorted(row["item_id"] for row in json.loads(done.stdout)) == ["a", "b"]
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_terminal_without_a_character_gets_a_question_mark(tiny_bundle):
+    command = [sys.executable, "-m", "onyxrank", "inspect", str(tiny_bundle)]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=ascii_only, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?AUC" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -75,11 +83,12 @@ def test_an_interrupted_training_ends_with_130_and_one_line(aisle_data, tmp_path
     assert "Traceback" not in errors
 
 
-def test_a_reader_that_has_enough_is_no_error(tiny_bundle):
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+def test_a_reader_that_has_enough_is_no_error(tiny_bundle, options):
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
-        command = [sys.executable, "-m", "onyxrank", "inspect", str(tiny_bundle), "--json"]
+        command = [sys.executable, "-m", "onyxrank", "inspect", str(tiny_bundle), *options]
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.stderr == ""
 

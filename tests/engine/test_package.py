@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -14,6 +15,22 @@ from onyxrank import _errors
 ERRORS = {
     name: value for name, value in vars(_errors).items() if inspect.isclass(value) and issubclass(value, Exception)
 }
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        onyxrank.InvalidInput("no title", field="title", index=3),
+        onyxrank.NonFiniteScore("NaN", index=2),
+        onyxrank.MissingExtra("export", "training", "torch"),
+        onyxrank.BundleError("damaged"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_comes_whole_out_of_another_process(error):
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.args, vars(copy)) == (str(error), error.args, vars(error))
 
 
 def test_exported_names():

@@ -328,3 +328,43 @@ def test_info_is_json_and_says_what_runs(tiny_bundle, ranker):
     assert info["profile"] is None
     info["limits"]["item_tokens"] = 0
     assert ranker.info()["limits"]["item_tokens"] == 32, "a caller's change must not reach the ranker"
+
+
+class Table:
+    """Iterates over the names of its columns, as data frames do."""
+
+    columns = ("item_id", "item_title")
+
+    def __iter__(self):
+        return iter(self.columns)
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda ranker: ranker.rank("tent", Table()), "items"),
+        (lambda ranker: ranker.rank("tent", {"lamp", "hose"}), "items"),
+        (lambda ranker: ranker.rank("tent", np.array("lamp")), "items"),
+        (lambda ranker: ranker.rank(Table(), ["lamp"]), "history"),
+        (lambda ranker: ranker.rank(np.array("tent"), ["lamp"]), "history"),
+        (lambda ranker: ranker.rank_many(5), "requests"),
+        (lambda ranker: Ranker.load(5), "bundle"),
+        (lambda ranker: Ranker.load("bundle", provider=["cpu"]), "provider"),
+        (lambda ranker: Ranker.load("bundle", variant=None), "variant"),
+        (lambda ranker: Ranker.load("bundle", threads=2**40), "threads"),
+        (lambda ranker: Ranker.load("bundle", profile=np.array([1, 2])), "profile"),
+    ],
+)
+def test_wrong_kinds_of_arguments_are_named(tiny_bundle, call, field):
+    with Ranker.load(tiny_bundle) as ranker, pytest.raises(InvalidInput) as caught:
+        call(ranker)
+    assert caught.value.field == field
+
+
+def test_numpys_whole_numbers_are_counts_and_no_text_is_repeated(tiny_bundle):
+    with Ranker.load(tiny_bundle, threads=np.int64(1)) as ranker:
+        assert len(ranker.rank("tent", ["lamp", "hose"], top_k=np.int64(1))) == 1
+        assert json.dumps(ranker.info())
+        with pytest.raises(InvalidInput, match="not str") as caught:
+            ranker.rank("tent", ["lamp"], "something private")
+    assert "private" not in str(caught.value)

@@ -59,6 +59,20 @@ def test_an_encoder_gets_a_fresh_head_of_two_classes(folder, tiny_reference):
     assert model.classifier.out_features == 2
 
 
+def test_what_has_no_trained_head_is_not_exported(folder, tiny_reference):
+    BertModel(tiny_reference.model.config).save_pretrained(folder)
+    with pytest.raises(UnsuitableModel, match=r"lacks the weights classifier\.bias, classifier\.weight"):
+        load_checkpoint(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder):
+    for path in folder.iterdir():
+        if path.name not in ("config.json", "model.safetensors"):
+            path.unlink()
+    with pytest.raises(UnsuitableModel, match="cannot load"):
+        load_checkpoint(folder)
+
+
 @pytest.mark.parametrize("base", ["tiny", "folder"])
 def test_a_model_to_train_has_no_dropout_inside_attention(folder, base):
     """Hidden states keep theirs."""

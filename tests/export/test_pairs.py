@@ -67,6 +67,17 @@ def test_draws_without_replacement_follow_the_weights():
     assert sum(found.values()) == times
 
 
+@pytest.mark.parametrize("share", [1e9, 1e18])
+def test_draws_end_where_one_item_has_nearly_all_the_weight(share):
+    weights = np.array([share, 5, 1, 0, 3, 1])
+    sampler = Sampler(weights, np.random.default_rng(0))
+    first = Counter(tuple(sorted(sampler.draw(2, frozenset({0})))) for _ in range(2000))
+    assert set(first) == {(1, 2), (1, 4), (1, 5), (2, 4), (2, 5), (4, 5)}
+    # By weight without replacement: 5 then 3 or 3 then 5, of 10.
+    assert first[1, 4] / 2000 == pytest.approx(0.5 * 3 / 5 + 0.3 * 5 / 7, abs=0.04)
+    assert sorted(sampler.draw(5, frozenset())) == [0, 1, 2, 4, 5]
+
+
 # Training lists
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from short_training import LIMITS, facts
 
-from onyxrank_export.training.run import RunError, read_run
+from onyxrank_export.training.run import RunError, read_run, write_json
 
 
 def test_a_run_is_read_back(trained_run, aisle_data):
@@ -41,3 +41,14 @@ def test_what_is_no_run_says_how_to_make_one(tmp_path):
     (tmp_path / "run.json").write_bytes(b"\xff")
     with pytest.raises(RunError, match="damaged"):
         read_run(tmp_path)
+
+
+def test_a_figure_that_cannot_be_told_is_null(tmp_path):
+    write_json(tmp_path / "figures.json", {"auc": float("nan"), "all": [1.5, {"loss": float("inf")}]})
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"auc": None, "all": [1.5, {"loss": None}]}
+
+
+def test_no_file_of_a_run_or_bundle_is_for_its_owner_alone(trained_run, trained_bundle):
+    for folder, one in ((trained_run, "run.json"), (trained_bundle, "onyxrank.json")):
+        modes = {path.stat().st_mode for path in folder.rglob("*") if path.is_file()}
+        assert modes == {(folder / one).stat().st_mode}

@@ -78,9 +78,9 @@ def measure(
         bundle,
         workload=Workload(
             name="bench",
-            history_tokens=history_tokens or limits.history_tokens,
+            history_tokens=limits.history_tokens if history_tokens is None else history_tokens,
             items=items,
-            item_tokens=item_tokens or limits.item_tokens,
+            item_tokens=limits.item_tokens if item_tokens is None else item_tokens,
         ),
         repeats=repeats,
         budget_s=budget_s,

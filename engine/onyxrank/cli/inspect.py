@@ -84,12 +84,18 @@ def _overview(manifest: Manifest) -> Table:
     if training:
         config, facts = training.get("config", {}), training.get("training", {})
         table.add_row("trained from", f"{config.get('base')}, seed {config.get('seed')}, {facts.get('steps')} steps")
-        table.add_row("validation", ", ".join(f"{key} {value:.4f}" for key, value in facts["validation"].items()))
+        table.add_row(
+            "validation", ", ".join(f"{key} {_figure(value)}" for key, value in facts["validation"].items())
+        )
         table.add_row("data", f"{training['data']['kind']}, fingerprint {training['data']['fingerprint'][:16]}…")
         table.add_row("versions", ", ".join(f"{name} {value}" for name, value in training["versions"].items()))
     else:
         table.add_row("trained", "elsewhere")
     return table
+
+
+def _figure(value: float | None) -> str:
+    return "not told" if value is None else f"{value:.4f}"
 
 
 def _parity(parity: Any) -> str:

@@ -13,6 +13,7 @@ from onyxrank._items import Item, to_items
 from onyxrank.cli import extras
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
+_LONGEST_FIELD = 2**31 - 1  # the library's own limit is 128 kB
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
@@ -61,8 +62,16 @@ def _jsonl(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
+        csv.field_size_limit(_LONGEST_FIELD)
         try:
-            yield from csv.DictReader(file, strict=True)
+            for number, row in enumerate(csv.DictReader(file, strict=True), 1):
+                if None in row:
+                    raise InvalidInput(
+                        f"{path}: row {number} has more fields than the header; quote fields that hold a comma",
+                        field="items",
+                        index=number - 1,
+                    )
+                yield row
         except csv.Error as error:
             raise InvalidInput(f"{path}: not a csv file ({error})", field="items") from error
 

@@ -22,7 +22,7 @@ from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
 from onyxrank._graphs import ARCHITECTURES
 from onyxrank._machine import usable_cpus
-from onyxrank._manifest import Manifest, TokenizerSpec, Variant
+from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
 from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import Cross
 from onyxrank._session import OrtSession
@@ -54,7 +54,7 @@ from onyxrank_export.training.base import (
     load_checkpoint,
     text_encoder,
 )
-from onyxrank_export.training.run import Run, read_run
+from onyxrank_export.training.run import Run, read_run, share_mode
 
 PRECISIONS = ("fp32", "int8", "int8_static", "int8_dynamic")
 _GRAPHS = ARCHITECTURES["cross"]
@@ -135,6 +135,8 @@ def export_bundle(
     encoder = text_encoder(checkpoint.tokenizer, limits)
     material = material_of(run, data, most=config.gate_lists)
     quantized = config.quantized(with_data=material is not None)
+    if quantized and material is not None and not any(0 < row.labels.mean() < 1 for row in material.held_out):
+        raise ExportError("no held-out list has both a purchase and another item: nothing to judge int8 by")
     if material is None:
         if quantized:
             raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
@@ -143,6 +145,7 @@ def export_bundle(
     with new_folder(Path(out), overwrite=config.overwrite) as folder:
         manifest = _Export(folder, run, checkpoint, encoder, material, config, say).write(quantized)
         write_manifest(folder, manifest)
+        share_mode(folder / MANIFEST_NAME)
     return manifest
 
 
@@ -232,7 +235,10 @@ class _Export:
         for asked in precisions:
             if not any(_covers(asked, variant.precision) for variant in passed):
                 reasons = [f"{name}: {', '.join(verdict.faults)}" for name, verdict in verdicts.items()]
-                raise GateRefused(f"the quality gate refused {asked} ({'; '.join(reasons)}); no bundle was written")
+                raise GateRefused(
+                    f"the quality gate refused {asked} ({'; '.join(reasons)}); no bundle was written. Export fp32 "
+                    "alone with --precision fp32, judge on more lists with --gate-lists, or write it with --force"
+                )
         static = [variant for variant in passed if variant.precision == "int8_static"]
         return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
 

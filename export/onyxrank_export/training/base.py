@@ -105,16 +105,25 @@ def load_checkpoint(
             if item_position is not None:
                 config.item_position = item_position
             kind = SharedHistoryForSequenceClassification if shared else AutoModelForSequenceClassification
-            model = kind.from_pretrained(
-                source, config=config, attn_implementation=attention, ignore_mismatched_sizes=classes is not None
+            model, loaded = kind.from_pretrained(
+                source,
+                config=config,
+                attn_implementation=attention,
+                ignore_mismatched_sizes=classes is not None,
+                output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsuitableModel(
             f"cannot load a sequence classifier from '{source}': {reason} "
             "(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
         ) from error
+    if classes is None and loaded["missing_keys"]:
+        raise UnsuitableModel(
+            f"'{source}' lacks the weights {', '.join(sorted(loaded['missing_keys']))}: it is no trained classifier; "
+            "train it first with: onyxrank train --base"
+        )
     if model.config.num_labels not in (1, 2):
         raise UnsuitableModel(f"'{source}' has {model.config.num_labels} output classes; a ranker has 1 or 2")
     check_template(source, model, tokenizer)

@@ -72,8 +72,8 @@ class TrainingConfig:
             raise InvalidInput(f"max_steps must be at least 1, not {self.max_steps}", field="max_steps")
         if not self.list_weight >= 0:
             raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
-        if self.seed < 0:
-            raise InvalidInput(f"seed must be at least 0, not {self.seed}", field="seed")
+        if not 0 <= self.seed < 2**32:
+            raise InvalidInput(f"seed must be from 0 to {2**32 - 1}, not {self.seed}", field="seed")
         for name in ("warmup", "teacher_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)

@@ -52,6 +52,7 @@ from onyxrank_export.training.run import (
     Run,
     RunError,
     read_run,
+    share_mode,
     write_json,
 )
 from onyxrank_export.training.shared_history import SHARED_HISTORY, collate_lists, first_item_position
@@ -376,4 +377,5 @@ def _finish(
         },
     )
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    share_mode(out / RUN_FILE)
     return read_run(out)

@@ -10,6 +10,7 @@ RUN/checkpoints/                                         only while training: wh
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,24 @@ def read_run(folder: str | Path) -> Run:
 
 
 def write_json(target: Path, content: object) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file whole or not at all; a figure that could not be told (NaN) is null."""
     temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(_told(content), indent=2, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, target)
+
+
+def share_mode(file: Path) -> None:
+    """Give all files below a file's folder its rights: safetensors writes its own for the owner alone."""
+    mode = file.stat().st_mode
+    for path in file.parent.rglob("*"):
+        if path.is_file():
+            path.chmod(mode)
+
+
+def _told(content: object) -> object:
+    if isinstance(content, Mapping):
+        return {key: _told(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_told(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

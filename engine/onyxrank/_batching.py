@@ -33,7 +33,8 @@ class BatchLimits:
     micro_batch_tokens: int = 2048
 
     def __post_init__(self) -> None:
-        check_count(self.micro_batch_tokens, "micro_batch_tokens")
+        # A numpy number becomes Python's, which JSON and onnxruntime take.
+        object.__setattr__(self, "micro_batch_tokens", check_count(self.micro_batch_tokens, "micro_batch_tokens"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from numbers import Number
+from numbers import Integral, Number
 
 from onyxrank._errors import InvalidInput
 
@@ -15,10 +14,7 @@ def check_count(value: object, field: str) -> int:
         InvalidInput: naming the field, for anything else (True and 2.0 included).
 
     """
-    try:
-        count = 0 if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        count = 0
+    count = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else 0
     if count < 1:
         # Anything but a number may be a text of the shopper that took a wrong turn.
         shown = repr(value) if isinstance(value, Number) else type(value).__name__

@@ -52,8 +52,10 @@ class LoadOptions:
         for name in ("provider", "variant"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(f"{name} must be a name, not {type(getattr(self, name)).__name__}", field=name)
-        if self.threads is not None and check_count(self.threads, "threads") > MOST_THREADS:
-            raise InvalidInput(f"threads must be at most {MOST_THREADS}, not {self.threads}", field="threads")
+        if self.threads is not None:
+            object.__setattr__(self, "threads", check_count(self.threads, "threads"))
+            if self.threads > MOST_THREADS:
+                raise InvalidInput(f"threads must be at most {MOST_THREADS}, not {self.threads}", field="threads")
         self.batch_limits()
         if not (self.profile is None or (isinstance(self.profile, str) and self.profile == "auto")):
             raise InvalidInput("profiles do not exist yet; leave profile at 'auto' or None", field="profile")
@@ -62,7 +64,7 @@ class LoadOptions:
         """Limits of the micro-batches."""
         if self.micro_batch_tokens is None:
             return BatchLimits()
-        return BatchLimits(micro_batch_tokens=check_count(self.micro_batch_tokens, "micro_batch_tokens"))
+        return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
 
     """
     limits = options.batch_limits()
-    threads = usable_cpus() if options.threads is None else int(options.threads)
+    threads = options.threads or usable_cpus()
     family = machine_family()
     encoder = load_encoder(bundle)
     offered = offered_providers()

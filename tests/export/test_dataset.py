@@ -38,7 +38,7 @@ def test_rows_are_padded_to_the_longest_and_masked():
     def row(ids, types, label):
         return {"input_ids": ids, "token_type_ids": types, "labels": label}
 
-    batch = collate([[row([2, 5, 3], [0, 0, 1], 1.0), row([2, 3], [0, 1], 0.0)], row([2], [0], 0.5)], pad_id=9)
+    batch = collate([[row([2, 5, 3], [0, 0, 1], 1.0), row([2, 3], [0, 1], 0.0)], [row([2], [0], 0.5)]], pad_id=9)
     assert batch["input_ids"].tolist() == [[2, 5, 3], [2, 3, 9], [2, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
     assert batch["token_type_ids"].tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]

@@ -63,7 +63,7 @@ def test_lists_in_one_row_score_as_pairs_alone_and_as_a_padded_batch(model, requ
     lists = [rows(history, candidates) for history, candidates in requests]
     together = scored(model, collate_lists(lists, pad_id=0, item_position=first_item_position(LIMITS)))
     padded = scored(model, collate(lists))
-    alone = torch.cat([scored(model, collate([row])) for pairs in lists for row in pairs])
+    alone = torch.cat([scored(model, collate([[row]])) for pairs in lists for row in pairs])
     torch.testing.assert_close(together, padded, **TOLERANCE)
     torch.testing.assert_close(padded, alone, **TOLERANCE)
 

@@ -135,13 +135,13 @@ def export_bundle(
     encoder = text_encoder(checkpoint.tokenizer, limits)
     material = material_of(run, data, most=config.gate_lists)
     quantized = config.quantized(with_data=material is not None)
-    if quantized and material is not None and not any(0 < row.labels.mean() < 1 for row in material.held_out):
-        raise ExportError("no held-out list has both a purchase and another item: nothing to judge int8 by")
     if material is None:
         if quantized:
             raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
         say("no data given: fp32 only, checked on the demo shop's texts (int8 needs --data)")
         material = demo_material(most=config.gate_lists)
+    elif quantized and not any(0 < row.labels.mean() < 1 for row in material.held_out):
+        raise ExportError("no held-out list has both a purchase and another item: nothing to judge int8 by")
     with new_folder(Path(out), overwrite=config.overwrite) as folder:
         manifest = _Export(folder, run, checkpoint, encoder, material, config, say).write(quantized)
         write_manifest(folder, manifest)

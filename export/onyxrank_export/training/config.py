@@ -9,7 +9,8 @@ from onyxrank._errors import InvalidInput
 from onyxrank._truncation import Limits
 from onyxrank_export.data.pairs import Sampling
 
-ARCHITECTURES = ("cross", "shared-history")
+CROSS, SHARED_HISTORY = "cross", "shared-history"
+ARCHITECTURES = (CROSS, SHARED_HISTORY)
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
 PRECISIONS = ("auto", "bf16", "fp32")
 

@@ -125,16 +125,15 @@ def split_like(flat: NDArray[np.float32], lists: Sequence[CandidateList]) -> lis
     return np.split(flat, np.cumsum([len(row.items) for row in lists])[:-1])
 
 
-def collate(batch: Sequence[Row | list[Row]], pad_id: int = 0) -> dict[str, torch.Tensor]:
-    """Pad the rows of pairs or lists to the longest.
+def collate(lists: Sequence[Sequence[Row]], pad_id: int = 0) -> dict[str, torch.Tensor]:
+    """Pad the rows of lists to the longest.
 
     Returns:
         int64 [rows, longest] ``input_ids``, ``attention_mask`` and ``token_type_ids``, float32 [rows] ``labels``, and
-        int64 [lists] ``list_sizes``: how many rows each element had.
+        int64 [lists] ``list_sizes``: how many rows each list had.
 
     """
-    lists = [element if isinstance(element, list) else [element] for element in batch]
-    rows = [row for element in lists for row in element]
+    rows = [row for pairs in lists for row in pairs]
     shape = (len(rows), max(len(row["input_ids"]) for row in rows))
     input_ids = torch.full(shape, pad_id, dtype=torch.long)
     attention_mask = torch.zeros(shape, dtype=torch.long)
@@ -149,5 +148,5 @@ def collate(batch: Sequence[Row | list[Row]], pad_id: int = 0) -> dict[str, torc
         "attention_mask": attention_mask,
         "token_type_ids": token_type_ids,
         "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.float32),
-        "list_sizes": torch.tensor([len(element) for element in lists]),
+        "list_sizes": torch.tensor([len(pairs) for pairs in lists]),
     }

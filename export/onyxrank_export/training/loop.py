@@ -39,7 +39,7 @@ from onyxrank_export.data.values import Interactions
 from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
-from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.config import SHARED_HISTORY, TrainingConfig
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
 from onyxrank_export.training.losses import listwise, pointwise, soft_targets
@@ -55,7 +55,7 @@ from onyxrank_export.training.run import (
     share_mode,
     write_json,
 )
-from onyxrank_export.training.shared_history import SHARED_HISTORY, collate_lists, first_item_position
+from onyxrank_export.training.shared_history import collate_lists, first_item_position
 from onyxrank_export.training.teacher import Teacher
 
 EVALUATED_TOGETHER = 10
@@ -183,16 +183,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
         fields: dict[str, Any] = dict(inputs)
         labels, sizes, taught = fields.pop("labels"), fields.pop("list_sizes"), fields.pop("teacher", None)
         logits = model(**fields)["logits"].float()
-        if not model.training:
-            # One element per piece, as the evaluation loop counts them.
-            return pointwise(logits, labels), {"logits": pad_sequence(logits.split(sizes.tolist()), batch_first=True)}
         shares = labels
-        if self._teacher is not None:
+        if model.training and self._teacher is not None:
             labels, shares = soft_targets(labels, sizes, self._teacher.margins(taught), self._teacher_weight)
         loss = pointwise(logits, labels)
-        if self._list_weight > 0:
+        if model.training and self._list_weight > 0:
             loss = loss + self._list_weight * listwise(logits, shares, sizes)
-        return (loss, {"logits": logits}) if return_outputs else loss
+        if not return_outputs:
+            return loss
+        # One element per list, as the evaluation loop counts them.
+        return loss, {"logits": pad_sequence(logits.split(sizes.tolist()), batch_first=True)}
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedEpochs:
         return LengthGroupedEpochs(

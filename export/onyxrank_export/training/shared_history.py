@@ -16,15 +16,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from onyxrank._truncation import Limits
 from onyxrank_export.training.dataset import Row
-
-SHARED_HISTORY = "shared-history"
-"""Name of the architecture in runs and manifests."""
 
 
 class SharedHistoryForSequenceClassification(BertForSequenceClassification):  # type: ignore[misc]
@@ -118,12 +115,11 @@ def collate_lists(batch: Sequence[Sequence[Row]], pad_id: int, item_position: in
         ids.append(torch.tensor(row))
         segments.append(torch.tensor(row_segments))
         positions.append(torch.tensor(row_positions))
-    pad = nn.utils.rnn.pad_sequence
     return {
-        "input_ids": pad(ids, batch_first=True, padding_value=pad_id),
-        "attention_mask": pad([torch.ones_like(row) for row in ids], batch_first=True),
-        "token_type_ids": pad(segments, batch_first=True),
-        "position_ids": pad(positions, batch_first=True),
+        "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad_id),
+        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+        "token_type_ids": pad_sequence(segments, batch_first=True),
+        "position_ids": pad_sequence(positions, batch_first=True),
         "readout": torch.tensor(readout),
         "labels": torch.tensor([pair["labels"] for pairs in batch for pair in pairs], dtype=torch.float32),
         "list_sizes": torch.tensor([len(pairs) for pairs in batch]),

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from onyxrank._truncation import Limits
 from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
+from onyxrank_export.training.config import CROSS
 from onyxrank_export.training.dataset import Row, collate
 from onyxrank_export.training.run import RunError, read_run
 
@@ -31,7 +32,7 @@ class Teacher:
 
     def __init__(self, folder: str | Path, tokenizer: PreTrainedTokenizerBase, limits: Limits) -> None:
         run = read_run(folder)
-        if run.architecture != "cross":
+        if run.architecture != CROSS:
             raise RunError(f"the teacher '{folder}' is of the architecture {run.architecture}; it must be cross")
         if run.limits != limits:
             raise RunError(f"the teacher '{folder}' reads {run.limits}, the student {limits}: train both with one")
@@ -43,7 +44,7 @@ class Teacher:
         self._model = checkpoint.model.eval().requires_grad_(requires_grad=False)
         self._collate = partial(collate, pad_id=tokenizer.pad_token_id or 0)
 
-    def inputs(self, batch: Sequence[list[Row]]) -> dict[str, torch.Tensor]:
+    def inputs(self, batch: Sequence[Sequence[Row]]) -> dict[str, torch.Tensor]:
         """What `margins` takes, of the lists of a batch."""
         arrays = self._collate(batch)
         return {name: arrays[name] for name in ("input_ids", "attention_mask", "token_type_ids")}

@@ -13,6 +13,7 @@ from onyxrank._errors import (
     ProviderUnavailable,
 )
 from onyxrank._items import Item
+from onyxrank._prepared import PreparedHistory
 from onyxrank._ranker import Ranker
 from onyxrank._ranking import Hit, Ranking
 from onyxrank._truncation import Cuts, Limits
@@ -31,6 +32,7 @@ __all__ = [
     "NonFiniteScore",
     "OnyxrankError",
     "Overloaded",
+    "PreparedHistory",
     "ProviderUnavailable",
     "Ranker",
     "Ranking",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from onyxrank._checks import check_count
 from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank._graphs import SHARED_HISTORY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,11 @@ class BatchLimits:
     """
 
     micro_batch_tokens: int = 2048
+
+    @classmethod
+    def of(cls, architecture: str) -> BatchLimits:
+        """What is fast on CPUs (benchmarks/NOTES.md); shared-history counts the items' tokens only."""
+        return cls(micro_batch_tokens=1024) if architecture == SHARED_HISTORY else cls()
 
     def __post_init__(self) -> None:
         # A numpy number becomes Python's, which JSON and onnxruntime take.
@@ -115,6 +121,15 @@ def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int) -> MicroBatch:
     attended = columns < lengths[:, None]
     typed = attended & (columns >= history_lengths[:, None])
     return MicroBatch(input_ids, attended.astype(np.int64), typed.astype(np.int64))
+
+
+def pad_items(items: Ragged, indices: NDArray[np.intp], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Build ``input_ids`` and ``attention_mask``, int64 [rows, longest], of items without their history."""
+    lengths = items.lengths[indices]
+    columns = np.arange(int(lengths.max()))
+    input_ids = np.full((len(indices), len(columns)), pad_id, dtype=np.int64)
+    _scatter(input_ids, items, indices, np.zeros_like(lengths))
+    return input_ids, (columns < lengths[:, None]).astype(np.int64)
 
 
 def _scatter(target: NDArray[np.int64], source: Ragged, picked: NDArray[np.intp], columns: NDArray[np.int64]) -> None:

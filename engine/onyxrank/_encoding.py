@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from onyxrank._errors import InvalidInput
+from onyxrank._history import HistoryState
 from onyxrank._items import Item
 from onyxrank._truncation import Cuts, Limits, fit_history, fit_item
 
@@ -60,6 +61,20 @@ class Ragged:
 
 
 @dataclass(frozen=True, slots=True)
+class EncodedHistory:
+    """A history as token ids.
+
+    Attributes:
+        ids: int32 ids of segment A, ``[CLS] history [SEP]``.
+        cuts: what truncation left out of it.
+
+    """
+
+    ids: NDArray[np.int32]
+    cuts: Cuts
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedRequest:
     """One request as token ids.
 
@@ -67,12 +82,14 @@ class EncodedRequest:
         history: int32 ids of segment A, ``[CLS] history [SEP]``.
         items: ids of segment B per item, ``title description [SEP]``.
         cuts: what truncation left out.
+        state: of the history, where it is known already (shared-history).
 
     """
 
     history: NDArray[np.int32]
     items: Ragged
     cuts: Cuts
+    state: HistoryState | None = None
 
 
 class TextEncoder:
@@ -111,11 +128,11 @@ class TextEncoder:
         self._separator = self._ids([HISTORY_SEPARATOR])[0]
         self._prefix_safe = prefix_safe
 
-    def encode(self, events: Sequence[str], items: Sequence[Item]) -> EncodedRequest:
+    def encode(self, history: Sequence[str] | EncodedHistory, items: Sequence[Item]) -> EncodedRequest:
         """Tokenize one request.
 
         Args:
-            events: the history's texts, oldest first.
+            history: its texts, oldest first, or what `encode_history` made of them.
             items: the candidates.
 
         Raises:
@@ -125,7 +142,7 @@ class TextEncoder:
         limits, count = self.limits, len(items)
         texts = [self._shorten(item.title, limits.item_tokens) for item in items]
         texts += [self._shorten(item.description, limits.item_tokens) for item in items]
-        ids = self._ids([*texts, *events])
+        ids = self._ids(texts if isinstance(history, EncodedHistory) else [*texts, *history])
         titles, descriptions = ids[:count], ids[count : 2 * count]
         self._complete(titles, texts[:count], [item.title for item in items])
         self._complete(descriptions, texts[count:], [item.description for item in items])
@@ -137,10 +154,13 @@ class TextEncoder:
                     index=index,
                 )
         rows, cuts = self._fit_items(titles, descriptions)
-        history, cut_events = self.fit_history(ids[2 * count :])
-        return EncodedRequest(
-            np.array(history, dtype=np.int32), Ragged.of(rows), cuts + Cuts(history_events=cut_events)
-        )
+        if not isinstance(history, EncodedHistory):
+            history = self._encoded_history(ids[2 * count :])
+        return EncodedRequest(history.ids, Ragged.of(rows), cuts + history.cuts)
+
+    def encode_history(self, events: Sequence[str]) -> EncodedHistory:
+        """Tokenize a history's texts, oldest first."""
+        return self._encoded_history(self._ids(events))
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of whole texts, without special tokens or truncation."""
@@ -154,6 +174,10 @@ class TextEncoder:
     def fit_item(self, title: Sequence[int], description: Sequence[int]) -> list[int]:
         """Segment B of a tokenized item, the closing separator included."""
         return [*fit_item(title, description, self.limits.item_tokens)[0], self._sep]
+
+    def _encoded_history(self, events: Sequence[Sequence[int]]) -> EncodedHistory:
+        ids, cut = self.fit_history(events)
+        return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut))
 
     def _fit_items(
         self, titles: Sequence[Sequence[int]], descriptions: Sequence[Sequence[int]]

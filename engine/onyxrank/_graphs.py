@@ -9,22 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+CROSS, SHARED_HISTORY = "cross", "shared-history"
+
 
 @dataclass(frozen=True, slots=True)
 class Graph:
     """Names at the edges of one graph.
 
     Attributes:
-        inputs: names that the graph must have, and no other.
+        inputs: names of int64 inputs that the graph must have.
         outputs: names that the graph must have, in the order in which a session returns them.
+        float_inputs: names of float32 inputs that it must have; there are no others.
 
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    float_inputs: tuple[str, ...] = ()
 
+
+PAIR = Graph(("input_ids", "attention_mask", "token_type_ids"), ("logits",))
+"""The ordinary graph over ``[CLS] history [SEP] item [SEP]``, which other ONNX hosts run too."""
 
 ARCHITECTURES: Mapping[str, Mapping[str, Graph]] = {
-    "cross": {"model": Graph(("input_ids", "attention_mask", "token_type_ids"), ("logits",))},
+    CROSS: {"model": PAIR},
+    SHARED_HISTORY: {
+        "history": Graph(("input_ids",), ("keys", "values")),
+        "items": Graph(("input_ids", "attention_mask"), ("logits",), ("keys", "values")),
+    },
 }
-"""Graphs by role, of each architecture by name."""
+"""Graphs by role, of each architecture by name. What the two of shared-history pass on is in `HistoryState`."""

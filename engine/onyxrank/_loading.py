@@ -18,6 +18,7 @@ from onyxrank._checks import check_count
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
 from onyxrank._graphs import ARCHITECTURES
+from onyxrank._history import DEFAULT_CACHE_BYTES, HistoryCache
 from onyxrank._machine import machine_family, usable_cpus
 from onyxrank._manifest import Variant
 from onyxrank._providers import AUTO, PROVIDERS, Provider, candidates
@@ -38,7 +39,8 @@ class LoadOptions:
         threads: CPU threads of one run; None for all that this process may use.
         profile: ``auto`` or None; there are no profiles yet.
         variant: name of a variant in the bundle, or ``auto``.
-        micro_batch_tokens: most tokens of one run, padding included; None for the default.
+        micro_batch_tokens: most tokens of one run, padding included; None for the architecture's default.
+        history_cache_bytes: most bytes of histories to keep between requests; 0 for none.
 
     """
 
@@ -47,6 +49,7 @@ class LoadOptions:
     profile: str | None = "auto"
     variant: str = AUTO
     micro_batch_tokens: int | None = None
+    history_cache_bytes: int = DEFAULT_CACHE_BYTES
 
     def __post_init__(self) -> None:
         for name in ("provider", "variant"):
@@ -56,14 +59,17 @@ class LoadOptions:
             object.__setattr__(self, "threads", check_count(self.threads, "threads"))
             if self.threads > MOST_THREADS:
                 raise InvalidInput(f"threads must be at most {MOST_THREADS}, not {self.threads}", field="threads")
-        self.batch_limits()
+        if self.micro_batch_tokens is not None:
+            BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+        cache_bytes = check_count(self.history_cache_bytes, "history_cache_bytes", least=0)
+        object.__setattr__(self, "history_cache_bytes", cache_bytes)
         if not (self.profile is None or (isinstance(self.profile, str) and self.profile == "auto")):
             raise InvalidInput("profiles do not exist yet; leave profile at 'auto' or None", field="profile")
 
-    def batch_limits(self) -> BatchLimits:
+    def batch_limits(self, architecture: str) -> BatchLimits:
         """Limits of the micro-batches."""
         if self.micro_batch_tokens is None:
-            return BatchLimits()
+            return BatchLimits.of(architecture)
         return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
 
 
@@ -92,7 +98,8 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
         ProviderUnavailable: if the provider asked for by name does not really run.
 
     """
-    limits = options.batch_limits()
+    manifest = bundle.manifest
+    limits = options.batch_limits(manifest.architecture)
     threads = options.threads or usable_cpus()
     family = machine_family()
     encoder = load_encoder(bundle)
@@ -100,7 +107,7 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
     tries = candidates(options.provider, offered)
     notes = _skipped(tries) if options.provider == AUTO else []
     for provider in tries:
-        choice = choose_variant(bundle.manifest, options.variant, provider, family)
+        choice = choose_variant(manifest, options.variant, provider, family)
         try:
             sessions = open_sessions(bundle, choice.variant, provider, threads)
         except ProviderUnavailable as error:
@@ -108,7 +115,10 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
                 raise
             notes.append(f"{provider.name}: {error}")
             continue
-        architecture = build_architecture(bundle.manifest, sessions, limits, bundle.pad_id())
+        cache = HistoryCache(options.history_cache_bytes)
+        architecture = build_architecture(
+            manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache
+        )
         facts = _facts(bundle, options, provider, choice, sessions)
         facts |= {
             "provider_notes": notes,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,16 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._bundle import open_bundle
-from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import InvalidInput, OnyxrankError
-from onyxrank._items import History, Item, ItemLike, to_events, to_items
+from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._items import History, ItemLike, to_events
 from onyxrank._loading import Engine, LoadOptions, load_engine
-from onyxrank._ranking import Ranking, check_top_k, to_hits
+from onyxrank._pipeline import encode, encode_numbered, rank
+from onyxrank._prepared import PreparedHistory
+from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._timing import Stopwatch
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
-
-_EMPTY_HISTORY_TOKENS = 2  # [CLS] [SEP]
 
 
 class Ranker:
@@ -52,6 +51,7 @@ class Ranker:
         profile: str | None = "auto",
         variant: str = "auto",
         micro_batch_tokens: int | None = None,
+        history_cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Ranker:
         """Verify a bundle and open it.
 
@@ -63,6 +63,8 @@ class Ranker:
             variant: name of a graph variant. ``auto`` takes only one whose scores do not depend on the other
                 items of the list.
             micro_batch_tokens: most tokens of one run, padding included.
+            history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
+                (shared-history); 0 for none.
 
         Raises:
             BundleError: if the bundle is missing, damaged, altered, or too new.
@@ -78,6 +80,7 @@ class Ranker:
             profile=profile,
             variant=variant,
             micro_batch_tokens=micro_batch_tokens,
+            history_cache_bytes=history_cache_bytes,
         )
         return cls(load_engine(open_bundle(bundle), options))
 
@@ -97,13 +100,13 @@ class Ranker:
         """
         engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
         with watch.stage("tokenize"):
-            request = _encode(engine, history, items)
-        return _rank(engine, [request], most, watch)[0]
+            request = encode(engine, to_events(history), items)
+        return rank(engine, [request], most, watch)[0]
 
     def rank_many(
         self, requests: Iterable[tuple[History, Iterable[ItemLike]]], top_k: int | None = None
     ) -> list[Ranking]:
-        """Rank several requests at once; their rows share micro-batches.
+        """Rank several requests at once; with cross, their rows share micro-batches.
 
         Args:
             requests: pairs of history and items.
@@ -123,8 +126,8 @@ class Ranker:
         if not isinstance(requests, Iterable):
             raise InvalidInput("requests must be pairs of history and items", field="requests")
         with watch.stage("tokenize"):
-            encoded = [_encode_numbered(engine, number, request) for number, request in enumerate(requests)]
-        return _rank(engine, encoded, most, watch)
+            encoded = [encode_numbered(engine, number, request) for number, request in enumerate(requests)]
+        return rank(engine, encoded, most, watch)
 
     def score(self, history: History, items: Iterable[ItemLike]) -> NDArray[np.float32]:
         """Score items without sorting them.
@@ -139,7 +142,7 @@ class Ranker:
 
         """
         engine = self._opened()
-        return engine.architecture.score([_encode(engine, history, items).encoded])[0]
+        return engine.architecture.score([encode(engine, to_events(history), items).encoded])[0]
 
     def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]:
         """Order the caller's own items, best first.
@@ -162,9 +165,31 @@ class Ranker:
         originals = list(candidates)
         return [originals[hit.index] for hit in ranking]
 
+    def prepare(self, history: History) -> PreparedHistory:
+        """Read a history once, to rank several lists against it.
+
+        With shared-history its keys and values are computed here and held by what is returned, whatever the history
+        cache does; with cross only its tokenization is saved.
+
+        Args:
+            history: what the shopper did; empty for a cold start.
+
+        Raises:
+            InvalidInput: if the history is not text or texts.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        engine = self._opened()
+        encoded = engine.encoder.encode_history(to_events(history))
+        return PreparedHistory(self._opened, encoded, engine.architecture.prepare(encoded.ids))
+
     def info(self) -> dict[str, Any]:
-        """Say what is loaded, what it really runs on, and why; JSON values only."""
-        return copy.deepcopy(self._opened().facts)
+        """Say what is loaded, what it really runs on, and why; with shared-history also what the cache holds.
+
+        JSON values only.
+        """
+        engine = self._opened()
+        return copy.deepcopy(engine.facts) | engine.architecture.facts()
 
     def close(self) -> None:
         """Free the sessions; calls in flight may fail. Closing again does nothing."""
@@ -188,42 +213,3 @@ class Ranker:
         if engine is None:
             raise OnyxrankError("this ranker is closed; load the bundle again")
         return engine
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A checked request and its token ids."""
-
-    items: tuple[Item, ...]
-    encoded: EncodedRequest
-
-
-def _encode(engine: Engine, history: History, items: Iterable[ItemLike]) -> _Request:
-    events, checked = to_events(history), to_items(items)
-    return _Request(checked, engine.encoder.encode(events, checked))
-
-
-def _encode_numbered(engine: Engine, number: int, request: object) -> _Request:
-    if not isinstance(request, tuple | list) or len(request) != 2:
-        raise InvalidInput(f"requests[{number}] must be a pair of history and items", field="requests", index=number)
-    try:
-        return _encode(engine, *request)
-    except InvalidInput as error:
-        raise InvalidInput(f"requests[{number}]: {error}", field=error.field, index=error.index) from error
-
-
-def _rank(engine: Engine, requests: Sequence[_Request], top_k: int | None, watch: Stopwatch) -> list[Ranking]:
-    scores = engine.architecture.score([request.encoded for request in requests], watch)
-    with watch.stage("rank"):
-        hits = [to_hits(request.items, row, top_k) for request, row in zip(requests, scores, strict=True)]
-    timings = watch.read()
-    return [
-        Ranking(
-            hits=found,
-            total=len(request.items),
-            cuts=request.encoded.cuts,
-            cold_start=len(request.encoded.history) == _EMPTY_HISTORY_TOKENS,
-            timings=timings,
-        )
-        for request, found in zip(requests, hits, strict=True)
-    ]

@@ -1,7 +1,7 @@
 """Architectures: how encoded requests become probabilities.
 
-`Cross` sends every row, history and item together, through one graph. An architecture with more graphs
-(shared-history: one for the history, one for the items) takes more sessions and answers the same call.
+`Cross` sends every row, history and item together, through one graph. `SharedHistory` computes a history once, with
+a graph of its own, and scores the items of the request against it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._batching import BatchLimits, Rows, pad, plan
+from onyxrank._batching import BatchLimits, Rows, pad, pad_items, plan
 from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import BundleError, NonFiniteScore
-from onyxrank._manifest import Manifest
+from onyxrank._graphs import CROSS, SHARED_HISTORY
+from onyxrank._history import HistoryCache, HistoryState
 from onyxrank._session import Session
 from onyxrank._timing import Stopwatch
 
@@ -27,8 +28,8 @@ class Architecture(Protocol):
         """Score every item of every request.
 
         Args:
-            requests: the requests; their rows share micro-batches.
-            watch: where to add the time of the stages ``batch`` and ``run``.
+            requests: the requests; micro-batches may hold rows of several.
+            watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
 
         Returns:
             Per request, float32 probabilities in [0, 1] in input order.
@@ -37,6 +38,12 @@ class Architecture(Protocol):
             NonFiniteScore: if the model answers NaN or infinity; names the item.
 
         """
+
+    def prepare(self, history: NDArray[np.int32]) -> HistoryState | None:
+        """Compute what can be known of a history's token ids before the items are; None where that is nothing."""
+
+    def facts(self) -> dict[str, object]:
+        """What changes while it serves, as JSON values."""
 
     def close(self) -> None:
         """Close the sessions."""
@@ -83,18 +90,129 @@ class Cross:
             scores[indices] = probabilities(logits, self._head)
         return np.split(scores, np.cumsum([len(request.items) for request in requests])[:-1])
 
+    def prepare(self, history: NDArray[np.int32]) -> HistoryState | None:
+        """Nothing: every row computes its history again."""
+        return None
+
+    def facts(self) -> dict[str, object]:
+        """Nothing changes."""
+        return {}
+
     def close(self) -> None:
         """Close the session."""
         self._session.close()
 
 
+class SharedHistory:
+    """Two graphs: ``[CLS] history [SEP]`` to keys and values, and ``item [SEP]`` with these to logits.
+
+    Args:
+        history: the graph of the history.
+        items: the graph of the items.
+        head: as of `Cross`.
+        limits: how large a micro-batch may get, in tokens of items.
+        pad_id: token id to pad with.
+        cache: where the states of histories are kept.
+
+    """
+
+    def __init__(
+        self,
+        history: Session,
+        items: Session,
+        head: str,
+        limits: BatchLimits,
+        pad_id: int = 0,
+        cache: HistoryCache | None = None,
+    ) -> None:
+        self._history, self._items = history, items
+        self._head = head
+        self._limits = limits
+        self._pad_id = pad_id
+        self._cache = cache or HistoryCache()
+
+    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
+        """Score every item of every request; see `Architecture.score`. Each request has micro-batches of its own."""
+        watch = watch or Stopwatch()
+        return [self._score(number, requests, watch) for number in range(len(requests))]
+
+    def _score(self, number: int, requests: Sequence[EncodedRequest], watch: Stopwatch) -> NDArray[np.float32]:
+        request = requests[number]
+        scores = np.empty(len(request.items), dtype=np.float32)
+        if not len(scores):
+            return scores
+        state = request.state or self._state(request.history, watch)
+        first_row = sum(len(earlier.items) for earlier in requests[:number])
+        with watch.stage("batch"):
+            groups = plan(request.items.lengths, self._limits.micro_batch_tokens)
+        for indices in groups:
+            with watch.stage("batch"):
+                input_ids, attention_mask = pad_items(request.items, indices, self._pad_id)
+            with watch.stage("run"):
+                [logits] = self._items.run(
+                    {
+                        "input_ids": input_ids,
+                        "attention_mask": attention_mask,
+                        "keys": state.keys,
+                        "values": state.values,
+                    }
+                )
+            _check_logits(logits, self._head, indices + first_row, requests)
+            scores[indices] = probabilities(logits, self._head)
+        return scores
+
+    def prepare(self, history: NDArray[np.int32]) -> HistoryState:
+        """The state of a history's token ids, from the cache or computed and kept there."""
+        return self._state(history, Stopwatch())
+
+    def facts(self) -> dict[str, object]:
+        """The history cache's entries, bytes, hits and misses."""
+        return {"history_cache": self._cache.facts()}
+
+    def close(self) -> None:
+        """Close both sessions and let go of the histories."""
+        self._history.close()
+        self._items.close()
+        self._cache.clear()
+
+    def _state(self, history: NDArray[np.int32], watch: Stopwatch) -> HistoryState:
+        state = self._cache.get(history)
+        if state is None:
+            # Two threads with one new history both compute it: that costs less than letting one wait.
+            with watch.stage("history"):
+                keys, values = self._history.run({"input_ids": history[None].astype(np.int64)})
+            state = HistoryState(keys, values)
+            self._cache.put(history, state)
+        return state
+
+
 def build_architecture(
-    manifest: Manifest, sessions: Mapping[str, Session], limits: BatchLimits, pad_id: int
+    name: str,
+    head: str,
+    sessions: Mapping[str, Session],
+    limits: BatchLimits,
+    pad_id: int,
+    cache: HistoryCache | None = None,
 ) -> Architecture:
-    """Put a bundle's sessions, by role, together as its architecture says."""
-    if manifest.architecture == "cross":
-        return Cross(sessions["model"], manifest.head, limits, pad_id)
-    raise BundleError(f"the architecture {manifest.architecture!r} has no implementation in this onyxrank")
+    """Put sessions, by role, together as an architecture says.
+
+    Args:
+        name: of the architecture, as in a manifest.
+        head: as of `Cross`.
+        sessions: by the roles of `ARCHITECTURES`.
+        limits: how large a micro-batch may get.
+        pad_id: token id to pad with.
+        cache: of histories; the default size if None. `Cross` has no use for it.
+
+    Raises:
+        BundleError: if there is no such architecture.
+
+    """
+    if name == CROSS:
+        return Cross(sessions["model"], head, limits, pad_id)
+    if name == SHARED_HISTORY:
+        return SharedHistory(sessions["history"], sessions["items"], head, limits, pad_id, cache)
+    raise BundleError(f"the architecture {name!r} has no implementation in this onyxrank")
 
 
 def probabilities(logits: NDArray[np.float32], head: str) -> NDArray[np.float32]:
@@ -107,15 +225,16 @@ def probabilities(logits: NDArray[np.float32], head: str) -> NDArray[np.float32]
 
 
 def _check_logits(
-    logits: NDArray[np.float32], head: str, indices: NDArray[np.intp], requests: Sequence[EncodedRequest]
+    logits: NDArray[np.float32], head: str, rows: NDArray[np.intp], requests: Sequence[EncodedRequest]
 ) -> None:
-    expected = (len(indices), 2 if head == "softmax" else 1)
+    """Refuse logits of a wrong shape or that are not finite; `rows` are numbered through all requests."""
+    expected = (len(rows), 2 if head == "softmax" else 1)
     if logits.shape != expected:
         raise BundleError(
             f"the graph answers logits of shape {list(logits.shape)} where the head {head!r} needs "
             f"{list(expected)}; export the bundle again"
         )
-    broken = indices[~np.isfinite(logits).all(axis=1)]
+    broken = rows[~np.isfinite(logits).all(axis=1)]
     if len(broken):
         starts = np.cumsum([0, *(len(request.items) for request in requests)])
         row = int(broken.min())

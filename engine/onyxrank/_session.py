@@ -28,7 +28,7 @@ from onyxrank._providers import Provider, check_running, unavailable
 
 _CONFIG = {"session.set_denormal_as_zero": "1"}
 _LOG_ERRORS = 3
-_INT64 = "tensor(int64)"
+_INT64, _FLOAT = "tensor(int64)", "tensor(float)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +49,14 @@ class SessionInfo:
     options: Mapping[str, str]
 
 
+Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
+"""Arrays by input name, of the types that `Graph` says."""
+
+
 class Session(Protocol):
     """One graph that can be run. Safe to share between threads."""
 
-    def run(self, feeds: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph on arrays by input name and return its outputs in the order of `Graph.outputs`."""
 
     def info(self) -> SessionInfo:
@@ -95,7 +99,7 @@ class OrtSession:
         )
         self._session: Any = session
 
-    def run(self, feeds: Mapping[str, NDArray[np.int64]]) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph; see `Session.run`.
 
         Raises:
@@ -158,12 +162,15 @@ def _create(path: Path, provider: Provider, threads: int) -> Any:
 
 def _check_edges(path: Path, graph: Graph, session: Any) -> None:
     types = {node.name: node.type for node in session.get_inputs()}
-    faults = [f"no input {name}" for name in graph.inputs if name not in types]
-    faults += [f"an unknown input {name}" for name in types if name not in graph.inputs]
+    wanted = dict.fromkeys(graph.inputs, _INT64) | dict.fromkeys(graph.float_inputs, _FLOAT)
+    faults = [f"no input {name}" for name in wanted if name not in types]
+    faults += [f"an unknown input {name}" for name in types if name not in wanted]
     faults += [
-        f"input {name} of {types[name]}, not {_INT64}" for name in graph.inputs if types.get(name, _INT64) != _INT64
+        f"input {name} of {types[name]}, not {kind}" for name, kind in wanted.items() if types.get(name, kind) != kind
     ]
     outputs = {node.name for node in session.get_outputs()}
     faults += [f"no output {name}" for name in graph.outputs if name not in outputs]
     if faults:
-        raise BundleError(f"{path} has {', '.join(faults)}; export a BERT model with token types again")
+        raise BundleError(
+            f"{path} has {', '.join(faults)}; export the bundle again from a BERT model with token types"
+        )

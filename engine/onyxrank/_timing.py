@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Stage = Literal["tokenize", "batch", "run", "rank"]
+Stage = Literal["tokenize", "history", "batch", "run", "rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +17,15 @@ class Timings:
 
     Attributes:
         tokenize: checking the input and making token ids of it.
+        history: the history's keys and values (shared-history only): 0 where they were in memory.
         batch: planning the micro-batches and padding them.
-        run: inside the sessions.
+        run: inside the sessions that score items.
         rank: probabilities to a sorted ranking.
 
     """
 
     tokenize: float = 0.0
+    history: float = 0.0
     batch: float = 0.0
     run: float = 0.0
     rank: float = 0.0
@@ -31,7 +33,7 @@ class Timings:
     @property
     def total(self) -> float:
         """Seconds of all stages together."""
-        return self.tokenize + self.batch + self.run + self.rank
+        return self.tokenize + self.history + self.batch + self.run + self.rank
 
     def as_record(self) -> dict[str, float]:
         """Plain dict of the stages, for JSON."""

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import numpy as np
@@ -11,9 +10,8 @@ from hypothesis import strategies as st
 
 from onyxrank import BundleError, Cuts, NonFiniteScore
 from onyxrank._batching import BatchLimits
-from onyxrank._bundle import open_bundle
 from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._scoring import Cross, build_architecture, probabilities
+from onyxrank._scoring import Cross, SharedHistory, build_architecture, probabilities
 from onyxrank._timing import Stopwatch
 
 token = st.integers(5, 50)
@@ -106,10 +104,9 @@ def test_stages_are_timed_and_the_session_closed():
     assert session.closed == 1
 
 
-def test_the_manifest_picks_the_architecture(tiny_bundle):
-    manifest = open_bundle(tiny_bundle).manifest
-    assert isinstance(build_architecture(manifest, {"model": FakeSession()}, BatchLimits(), 0), Cross)
-    unknown = dataclasses.replace(manifest)
-    object.__setattr__(unknown, "architecture", "later")
+def test_the_name_picks_the_architecture():
+    sessions = {role: FakeSession() for role in ("model", "history", "items")}
+    assert isinstance(build_architecture("cross", "softmax", sessions, BatchLimits(), 0), Cross)
+    assert isinstance(build_architecture("shared-history", "softmax", sessions, BatchLimits(), 0), SharedHistory)
     with pytest.raises(BundleError, match="no implementation"):
-        build_architecture(unknown, {}, BatchLimits(), 0)
+        build_architecture("later", "softmax", {}, BatchLimits(), 0)

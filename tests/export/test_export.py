@@ -17,6 +17,7 @@ from onyxrank import InvalidInput, Item, Limits, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import machine_family
 from onyxrank.cli.app import run
+from onyxrank_export.conversion import architectures
 from onyxrank_export.conversion import export as module
 from onyxrank_export.conversion.errors import ExportError, GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
@@ -268,7 +269,7 @@ def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_pa
 
 
 def test_a_graph_that_is_not_the_model_is_refused(trained_run, tmp_path, monkeypatch):
-    original = module.fuse
+    original = architectures.fuse
 
     def perturb(source, target, config):
         original(source, target, config)
@@ -278,7 +279,7 @@ def test_a_graph_that_is_not_the_model_is_refused(trained_run, tmp_path, monkeyp
         weight.CopyFrom(numpy_helper.from_array(values, weight.name))
         onnx.save(model, target)
 
-    monkeypatch.setattr(module, "fuse", perturb)
+    monkeypatch.setattr(architectures, "fuse", perturb)
     with pytest.raises(ExportError, match="the graph's logits differ from PyTorch's"):
         export(trained_run, tmp_path / "bundle", precisions=("fp32",))
     assert names(tmp_path) == []

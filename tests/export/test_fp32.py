@@ -64,6 +64,6 @@ def test_a_failure_of_the_exporter_is_an_export_error(trained_model, tmp_path, m
     def fail(*_, **__):
         raise RuntimeError("no such operator")
 
-    monkeypatch.setattr("onyxrank_export.conversion.fp32.onnx_export_from_model", fail)
+    monkeypatch.setattr("onyxrank_export.conversion.fp32.export", fail)
     with pytest.raises(ExportError, match="optimum could not export the model: RuntimeError: no such operator"):
         export_fp32(trained_model, tmp_path / "model.onnx")

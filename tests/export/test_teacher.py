@@ -5,8 +5,6 @@ import torch
 from short_training import LIMITS, Interrupt, facts, fit, same, weights
 
 from onyxrank import Limits
-from onyxrank_export.conversion.errors import ExportError
-from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
 from onyxrank_export.training.losses import soft_targets
 from onyxrank_export.training.run import RunError
@@ -43,12 +41,6 @@ def test_its_training_resumes_exactly(few, cross, student, tmp_path):
         fit(few, tmp_path / "run", Interrupt(15), **settings)
     fit(few, tmp_path / "run", resume=True, **settings)
     assert same(weights(tmp_path / "run"), weights(student))
-
-
-def test_it_cannot_be_exported_yet(student, tmp_path):
-    with pytest.raises(ExportError, match="shared-history cannot be exported yet; train with --arch cross"):
-        export_bundle(student, tmp_path / "bundle", ExportConfig(), say=lambda _: None)
-    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_teacher_must_read_what_the_student_reads(cross, student):

@@ -17,14 +17,16 @@ class Shares:
 
     Attributes:
         tokenize: checking the input and making token ids of it.
+        history: inside the session of the history (shared-history).
         batch: planning and padding micro-batches.
-        run: inside the sessions.
+        run: inside the session of the pairs, or of the items.
         rank: probabilities to a sorted ranking.
         overhead: everything that is not inside the sessions.
 
     """
 
     tokenize: float
+    history: float
     batch: float
     run: float
     rank: float
@@ -33,11 +35,11 @@ class Shares:
     @classmethod
     def of(cls, timings: Sequence[Timings], seconds: float) -> Shares:
         """Divide the stages of some calls by the wall time of the same calls."""
-        tokenize, batch, run, rank = (
+        tokenize, history, batch, run, rank = (
             sum(getattr(timing, stage) for timing in timings) / seconds
-            for stage in ("tokenize", "batch", "run", "rank")
+            for stage in ("tokenize", "history", "batch", "run", "rank")
         )
-        return cls(tokenize=tokenize, batch=batch, run=run, rank=rank, overhead=1.0 - run)
+        return cls(tokenize=tokenize, history=history, batch=batch, run=run, rank=rank, overhead=1.0 - history - run)
 
     def to_json(self) -> dict[str, float]:
         """JSON values."""

@@ -74,10 +74,15 @@ class EngineWay:
     def load(
         cls, bundle: Path, variant: str, *, provider: str, threads: int, micro_batch_tokens: int | None
     ) -> EngineWay:
-        """Load a variant; see `Ranker.load`."""
+        """Load a variant that keeps no history from one repeat to the next; see `Ranker.load`."""
         return cls(
             Ranker.load(
-                bundle, variant=variant, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens
+                bundle,
+                variant=variant,
+                provider=provider,
+                threads=threads,
+                micro_batch_tokens=micro_batch_tokens,
+                history_cache_bytes=0,
             )
         )
 

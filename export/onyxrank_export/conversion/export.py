@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,20 +18,14 @@ from typing import Any
 
 import onnx
 
-from onyxrank._batching import BatchLimits
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
-from onyxrank._graphs import ARCHITECTURES
-from onyxrank._machine import usable_cpus
 from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
-from onyxrank._providers import PROVIDERS
-from onyxrank._scoring import Cross
-from onyxrank._session import OrtSession
+from onyxrank._scoring import Architecture
 from onyxrank._truncation import Limits
+from onyxrank_export.conversion.architectures import Files, conversion_of
 from onyxrank_export.conversion.errors import ExportError, GateRefused
 from onyxrank_export.conversion.folder import file_entries, new_folder, write_manifest
-from onyxrank_export.conversion.fp32 import export_fp32
-from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.gate import (
     BATCH_INVARIANT,
     GateLimits,
@@ -44,8 +39,8 @@ from onyxrank_export.conversion.gate import (
 )
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
-from onyxrank_export.conversion.parity import check_parity
 from onyxrank_export.conversion.quantize import RECIPES, Recipe, quantize
+from onyxrank_export.conversion.sessions import opened_architecture
 from onyxrank_export.conversion.smoothing import smooth
 from onyxrank_export.training.base import (
     Checkpoint,
@@ -57,7 +52,6 @@ from onyxrank_export.training.base import (
 from onyxrank_export.training.run import Run, read_run, share_mode
 
 PRECISIONS = ("fp32", "int8", "int8_static", "int8_dynamic")
-_GRAPHS = ARCHITECTURES["cross"]
 
 Say = Callable[[str], None]
 
@@ -126,10 +120,6 @@ def export_bundle(
 
     """
     run = read_run(run_folder)
-    if run.architecture not in ARCHITECTURES:
-        raise ExportError(
-            f"a run of the architecture {run.architecture} cannot be exported yet; train with --arch cross"
-        )
     checkpoint = load_checkpoint(run.folder)
     limits = _limits(run, checkpoint, config)
     encoder = text_encoder(checkpoint.tokenizer, limits)
@@ -167,25 +157,21 @@ class _Export:
         self._head = "sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax"
         self._pad_id = int(checkpoint.model.config.pad_token_id or 0)
         self._sample = GateSample(material.held_out, [material.encode(encoder, row) for row in material.held_out])
+        self._conversion = conversion_of(run.architecture, checkpoint.model, encoder.limits)
 
     def write(self, quantized: tuple[str, ...]) -> Manifest:
-        model, folder = self._checkpoint.model, self._folder
-        (folder / "onnx").mkdir()
-        model.save_pretrained(folder)
+        folder, graphs = self._folder, self._folder / "onnx"
+        graphs.mkdir()
+        self._checkpoint.model.save_pretrained(folder)
         self._checkpoint.tokenizer.save_pretrained(folder)
         self._say("exporting fp32")
-        plain, fused = folder / "onnx/model.onnx", folder / "onnx/model_fused.onnx"
-        export_fp32(model, plain)
-        fuse(plain, fused, model.config)
+        written = self._conversion.write(graphs)
         self._say("checking parity with PyTorch")
-        parity = {name: self._parity(path) for name, path in (("fp32", plain), ("fp32_fused", fused))}
-        variants = [
-            self._fp32_variant("fp32_fused", fused),
-            self._fp32_variant("fp32", plain),
-        ]
+        parity = self._conversion.parity(graphs, self._sample.requests[:8], self._pad_id)
+        variants = [self._fp32_variant(name, files) for name, files in written.items()]
         verdicts: dict[str, Verdict] = {}
         if quantized:
-            variants, verdicts = self._quantized(quantized, fused, variants)
+            variants, verdicts = self._quantized(quantized, next(iter(written.values())), variants)
         return Manifest(
             onyxrank_version=version("onyxrank"),
             architecture=self._run.architecture,
@@ -205,33 +191,37 @@ class _Export:
         )
 
     def _quantized(
-        self, precisions: tuple[str, ...], fused: Path, fp32: list[Variant]
+        self, precisions: tuple[str, ...], source: Files, fp32: list[Variant]
     ) -> tuple[list[Variant], dict[str, Verdict]]:
         """Make, check and judge the quantized graphs; the static ones, which may be loaded unasked, come first."""
         self._say(f"gate: scoring {len(self._sample.lists)} held-out lists with fp32")
-        # Its logits are PyTorch's to 1e-4 like those of the plain graph, in less time.
-        with self._opened(fused) as reference:
+        # Its logits are PyTorch's to 1e-4, in less time.
+        with self._opened(source) as reference:
             expected = score_sample(reference, self._sample)
         passed: list[Variant] = []
         verdicts: dict[str, Verdict] = {}
-        calibration = self._material.calibration(self._encoder, self._pad_id)
-        smoothed = fused.with_name("smoothed.onnx")
-        smooth(fused, smoothed, calibration)
+        calibration = self._conversion.calibration(source, self._material.calibration(self._encoder), self._pad_id)
+        smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
+        for role, path in source.items():
+            smooth(path, smoothed[role], calibration[role])
         for recipe in RECIPES:
             if not any(_covers(asked, recipe.precision) for asked in precisions):
                 continue
             self._say(f"quantizing {recipe.name}")
-            target = self._folder / recipe.file
-            quantize(smoothed, target, recipe, calibration)
-            check_int8(onnx.load(target), self._checkpoint.model.config.num_hidden_layers)
-            verdict = self._judge(target, expected)
+            files = {role: self._folder / recipe.file(role) for role in source}
+            for role, path in files.items():
+                quantize(smoothed[role], path, recipe, calibration[role])
+                check_int8(onnx.load(path), self._conversion.products[role])
+            verdict = self._judge(files, expected)
             verdicts[recipe.name] = verdict
             if verdict.passed or (self._config.force and verdict.usable):
-                passed.append(_variant(recipe, verdict))
+                passed.append(self._quantized_variant(recipe, files, verdict))
             else:
                 self._say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
-                target.unlink()
-        smoothed.unlink()
+                for path in files.values():
+                    path.unlink()
+        for path in smoothed.values():
+            path.unlink()
         for asked in precisions:
             if not any(_covers(asked, variant.precision) for variant in passed):
                 reasons = [f"{name}: {', '.join(verdict.faults)}" for name, verdict in verdicts.items()]
@@ -242,35 +232,41 @@ class _Export:
         static = [variant for variant in passed if variant.precision == "int8_static"]
         return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
 
-    def _judge(self, path: Path, expected: Scores) -> Verdict:
-        with self._opened(path) as architecture:
+    def _judge(self, files: Files, expected: Scores) -> Verdict:
+        with self._opened(files) as architecture:
             try:
                 scores = score_sample(architecture, self._sample)
                 return judge(scores, expected, architecture, self._sample, self._config.gate)
             except NonFiniteScore:
                 return no_scores()
 
-    def _fp32_variant(self, name: str, path: Path) -> Variant:
-        with self._opened(path) as architecture:
+    def _fp32_variant(self, name: str, files: Files) -> Variant:
+        with self._opened(files) as architecture:
             deviation = batch_deviation(architecture, self._sample.requests[:2])
         return Variant(
             name=name,
             precision="fp32",
-            files={"model": path.relative_to(self._folder).as_posix()},
+            files=self._relative(files),
             batch_invariant=deviation <= BATCH_INVARIANT,
             batch_deviation=deviation,
         )
 
-    def _parity(self, path: Path) -> float:
-        session = OrtSession(path, _GRAPHS["model"], PROVIDERS["cpu"], usable_cpus())
-        try:
-            return check_parity(self._checkpoint.model, session, self._sample.requests[:8], self._pad_id)
-        finally:
-            session.close()
+    def _quantized_variant(self, recipe: Recipe, files: Files, verdict: Verdict) -> Variant:
+        return Variant(
+            name=recipe.name,
+            precision=recipe.precision,
+            files=self._relative(files),
+            machines=recipe.machines,
+            batch_invariant=verdict.batch_deviation <= BATCH_INVARIANT,
+            batch_deviation=verdict.batch_deviation,
+            gate=verdict.to_json(),
+        )
 
-    def _opened(self, path: Path) -> _Closing:
-        session = OrtSession(path, _GRAPHS["model"], PROVIDERS["cpu"], usable_cpus())
-        return _Closing(Cross(session, self._head, BatchLimits(), self._pad_id))
+    def _opened(self, files: Files) -> AbstractContextManager[Architecture]:
+        return opened_architecture(self._run.architecture, self._head, files, self._pad_id)
+
+    def _relative(self, files: Files) -> dict[str, str]:
+        return {role: path.relative_to(self._folder).as_posix() for role, path in files.items()}
 
     def _gate_report(self, verdicts: Mapping[str, Verdict], written: set[str]) -> dict[str, Any]:
         if not verdicts:
@@ -289,33 +285,8 @@ class _Export:
         }
 
 
-class _Closing:
-    """Closes an architecture at the end of a block."""
-
-    def __init__(self, architecture: Cross) -> None:
-        self._architecture = architecture
-
-    def __enter__(self) -> Cross:
-        return self._architecture
-
-    def __exit__(self, *_: object) -> None:
-        self._architecture.close()
-
-
 def _covers(asked: str, precision: str) -> bool:
     return asked in (precision, precision.partition("_")[0])
-
-
-def _variant(recipe: Recipe, verdict: Verdict) -> Variant:
-    return Variant(
-        name=recipe.name,
-        precision=recipe.precision,
-        files={"model": recipe.file},
-        machines=recipe.machines,
-        batch_invariant=verdict.batch_deviation <= BATCH_INVARIANT,
-        batch_deviation=verdict.batch_deviation,
-        gate=verdict.to_json(),
-    )
 
 
 def _limits(run: Run, checkpoint: Checkpoint, config: ExportConfig) -> Limits:

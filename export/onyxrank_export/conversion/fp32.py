@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import onnx
-from optimum.exporters.onnx import onnx_export_from_model
+from optimum.exporters.onnx import export, validate_model_outputs
+from optimum.exporters.tasks import TasksManager
 from transformers import PreTrainedModel
 
 from onyxrank_export.conversion.errors import ExportError
@@ -32,21 +32,18 @@ def export_fp32(model: PreTrainedModel, target: Path) -> None:
 
     """
     model.eval().float().cpu()
-    folder = target.parent / ".optimum"
     with quiet():  # the tracer's notes are about the library's own model code
         try:
-            onnx_export_from_model(
-                model,
-                output=folder,
-                task="text-classification",
-                opset=OPSET,
-                do_validation=True,
-                device="cpu",
+            # Of optimum's entries, the one that does not ask from which library the model's class is.
+            config = TasksManager.get_exporter_config_constructor(
+                "onnx", model_type=model.config.model_type, task="text-classification", library_name="transformers"
+            )(model.config)
+            _, outputs = export(model, config, target, opset=OPSET, device="cpu")
+            validate_model_outputs(
+                config, model, target, outputs, atol=config.ATOL_FOR_VALIDATION, use_subprocess=False
             )
         except Exception as error:  # optimum raises bare classes of several libraries: all of them end the export
             raise ExportError(f"optimum could not export the model: {type(error).__name__}: {error}") from error
-    (folder / "model.onnx").replace(target)
-    shutil.rmtree(folder)
     check_complete(onnx.load(target), model)
 
 

@@ -55,8 +55,8 @@ def product_types(model: onnx.ModelProto) -> Counter[str]:
     return counts
 
 
-def check_int8(model: onnx.ModelProto, layers: int) -> Counter[str]:
-    """Fail unless all six products of every layer are uint8 × int8.
+def check_int8(model: onnx.ModelProto, products: int) -> Counter[str]:
+    """Fail unless that many products are uint8 × int8: all of the layers.
 
     Raises:
         ExportError: naming the types found.
@@ -64,9 +64,9 @@ def check_int8(model: onnx.ModelProto, layers: int) -> Counter[str]:
     """
     counts = product_types(model)
     # Pooler and classifier may stay fp32; a layer's product that did would be missing from the count.
-    if set(counts) - {FAST, "fp32 x fp32"} or counts[FAST] != 6 * layers:
+    if set(counts) - {FAST, "fp32 x fp32"} or counts[FAST] != products:
         raise ExportError(
-            f"the quantized graph has products of types {dict(counts)}; all {6 * layers} must be {FAST}, the others "
+            f"the quantized graph has products of types {dict(counts)}; all {products} must be {FAST}, the others "
             "run several times slower or not in int8 at all"
         )
     return counts

@@ -9,12 +9,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from onyxrank._batching import Rows, pad
 from onyxrank._encoding import EncodedRequest, TextEncoder
 from onyxrank._items import Item
 from onyxrank_export.conversion.errors import ExportError
-from onyxrank_export.conversion.parity import feeds_of
-from onyxrank_export.conversion.quantize import Feeds
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.shop import write_shop
@@ -22,7 +19,6 @@ from onyxrank_export.data.splits import split_data
 from onyxrank_export.training.run import Run
 
 _CALIBRATION_PAIRS = 256
-_CALIBRATION_ROWS = 8
 _DEMO_ITEMS, _DEMO_SHOPPERS = 200, 20
 
 
@@ -45,16 +41,11 @@ class Material:
         """A list as the engine reads it."""
         return encoder.encode(row.history, [self.items[index] for index in row.items])
 
-    def calibration(self, encoder: TextEncoder, pad_id: int) -> list[Feeds]:
-        """Training pairs in small batches of similar length, so that padding does not widen the ranges."""
+    def calibration(self, encoder: TextEncoder) -> list[EncodedRequest]:
+        """Training pairs: the positive and one negative of some lists; as many texts as possible, both labels."""
         chosen = np.random.default_rng(0).permutation(len(self.training))[: _CALIBRATION_PAIRS // 2]
         lists = [self.training[index] for index in chosen]
-        # The positive and one negative of each: as many texts as possible, both labels.
-        pairs = [CandidateList(row.history, row.items[:2], row.labels[:2]) for row in lists]
-        rows = Rows.of([self.encode(encoder, pair) for pair in pairs])
-        order = np.argsort(rows.lengths, kind="stable")
-        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
-        return [feeds_of(pad(rows, group, pad_id)) for group in groups]
+        return [self.encode(encoder, CandidateList(row.history, row.items[:2], row.labels[:2])) for row in lists]
 
 
 def material_of(run: Run, data: str | Path | None, *, most: int) -> Material | None:

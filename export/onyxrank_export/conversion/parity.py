@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from onyxrank._batching import MicroBatch, Rows, pad
+from onyxrank._batching import MicroBatch, Rows, pad, pad_items
 from onyxrank._encoding import EncodedRequest
 from onyxrank._session import Session
 from onyxrank_export.conversion.errors import ExportError
@@ -51,6 +51,45 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
             raise ExportError(f"the graph answers {logits.shape} where PyTorch answers {expected.shape}")
         # Not Python's max, which passes over NaN.
         worst = float(np.maximum(worst, np.abs(logits - expected).max()))
+    return _within_tolerance(worst)
+
+
+def check_parity_of_two(
+    model: PreTrainedModel, history: Session, items: Session, requests: Sequence[EncodedRequest], pad_id: int
+) -> float:
+    """Compare the logits of the two graphs of shared-history with the model's on pairs.
+
+    Each request's items run as one padded batch, and the first of them alone.
+
+    Args:
+        model: the eager fp32 model in evaluation mode: the reference.
+        history: the graph of the history.
+        items: the graph of the items.
+        requests: real requests; at least one item.
+        pad_id: token id to pad with.
+
+    Returns:
+        Largest absolute difference of a logit.
+
+    Raises:
+        ExportError: if it is above 1e-4.
+
+    """
+    worst = 0.0
+    for request in requests:
+        rows = Rows.of([request])
+        keys, values = history.run({"input_ids": request.history[None].astype(np.int64)})
+        for chosen in (np.arange(len(request.items)), np.arange(min(1, len(request.items)))):
+            if not len(chosen):
+                continue
+            ids, mask = pad_items(request.items, chosen, pad_id)
+            [logits] = items.run({"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values})
+            expected = eager_logits(model, feeds_of(pad(rows, chosen, pad_id)))
+            worst = float(np.maximum(worst, np.abs(logits - expected).max()))
+    return _within_tolerance(worst)
+
+
+def _within_tolerance(worst: float) -> float:
     if not worst <= TOLERANCE:
         raise ExportError(f"the graph's logits differ from PyTorch's by {worst:.2e} (limit {TOLERANCE:.0e})")
     return worst

@@ -15,14 +15,13 @@ share the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -32,10 +31,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from onyxrank._session import Feeds
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.quiet import quiet
-
-Feeds = Mapping[str, NDArray[np.int64]]
 
 ACTIVATIONS = QuantType.QUInt8
 WEIGHTS = QuantType.QInt8
@@ -54,7 +52,7 @@ class Recipe:
     Attributes:
         name: of the variant.
         precision: ``int8_dynamic`` or ``int8_static``.
-        file: path of the graph in the bundle.
+        suffix: of the names of its graph files.
         machines: the machine families it is for.
         reduce_range: whether weights keep to 7 bits.
 
@@ -62,37 +60,41 @@ class Recipe:
 
     name: str
     precision: str
-    file: str
+    suffix: str
     machines: tuple[str, ...]
     reduce_range: bool
+
+    def file(self, role: str) -> str:
+        """Path of a graph in the bundle."""
+        return f"onnx/{role}_{self.suffix}.onnx"
 
 
 RECIPES = (
     Recipe(
         name="int8_static_avx512_vnni",
         precision="int8_static",
-        file="onnx/model_qint8_static_avx512_vnni.onnx",
+        suffix="qint8_static_avx512_vnni",
         machines=("avx512_vnni", "arm64"),
         reduce_range=False,
     ),
     Recipe(
         name="int8_static_avx2",
         precision="int8_static",
-        file="onnx/model_qint8_static_avx2.onnx",
+        suffix="qint8_static_avx2",
         machines=("avx2", "avx512"),
         reduce_range=True,
     ),
     Recipe(
         name="int8_dynamic_avx512_vnni",
         precision="int8_dynamic",
-        file="onnx/model_qint8_avx512_vnni.onnx",
+        suffix="qint8_avx512_vnni",
         machines=("avx512_vnni", "arm64"),
         reduce_range=False,
     ),
     Recipe(
         name="int8_dynamic_avx2",
         precision="int8_dynamic",
-        file="onnx/model_qint8_avx2.onnx",
+        suffix="qint8_avx2",
         machines=("avx2", "avx512"),
         reduce_range=True,
     ),
@@ -143,6 +145,7 @@ def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: It
             _Reader(calibration),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
+            nodes_to_quantize=[node.name for node in constant_products(model.graph)],
             per_channel=True,
             reduce_range=recipe.reduce_range,
             activation_type=ACTIVATIONS,
@@ -194,6 +197,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, batches: Iterable[Feeds]) -> None:
         self._batches: Iterator[Feeds] = iter(batches)
 
-    def get_next(self) -> dict[str, NDArray[np.int64]] | None:
+    def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         return None if batch is None else dict(batch)

@@ -8,7 +8,7 @@ there, only outlier channels are scaled: scaling all of them lost more than it w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from onyxrank._graphs import Graph
-from onyxrank._machine import usable_cpus
-from onyxrank._providers import PROVIDERS
-from onyxrank._session import OrtSession
+from onyxrank._session import Feeds
 from onyxrank_export.conversion.kernels import constant_products
+from onyxrank_export.conversion.sessions import opened_session
 
 OUTLIER = 8.0
 """A tensor is scaled if its largest channel exceeds the median channel this many times."""
@@ -28,13 +27,13 @@ _KEPT = 4.0
 """Scaled channels come down to this many times the median channel."""
 
 
-def smooth(source: Path, target: Path, calibration: Iterable[Mapping[str, NDArray[np.int64]]]) -> int:
+def smooth(source: Path, target: Path, calibration: Iterable[Feeds]) -> int:
     """Write the graph with the outlier channels of its products' inputs scaled down; it computes the same.
 
     Args:
         source: an fp32 graph.
         target: the file to write.
-        calibration: inputs to find outliers on, `attention_mask` among them.
+        calibration: inputs to find outliers on; what `attention_mask`, if there is one, leaves out does not count.
 
     Returns:
         How many tensors were scaled.
@@ -59,7 +58,7 @@ def _largest(
     model: onnx.ModelProto,
     names: tuple[str, ...],
     path: Path,
-    calibration: Iterable[Mapping[str, NDArray[np.int64]]],
+    calibration: Iterable[Feeds],
 ) -> dict[str, NDArray[np.float32]]:
     """Largest magnitude of each channel of the named activations, padding left out: float32 [channels] each.
 
@@ -69,16 +68,18 @@ def _largest(
     watched.CopyFrom(model)
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     onnx.save(watched, path)
-    inputs = tuple(value.name for value in model.graph.input)
-    session = OrtSession(path, Graph(inputs, names), PROVIDERS["cpu"], usable_cpus())
+    integers, floats = (
+        tuple(value.name for value in model.graph.input if value.type.tensor_type.elem_type == kind)
+        for kind in (onnx.TensorProto.INT64, onnx.TensorProto.FLOAT)
+    )
     found: dict[str, NDArray[np.float32]] = {}
-    for feeds in calibration:
-        real = feeds["attention_mask"].astype(bool)
-        for name, values in zip(names, session.run(feeds), strict=True):
-            rows = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
-            largest = np.abs(rows).max(axis=0)
-            found[name] = np.maximum(found.get(name, largest), largest)
-    session.close()
+    with opened_session(path, Graph(integers, names, floats)) as session:
+        for feeds in calibration:
+            real = feeds["attention_mask"].astype(bool) if "attention_mask" in feeds else np.empty(0)
+            for name, values in zip(names, session.run(feeds), strict=True):
+                rows = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
+                largest = np.abs(rows).max(axis=0)
+                found[name] = np.maximum(found.get(name, largest), largest)
     return found
 
 

@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from onyxrank._errors import InvalidInput
+from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._truncation import Limits
 from onyxrank_export.data.pairs import Sampling
 
-CROSS, SHARED_HISTORY = "cross", "shared-history"
 ARCHITECTURES = (CROSS, SHARED_HISTORY)
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
 PRECISIONS = ("auto", "bf16", "fp32")

@@ -31,6 +31,7 @@ from transformers import (
     set_seed,
 )
 
+from onyxrank._graphs import SHARED_HISTORY
 from onyxrank._scoring import probabilities
 from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
@@ -39,7 +40,7 @@ from onyxrank_export.data.values import Interactions
 from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
-from onyxrank_export.training.config import SHARED_HISTORY, TrainingConfig
+from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
 from onyxrank_export.training.losses import listwise, pointwise, soft_targets

@@ -1,0 +1,158 @@
+"""What differs between the architectures when they are converted: their graphs, and what these are calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from onyxrank._batching import Rows, pad, pad_items
+from onyxrank._encoding import EncodedRequest
+from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY
+from onyxrank._session import Feeds
+from onyxrank._truncation import Limits
+from onyxrank_export.conversion.fp32 import export_fp32
+from onyxrank_export.conversion.fusion import fuse
+from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, feeds_of
+from onyxrank_export.conversion.sessions import opened_session
+from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
+
+Files: TypeAlias = Mapping[str, Path]
+"""Graph files by role."""
+
+_CALIBRATION_ROWS = 8
+_GRAPHS = ARCHITECTURES[SHARED_HISTORY]
+
+
+class Conversion(Protocol):
+    """The graphs of one model."""
+
+    @property
+    def products(self) -> Mapping[str, int]:
+        """How many large products with constant weights each graph has, by role: all must become int8."""
+
+    def write(self, folder: Path) -> dict[str, Files]:
+        """Write the fp32 graphs to a folder: variants by name, first the one that is loaded and quantized."""
+
+    def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
+        """Check every graph in the folder against PyTorch; largest difference of a logit by name."""
+
+    def calibration(
+        self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
+    ) -> dict[str, Iterable[Feeds]]:
+        """Inputs of each graph of a variant, by role, to be run through more than once."""
+
+
+class CrossConversion:
+    """One graph, plain and fused.
+
+    Args:
+        model: the classifier.
+
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self.products = {"model": 6 * model.config.num_hidden_layers}
+
+    def write(self, folder: Path) -> dict[str, Files]:
+        """Write ``model.onnx`` and ``model_fused.onnx``; see `Conversion.write`."""
+        files = self._files(folder)
+        export_fp32(self._model, files["fp32"]["model"])
+        fuse(files["fp32"]["model"], files["fp32_fused"]["model"], self._model.config)
+        return files
+
+    def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
+        """Check both; see `Conversion.parity`."""
+        differences = {}
+        for name, files in self._files(folder).items():
+            with opened_session(files["model"], PAIR) as session:
+                differences[name] = check_parity(self._model, session, requests, pad_id)
+        return differences
+
+    def calibration(
+        self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
+    ) -> dict[str, Iterable[Feeds]]:
+        """Small batches of similar length, so that padding does not widen the ranges."""
+        rows = Rows.of(requests)
+        order = np.argsort(rows.lengths, kind="stable")
+        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
+        return {"model": [feeds_of(pad(rows, group, pad_id)) for group in groups]}
+
+    @staticmethod
+    def _files(folder: Path) -> dict[str, Files]:
+        return {"fp32_fused": {"model": folder / "model_fused.onnx"}, "fp32": {"model": folder / "model.onnx"}}
+
+
+class SharedHistoryConversion:
+    """A graph of the history and one of the items, beside the ordinary one over pairs.
+
+    Args:
+        model: a `SharedHistoryForSequenceClassification`.
+        limits: the longest history and item.
+
+    """
+
+    def __init__(self, model: PreTrainedModel, limits: Limits) -> None:
+        self._model = model
+        self._limits = limits
+        self.products = products_per_graph(model.config.num_hidden_layers)
+
+    def write(self, folder: Path) -> dict[str, Files]:
+        """Write ``model.onnx``, which is no variant, ``history.onnx`` and ``items.onnx``; see `Conversion.write`."""
+        files = self._files(folder)
+        export_fp32(self._model, folder / "model.onnx")
+        write_graphs(self._model, self._limits, files["history"], files["items"])
+        return {"fp32": files}
+
+    def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
+        """Check the ordinary graph and the two together; see `Conversion.parity`."""
+        files = self._files(folder)
+        with opened_session(folder / "model.onnx", PAIR) as pairs:
+            ordinary = check_parity(self._model, pairs, requests, pad_id)
+        with (
+            opened_session(files["history"], _GRAPHS["history"]) as history,
+            opened_session(files["items"], _GRAPHS["items"]) as items,
+        ):
+            return {
+                "fp32": check_parity_of_two(self._model, history, items, requests, pad_id),
+                "model.onnx": ordinary,
+            }
+
+    def calibration(
+        self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
+    ) -> dict[str, Iterable[Feeds]]:
+        """Histories and items one at a time: nothing is padded."""
+        histories = [_history_feeds(request) for request in requests]
+        return {"history": histories, "items": _ItemFeeds(files["history"], requests, pad_id)}
+
+    @staticmethod
+    def _files(folder: Path) -> Files:
+        return {role: folder / f"{role}.onnx" for role in _GRAPHS}
+
+
+def conversion_of(architecture: str, model: PreTrainedModel, limits: Limits) -> Conversion:
+    """The conversion of a model of an architecture of `ARCHITECTURES`."""
+    return SharedHistoryConversion(model, limits) if architecture == SHARED_HISTORY else CrossConversion(model)
+
+
+class _ItemFeeds:
+    """Inputs of the items graph, each history's state computed when it is asked for: kept, they would fill memory."""
+
+    def __init__(self, history: Path, requests: Sequence[EncodedRequest], pad_id: int) -> None:
+        self._history, self._requests, self._pad_id = history, requests, pad_id
+
+    def __iter__(self) -> Iterator[Feeds]:
+        with opened_session(self._history, _GRAPHS["history"]) as session:
+            for request in self._requests:
+                keys, values = session.run(_history_feeds(request))
+                for index in range(len(request.items)):
+                    ids, mask = pad_items(request.items, np.array([index]), self._pad_id)
+                    yield {"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values}
+
+
+def _history_feeds(request: EncodedRequest) -> Feeds:
+    return {"input_ids": request.history[None].astype(np.int64)}

@@ -1,0 +1,35 @@
+"""Graphs opened as the engine opens them, closed at the end of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from onyxrank._batching import BatchLimits
+from onyxrank._graphs import ARCHITECTURES, Graph
+from onyxrank._machine import usable_cpus
+from onyxrank._providers import PROVIDERS
+from onyxrank._scoring import Architecture, build_architecture
+from onyxrank._session import OrtSession, Session
+
+
+@contextmanager
+def opened_session(path: Path, graph: Graph) -> Iterator[Session]:
+    """A graph on this machine's CPUs."""
+    session = OrtSession(path, graph, PROVIDERS["cpu"], usable_cpus())
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def opened_architecture(name: str, head: str, files: Mapping[str, Path], pad_id: int) -> Iterator[Architecture]:
+    """The graphs of an architecture, by role, put together; see `build_architecture`."""
+    with ExitStack() as stack:
+        sessions = {
+            role: stack.enter_context(opened_session(files[role], graph))
+            for role, graph in ARCHITECTURES[name].items()
+        }
+        yield build_architecture(name, head, sessions, BatchLimits.of(name), pad_id)

@@ -155,31 +155,50 @@ def search_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose 2-layer model ranks far better than popularity."""
-    from transformers import TrainerCallback
+    return _train(aisle_data, tmp_path_factory.mktemp("trained") / "run", "cross")
 
-    from onyxrank_export.training.config import TrainingConfig
-    from onyxrank_export.training.loop import train
 
-    out = tmp_path_factory.mktemp("trained") / "run"
-    config = TrainingConfig(
-        base="tiny",
-        limits=Limits(history_tokens=12, item_tokens=6),
-        epochs=6,
-        learning_rate=6e-4,
-        precision="fp32",
-        validation_lists=60,
-    )
-    train(aisle_data, out, config, callbacks=[TrainerCallback()])
-    return out
+@pytest.fixture(scope="session")
+def shared_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same training with one-way attention."""
+    return _train(aisle_data, tmp_path_factory.mktemp("shared") / "run", "shared-history", epochs=8)
 
 
 @pytest.fixture(scope="session")
 def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle of that run, as the real gate at its real limits let it through."""
+    return _export(trained_run, tmp_path_factory.mktemp("exported") / "bundle")
+
+
+@pytest.fixture(scope="session")
+def shared_bundle(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of the shared-history run, likewise."""
+    return _export(shared_run, tmp_path_factory.mktemp("shared_exported") / "bundle")
+
+
+def _train(data: Path, out: Path, arch: str, epochs: int = 6) -> Path:
+    from transformers import TrainerCallback
+
+    from onyxrank_export.training.config import TrainingConfig
+    from onyxrank_export.training.loop import train
+
+    config = TrainingConfig(
+        base="tiny",
+        arch=arch,
+        limits=Limits(history_tokens=12, item_tokens=6),
+        epochs=epochs,
+        learning_rate=6e-4,
+        precision="fp32",
+        validation_lists=60,
+    )
+    train(data, out, config, callbacks=[TrainerCallback()])
+    return out
+
+
+def _export(run: Path, out: Path) -> Path:
     from onyxrank_export.conversion.export import ExportConfig, export_bundle
 
-    out = tmp_path_factory.mktemp("exported") / "bundle"
-    export_bundle(trained_run, out, ExportConfig(precisions=("fp32", "int8")), say=lambda _: None)
+    export_bundle(run, out, ExportConfig(precisions=("fp32", "int8")), say=lambda _: None)
     return out
 
 

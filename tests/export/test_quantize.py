@@ -144,7 +144,7 @@ def test_slow_kernels_are_refused(fused, feeds, tmp_path, monkeypatch, recipe, a
 def test_a_layer_that_stayed_fp32_is_noticed(made, fused):
     with pytest.raises(ExportError, match="all 12 must be uint8 x int8"):
         check_int8(onnx.load(fused), 6 * LAYERS)
-    with pytest.raises(ExportError, match="all 18 must be"):
+    with pytest.raises(ExportError, match="all 13 must be"):
         check_int8(onnx.load(made[STATIC.name]), 6 * LAYERS + 1)
 
 

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import BertConfig
+
+from onyxrank import Cuts, Limits
+from onyxrank._batching import BatchLimits, Rows, pad
+from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank._graphs import ARCHITECTURES, PAIR
+from onyxrank._history import HistoryCache
+from onyxrank._scoring import SharedHistory, probabilities
+from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.conversion.fp32 import export_fp32
+from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits, feeds_of
+from onyxrank_export.conversion.sessions import opened_session
+from onyxrank_export.conversion.shared_graphs import check_plain_bert, products_per_graph, write_graphs
+from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification, first_item_position
+
+LIMITS = Limits(history_tokens=10, item_tokens=6)
+CLS, SEP = 2, 3
+GRAPHS = ARCHITECTURES["shared-history"]
+tokens = st.integers(5, 39)
+histories = st.lists(tokens, max_size=10).map(lambda ids: [CLS, *ids, SEP])
+items = st.lists(st.lists(tokens, min_size=1, max_size=6).map(lambda ids: [*ids, SEP]), min_size=1, max_size=7)
+
+
+def build(layers=3, **changes):
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=40,
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=32,
+        initializer_range=0.3,  # wide enough that what a token sees shows in the logits
+        item_position=first_item_position(LIMITS),
+        **changes,
+    )
+    model = SharedHistoryForSequenceClassification(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # every bias counts: a fresh model has them at 0
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("graphs")
+    export_fp32(model, folder / "model.onnx")
+    write_graphs(model, LIMITS, folder / "history.onnx", folder / "items.onnx")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sessions(folder):
+    with (
+        opened_session(folder / "history.onnx", GRAPHS["history"]) as history,
+        opened_session(folder / "items.onnx", GRAPHS["items"]) as of_items,
+        opened_session(folder / "model.onnx", PAIR) as pairs,
+    ):
+        yield history, of_items, pairs
+
+
+def request(history, candidates):
+    return EncodedRequest(np.array(history, np.int32), Ragged.of(candidates), Cuts())
+
+
+def engine(sessions, budget=64, cache_bytes=2**20):
+    history, of_items, _ = sessions
+    limits = BatchLimits(micro_batch_tokens=budget)
+    return SharedHistory(history, of_items, "softmax", limits, 0, HistoryCache(cache_bytes))
+
+
+def on_pairs(model, row):
+    rows = Rows.of([row])
+    return probabilities(eager_logits(model, feeds_of(pad(rows, np.arange(len(row.items)), 0))), "softmax")
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(histories, items), min_size=1, max_size=3),
+    st.integers(1, 60),
+    st.sampled_from([0, 3000, 2**20]),
+)
+def test_the_two_graphs_give_pytorchs_scores_for_any_list_and_split(model, sessions, lists, budget, cache_bytes):
+    architecture = engine(sessions, budget, cache_bytes)
+    requests = [request(history, candidates) for history, candidates in lists]
+    for _ in range(2):
+        for row, scores in zip(requests, architecture.score(requests), strict=True):
+            np.testing.assert_allclose(scores, on_pairs(model, row), rtol=0, atol=2e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, items)
+def test_the_two_graphs_and_the_one_agree(sessions, history, candidates):
+    row = request(history, candidates)
+    [logits] = sessions[2].run(feeds_of(pad(Rows.of([row]), np.arange(len(candidates)), 0)))
+    np.testing.assert_allclose(engine(sessions).score([row])[0], probabilities(logits, "softmax"), rtol=0, atol=2e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, items)
+def test_a_score_does_not_depend_on_the_neighbours(sessions, history, candidates):
+    architecture = engine(sessions)
+    together = architecture.score([request(history, candidates)])[0]
+    alone = [architecture.score([request(history, [item])])[0][0] for item in candidates]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+
+
+def test_parity_is_measured_in_logits(model, sessions):
+    rows = [request([CLS, 7, 8, SEP], [[9, SEP], [10, 11, SEP]]), request([CLS, SEP], [[12, SEP]])]
+    history, of_items, pairs = sessions
+    assert 0 <= check_parity_of_two(model, history, of_items, rows, 0) < 1e-4
+    assert 0 <= check_parity(model, pairs, rows, 0) < 1e-4
+    with pytest.raises(ExportError, match="differ from PyTorch's"):
+        check_parity_of_two(build(num_labels=2, layer_norm_eps=0.5), history, of_items, rows, 0)
+
+
+def test_a_model_of_one_layer_works_too(tmp_path):
+    model = build(layers=1)
+    write_graphs(model, LIMITS, tmp_path / "history.onnx", tmp_path / "items.onnx")
+    with (
+        opened_session(tmp_path / "history.onnx", GRAPHS["history"]) as history,
+        opened_session(tmp_path / "items.onnx", GRAPHS["items"]) as of_items,
+    ):
+        rows = [request([CLS, 7, 8, SEP], [[9, SEP], [10, 11, SEP]])]
+        assert check_parity_of_two(model, history, of_items, rows, 0) < 1e-4
+
+
+def test_large_scores_do_not_overflow(tmp_path):
+    model = build()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "query.weight" in name:
+                parameter.mul_(60)
+    write_graphs(model, LIMITS, tmp_path / "history.onnx", tmp_path / "items.onnx")
+    with (
+        opened_session(tmp_path / "history.onnx", GRAPHS["history"]) as history,
+        opened_session(tmp_path / "items.onnx", GRAPHS["items"]) as of_items,
+    ):
+        row = request([CLS, 7, 8, 30, SEP], [[9, SEP], [10, 11, 12, 13, SEP]])
+        scores = SharedHistory(history, of_items, "softmax", BatchLimits()).score([row])[0]
+    np.testing.assert_allclose(scores, on_pairs(model, row), rtol=0, atol=1e-3)
+
+
+def test_the_last_layer_is_for_the_readout_row_and_the_products_are_as_many_as_said(folder):
+    for role, wanted in products_per_graph(3).items():
+        graph = onnx.load(folder / f"{role}.onnx").graph
+        constants = {weight.name for weight in graph.initializer}
+        products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in constants]
+        assert len(products) == wanted
+    by_name = {node.name: node for node in graph.node}
+    assert by_name["layer_2_query_product"].input[0] == "readout_rows"
+    assert not [node for node in graph.node if node.op_type == "Expand"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"hidden_act": "relu"}, "activation is relu"), ({"position_embedding_type": "relative_key"}, "relative_key")],
+    ids=["activation", "positions"],
+)
+def test_what_would_be_computed_wrongly_is_refused(changes, named):
+    with pytest.raises(ExportError, match=named):
+        check_plain_bert(BertConfig(**changes))

@@ -25,6 +25,9 @@ def command(
     ] = None,
     item_tokens: Annotated[int | None, typer.Option(help="Tokens per item; the bundle's limit by default.")] = None,
     variant: Annotated[list[str] | None, typer.Option(help="Measure only this variant; may be repeated.")] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Another bundle to measure in the same run; may be repeated.")
+    ] = None,
     provider: Annotated[str, typer.Option(help="Execution provider of the engine.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads of every way.")] = None,
     micro_batch_tokens: Annotated[int | None, typer.Option(help="Tokens per engine run, padding included.")] = None,
@@ -40,6 +43,7 @@ def command(
         items=items,
         item_tokens=item_tokens,
         variants=variant or None,
+        beside=beside or (),
         provider=provider,
         threads=threads,
         micro_batch_tokens=micro_batch_tokens,
@@ -60,6 +64,7 @@ def measure(
     history_tokens: int | None = None,
     item_tokens: int | None = None,
     variants: list[str] | None = None,
+    beside: Sequence[Path] = (),
     provider: str = "auto",
     threads: int | None = None,
     micro_batch_tokens: int | None = None,
@@ -85,6 +90,7 @@ def measure(
         repeats=repeats,
         budget_s=budget_s,
         variants=variants,
+        beside=beside,
         provider=provider,
         threads=threads,
         micro_batch_tokens=micro_batch_tokens,
@@ -121,9 +127,13 @@ def _label(way: WayReport) -> str:
 
 def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
     """How each way was set up, the engine's variants together."""
-    tokens = {str(way.settings["micro_batch_tokens"]) for way in ways if way.shares is not None}
+    tokens = {
+        f"{way.settings['micro_batch_tokens']} ({way.settings['architecture']})"
+        for way in ways
+        if way.shares is not None
+    }
     if tokens:
-        yield f"onyxrank: runs of up to {' or '.join(sorted(tokens))} tokens, padding included"
+        yield f"onyxrank: runs of up to {' or '.join(sorted(tokens))} tokens, padding included; no history is kept"
     for way in ways:
         if way.shares is None:
             rows = way.settings["rows"]
@@ -148,7 +158,8 @@ def _notes(report: BenchReport) -> list[str]:
         shares = best.shares
         if shares is not None:
             lines.append(
-                f"{best.name}: {shares.run:.1%} of the time inside the session, {shares.tokenize:.1%} tokenizing, "
+                f"{best.name}: {shares.history + shares.run:.1%} of the time inside the sessions, "
+                f"{shares.tokenize:.1%} tokenizing, "
                 f"{shares.batch:.1%} batching, {shares.rank:.1%} ranking"
             )
         faster = [way for way in report.ways if way.shares is None and way.latency.p50_ms < best.latency.p50_ms]

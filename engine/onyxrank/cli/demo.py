@@ -1,4 +1,4 @@
-"""``onyxrank demo``: the whole way on the built-in shop, in a few minutes."""
+"""``onyxrank demo``: the whole way on the built-in shop with both architectures, in a few minutes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import GATE_REFUSED, InvalidInput, OnyxrankError
+from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._ranker import Ranker
 from onyxrank._truncation import Limits
 from onyxrank.cli import bench, console, extras
@@ -30,26 +31,29 @@ def command(
     base: Annotated[
         str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
     ] = "minilm",
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 500,
+    steps: Annotated[int, typer.Option(help="Training steps of each architecture.")] = 400,
     seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
 ) -> None:
-    """Train, export, gate, rank and race on the built-in demo shop."""
+    """Train both architectures, export, gate, rank and race on the built-in demo shop."""
     started = time.monotonic()
     if out.exists() and any(out.iterdir()):
         raise InvalidInput(f"'{out}' exists and is not empty; choose another folder with --out", field="out")
-    data, run, bundle = out / "shop", out / "run", out / "bundle"
+    data = out / "shop"
     _make_shop(data, seed)
-    _train(data, run, base=base, steps=steps, seed=seed)
-    _export(run, bundle)
-    with Ranker.load(bundle) as ranker:
-        console.heading("Ranking quality on the shop's test shoppers")
-        evaluation = run_evaluation(ranker, data, most=_TEST_LISTS)
-        console.out.print(quality_table(evaluation))
-        console.out.print(interval_line(evaluation))
+    bundles = {arch: out / arch / "bundle" for arch in (CROSS, SHARED_HISTORY)}
+    for arch, bundle in bundles.items():
+        _train(data, out / arch / "run", arch, base=base, steps=steps, seed=seed)
+        _export(out / arch / "run", bundle)
+        with Ranker.load(bundle) as ranker:
+            console.heading(f"Ranking quality of {arch} on the shop's test shoppers")
+            evaluation = run_evaluation(ranker, data, most=_TEST_LISTS)
+            console.out.print(quality_table(evaluation))
+            console.out.print(interval_line(evaluation))
+    with Ranker.load(bundles[SHARED_HISTORY]) as ranker:
         _show_ranking(ranker, data)
     history, item = _LIMITS.history_tokens, _LIMITS.item_tokens
     console.heading(f"The race, in one run: 100 items of up to {item} tokens, history of {history}")
-    bench.show(bench.measure(bundle, items=100, budget_s=18.0))
+    bench.show(bench.measure(bundles[CROSS], items=100, budget_s=20.0, beside=[bundles[SHARED_HISTORY]]))
     _say_next(out, time.monotonic() - started)
 
 
@@ -61,15 +65,16 @@ def _make_shop(data: Path, seed: int) -> None:
     console.out.print(f"{len(made.products):,} items, {len(made.shoppers):,} shoppers, {events:,} events in {data}")
 
 
-def _train(data: Path, run: Path, *, base: str, steps: int, seed: int) -> None:
+def _train(data: Path, run: Path, arch: str, *, base: str, steps: int, seed: int) -> None:
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
-    console.heading(f"Training a cross-encoder from '{base}', {steps} steps of {_BATCH} pairs")
+    console.heading(f"Training {arch} from '{base}', {steps} steps of {_BATCH} pairs")
     train_run(
         data,
         run,
         config.TrainingConfig(
             base=base,
+            arch=arch,
             limits=_LIMITS,
             # For so little time: small batches, whole lists only, the order within them first.
             sampling=pairs.Sampling(seed=seed, popular=1.0, own_zeros=False),
@@ -127,10 +132,10 @@ def _show_ranking(ranker: Ranker, data: Path) -> None:
 def _say_next(out: Path, seconds: float) -> None:
     console.heading(f"Done in {seconds / 60:.1f} minutes. Next, with your own data:")
     for line in (
-        "onyxrank train --data interactions.csv --base minilm --out run",
+        "onyxrank train --data interactions.csv --base minilm --arch shared-history --out run",
         "onyxrank export run --out bundle",
         "onyxrank evaluate bundle --data interactions.csv",
         "onyxrank rank bundle --history 'title of something bought' --items items.jsonl --top-k 10",
-        f"onyxrank inspect {out / 'bundle'}",
+        f"onyxrank inspect {out / SHARED_HISTORY / 'bundle'}",
     ):
         console.out.print(f"  {line}", markup=False)

@@ -19,9 +19,7 @@ def command(
     base: Annotated[
         str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
     ] = "minilm",
-    arch: Annotated[
-        str, typer.Option(help="Architecture to train: 'cross', or 'shared-history' (not exported yet).")
-    ] = "cross",
+    arch: Annotated[str, typer.Option(help="Architecture to train: 'cross' or 'shared-history'.")] = "cross",
     teacher: Annotated[
         str | None, typer.Option(help="Finished cross run over the same tokens, whose scores are learnt too.")
     ] = None,

@@ -1,8 +1,8 @@
 """One workload on this machine, every way beside the others: the engine's variants and eager PyTorch.
 
 1. The ways are loaded one after the other; what each adds to this process's memory is noted.
-2. Each scores the request; how far it is from the first fp32 way is noted, so that no figure goes unseen that is
-   of a model that answers something else.
+2. Each scores the request; how far it is from the first fp32 way of its model is noted, so that no figure goes unseen
+   that is of a model that answers something else.
 3. The ways are measured in turn, from texts to a sorted ranking.
 4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds.
 5. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
@@ -63,7 +63,8 @@ class LoadedWay:
     Attributes:
         way: the way.
         added_memory_bytes: what it added to the process at the peak; None where the system does not tell.
-        score_difference: largest difference of a probability from the first fp32 way.
+        score_difference: largest difference of a probability from the first fp32 way of the same architecture;
+            ways without one are of the first.
 
     """
 
@@ -83,6 +84,7 @@ def bench_bundle(
     threads: int | None = None,
     micro_batch_tokens: int | None = None,
     eager: EagerFactory | None = None,
+    beside: Sequence[str | os.PathLike[str]] = (),
     pool: Pool | None = None,
     seed: int = 0,
     say: Say = lambda _: None,
@@ -99,6 +101,7 @@ def bench_bundle(
         threads: CPU threads of every way; all that this process may use by default.
         micro_batch_tokens: of the engine; its default if None.
         eager: loads the eager PyTorch ways; None measures the engine alone.
+        beside: further bundles for the same texts, such as one of another architecture, for the engine alone.
         pool: real texts for the request; it is made of vocabulary words if None.
         seed: of the request.
         say: told each step as it begins.
@@ -109,7 +112,7 @@ def bench_bundle(
         InvalidInput: if there is no such variant, or the workload is larger than the bundle's limits.
 
     """
-    opened = open_bundle(bundle)
+    opened, others_opened = open_bundle(bundle), [open_bundle(other) for other in beside]
     request = make_request(opened, workload, pool=pool, seed=seed)
     threads = threads or usable_cpus()
     names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
@@ -117,7 +120,17 @@ def bench_bundle(
         raise InvalidInput("name at least one variant to measure", field="variants")
     before = CpuTimes.now()
     with ExitStack() as closing:
-        engine = engine_ways(opened, names, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens)
+        engine = chain.from_iterable(
+            engine_ways(
+                one,
+                names if one is opened else machine_variants(one),
+                provider=provider,
+                threads=threads,
+                micro_batch_tokens=micro_batch_tokens,
+                with_architecture=bool(others_opened),
+            )
+            for one in (opened, *others_opened)
+        )
         pytorch = eager(opened.folder, threads, say) if eager else iter(())
         loaded = load_ways(chain(engine, pytorch), request, closing, say)
         say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
@@ -157,12 +170,33 @@ def machine_variants(bundle: Bundle) -> tuple[str, ...]:
 
 
 def engine_ways(
-    bundle: Bundle, names: Iterable[str], *, provider: str, threads: int, micro_batch_tokens: int | None
+    bundle: Bundle,
+    names: Iterable[str],
+    *,
+    provider: str,
+    threads: int,
+    micro_batch_tokens: int | None,
+    with_architecture: bool = False,
 ) -> Iterator[Way]:
-    """Load the engine with one variant after the other, each when it is asked for."""
+    """Load the engine with one variant after the other, each when it is asked for.
+
+    Args:
+        bundle: whose variants.
+        names: of the variants.
+        provider: execution provider.
+        threads: CPU threads.
+        micro_batch_tokens: the architecture's default if None.
+        with_architecture: name the ways by architecture and variant.
+
+    """
     for name in names:
         yield EngineWay.load(
-            bundle.folder, name, provider=provider, threads=threads, micro_batch_tokens=micro_batch_tokens
+            bundle.folder,
+            name,
+            provider=provider,
+            threads=threads,
+            micro_batch_tokens=micro_batch_tokens,
+            name=f"{bundle.manifest.architecture} {name}" if with_architecture else None,
         )
 
 
@@ -191,8 +225,14 @@ def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Sa
         peak = peak_bytes()
         added = max(0, peak - before) if tells and peak is not None and before is not None else None
         loaded.append((way, added, scores))
-    expected = next((scores for way, _, scores in loaded if way.settings.get("precision") == "fp32"), loaded[0][2])
-    return [LoadedWay(way, added, float(np.abs(scores - expected).max())) for way, added, scores in loaded]
+    first = loaded[0][0].settings.get("architecture")
+    expected: dict[object, NDArray[np.float32]] = {}
+    for way, _, scores in sorted(loaded, key=lambda row: row[0].settings.get("precision") != "fp32"):
+        expected.setdefault(way.settings.get("architecture", first), scores)
+    return [
+        LoadedWay(way, added, float(np.abs(scores - expected[way.settings.get("architecture", first)]).max()))
+        for way, added, scores in loaded
+    ]
 
 
 def measure_ways(

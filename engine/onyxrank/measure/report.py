@@ -59,7 +59,8 @@ class WayReport:
         shares: where the time went; None for ways other than the engine.
         added_memory_bytes: what loading it and answering one request added to this process at the peak; a model
             that ways share counts at the first of them; None if not measured.
-        score_difference: largest difference of a probability from the first fp32 way; None if not compared.
+        score_difference: largest difference of a probability from the first fp32 way of its model; None if not
+            compared.
         note: what a reader of the figure must know.
 
     """

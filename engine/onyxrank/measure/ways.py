@@ -29,9 +29,8 @@ _WARMUP_ITEMS = 16
 class Way(Protocol):
     """One implementation with its settings. Texts go in and a sorted ranking comes out, tokenization included."""
 
-    @property
-    def name(self) -> str:
-        """Short name, unique among the ways compared."""
+    name: str
+    """Short, unique among the ways compared."""
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -59,22 +58,32 @@ class EngineWay:
 
     Args:
         ranker: loaded for it; closed with it.
+        name: what to call it; the variant's name by default.
 
     Attributes:
         timings: stages of every `rank` so far; whoever reads them clears them.
 
     """
 
-    def __init__(self, ranker: Ranker) -> None:
+    def __init__(self, ranker: Ranker, name: str | None = None) -> None:
         self._ranker = ranker
         self._info = ranker.info()
+        self.name = name or str(self._info["variant"])
         self.timings: list[Timings] = []
 
     @classmethod
     def load(
-        cls, bundle: Path, variant: str, *, provider: str, threads: int, micro_batch_tokens: int | None
+        cls,
+        bundle: Path,
+        variant: str,
+        *,
+        provider: str,
+        threads: int,
+        micro_batch_tokens: int | None = None,
+        history_cache_bytes: int = 0,
+        name: str | None = None,
     ) -> EngineWay:
-        """Load a variant that keeps no history from one repeat to the next; see `Ranker.load`."""
+        """Load a variant, by default one that keeps no history from one repeat to the next; see `Ranker.load`."""
         return cls(
             Ranker.load(
                 bundle,
@@ -82,19 +91,18 @@ class EngineWay:
                 provider=provider,
                 threads=threads,
                 micro_batch_tokens=micro_batch_tokens,
-                history_cache_bytes=0,
-            )
+                history_cache_bytes=history_cache_bytes,
+            ),
+            name,
         )
-
-    @property
-    def name(self) -> str:
-        """The variant's name."""
-        return str(self._info["variant"])
 
     @property
     def settings(self) -> Mapping[str, object]:
         """What the ranker says it really runs with."""
-        keys = ("variant", "precision", "batch_invariant", "provider", "threads", "micro_batch_tokens")
+        keys = (
+            *("architecture", "variant", "precision", "batch_invariant"),
+            *("provider", "threads", "micro_batch_tokens"),
+        )
         return {key: self._info[key] for key in keys}
 
     def prepare(self, request: Request) -> None:

@@ -71,7 +71,7 @@ def resolve_base(base: str, texts: Iterable[str], *, seed: int, item_position: i
     """
     if base == "tiny":
         return _tiny(texts, item_position)
-    return load_checkpoint(_minilm_folder() if base == "minilm" else base, classes=2, item_position=item_position)
+    return load_checkpoint(base_folder(base), classes=2, item_position=item_position)
 
 
 def load_checkpoint(
@@ -231,7 +231,15 @@ def _training_attention() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
 
 
-def _minilm_folder() -> Path:
+def base_folder(base: str) -> str | Path:
+    """Where to load a base from: the folder of ``minilm``'s package, or the folder or hub name itself.
+
+    Raises:
+        MissingExtra: if ``minilm``'s package is not installed.
+
+    """
+    if base != "minilm":
+        return base
     spec = importlib.util.find_spec(MINILM_PACKAGE)
     if spec is None or spec.origin is None:
         raise MissingExtra("minilm", "the base 'minilm'", MINILM_PACKAGE)

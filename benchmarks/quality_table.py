@@ -1,0 +1,200 @@
+"""Ranking quality of both architectures on real data, beside what a model has to beat: one table, one command.
+
+1. Per data set and seed: train, export and evaluate cross and shared-history with one recipe. Hours on 2 cores, so
+   what is done is kept: runs and bundles in `.quality` beside this folder, figures per list in `results/quality`.
+   A command that was interrupted goes on where it stopped.
+2. The baselines rank the same lists: popularity, BM25, cosine of MiniLM embeddings.
+3. The table is written from the figures that are there, with bootstrap intervals (`quality_page`).
+
+    python benchmarks/quality_table.py --data FOLDER [--sets …] [--seeds 0 1] [--table-only]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._graphs import CROSS, SHARED_HISTORY
+from onyxrank._ranker import Ranker
+from onyxrank._truncation import Limits
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
+from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.data.splits import BehaviourSplit, split_data
+from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
+from onyxrank_export.evaluation.embeddings import embedding_scores
+from onyxrank_export.evaluation.evaluate import model_scores
+from onyxrank_export.evaluation.metrics import per_list_metrics
+from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.loop import train
+from onyxrank_export.training.progress import ProgressCallback
+from quality_page import write_page
+
+HERE = Path(__file__).resolve().parent
+WORK = HERE.parent / ".quality"
+RESULTS = HERE / "results" / "quality"
+_GATE_LISTS = 256
+_EPSILON = 1e-7
+
+_OFFICE = TrainingConfig(
+    sampling=Sampling(popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
+    max_steps=2400,
+    learning_rate=1e-4,
+    warmup=0.08,
+    list_weight=3.0,
+    evaluations=2,
+    validation_lists=400,
+)
+RECIPES = {
+    "amazon2018_office": _OFFICE,
+    "online_retail_uci": replace(_OFFICE, limits=Limits(history_tokens=128, item_tokens=16)),
+    "homedepot_search_relevance": replace(
+        _OFFICE, limits=Limits(history_tokens=16, item_tokens=48), sampling=Sampling(), list_weight=1.0
+    ),
+}
+"""How both architectures are trained on each data set."""
+
+Scores = Sequence[NDArray[np.floating]]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The test part of a data set.
+
+    Attributes:
+        name: of the set.
+        path: its folder.
+        lists: every test list.
+
+    """
+
+    name: str
+    path: Path
+    lists: Sequence[CandidateList]
+
+    def keep(self, system: str, scores: Scores, *, probabilities: bool) -> None:
+        """Write the metrics of each list: numbers only, no text and no id."""
+        labels = [row.labels for row in self.lists]
+        figures = per_list_metrics(labels, scores)
+        if probabilities:
+            figures["log_loss"] = np.array(
+                [log_loss(label, score) for label, score in zip(labels, scores, strict=True)]
+            )
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        kept = {name: values.astype(np.float32) for name, values in figures.items()}
+        np.savez_compressed(figures_of(self.name, system), **kept)
+
+
+def log_loss(labels: NDArray[np.float32], scores: NDArray[np.floating]) -> float:
+    """Mean log loss of one list's probabilities."""
+    clipped = np.clip(np.asarray(scores, np.float64), _EPSILON, 1 - _EPSILON)
+    return float(-np.log(np.where(labels >= 0.5, clipped, 1 - clipped)).mean())
+
+
+def figures_of(data_set: str, system: str) -> Path:
+    """The file with a system's metrics per list."""
+    return RESULTS / f"{data_set}.{system}.npz"
+
+
+def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) -> None:
+    """Measure what is not there yet of one data set."""
+    name = path.name
+    data = read_data(path)
+    split = split_data(data)
+    content = Content(name, path, lists_of_test(split))
+    baselines: dict[str, Callable[[], Scores]] = {
+        "bm25": lambda: bm25_scores(content.lists, data.items),
+        "embeddings": lambda: embedding_scores(content.lists, data.items),
+    }
+    if isinstance(split, BehaviourSplit):
+        baselines["popularity"] = lambda: popularity_scores(content.lists, split.popularity)
+    for system, score in baselines.items():
+        if not figures_of(name, system).exists():
+            say(f"{name}: {system}")
+            content.keep(system, score(), probabilities=False)
+    for seed in seeds:
+        for architecture in architectures:
+            variants = {"fp32": "fp32_fused" if architecture == CROSS else "fp32", "int8": "auto"}
+            missing = {
+                precision: variant
+                for precision, variant in variants.items()
+                if not figures_of(name, f"{architecture}.{precision}.seed{seed}").exists()
+            }
+            if not missing:
+                continue
+            bundle = bundle_of(content, architecture, seed)
+            for precision, variant in missing.items():
+                say(f"{name}: ranking with {architecture} {precision}, seed {seed}")
+                with Ranker.load(bundle, variant=variant) as ranker:
+                    scores = model_scores(ranker, content.lists, data.items, every(500))
+                content.keep(f"{architecture}.{precision}.seed{seed}", scores, probabilities=True)
+
+
+def bundle_of(content: Content, architecture: str, seed: int) -> Path:
+    """The bundle of one training, made if it is not there."""
+    run = WORK / "runs" / content.name / f"{architecture}-{seed}"
+    bundle = WORK / "bundles" / content.name / f"{architecture}-{seed}"
+    if not (run / "model.safetensors").exists():
+        say(f"{content.name}: training {architecture}, seed {seed}")
+        recipe = RECIPES[content.name]
+        config = replace(recipe, arch=architecture, seed=seed, sampling=replace(recipe.sampling, seed=seed))
+        started = (run / "run.json").exists()
+        train(content.path, run, config, resume=started, callbacks=[ProgressCallback(_Listener())])
+    if not bundle.exists():
+        export_bundle(run, bundle, ExportConfig(precisions=("fp32", "int8"), gate_lists=_GATE_LISTS), say=say)
+    return bundle
+
+
+def every(step: int) -> Callable[[int, int], None]:
+    """A listener that tells every so many lists."""
+
+    def told(done: int, total: int) -> None:
+        if done % step == 0 or done == total:
+            say(f"{done} of {total} lists")
+
+    return told
+
+
+def say(message: str) -> None:
+    """Tell what is being done."""
+    print(f"· {message}", file=sys.stderr, flush=True)
+
+
+class _Listener:
+    """Tells a training's progress in lines, since it runs for long and mostly unwatched."""
+
+    def step(self, done: int, total: int, loss: float | None) -> None:
+        if done % 100 == 0 or done == total:
+            say(f"step {done} of {total}" + ("" if loss is None else f", loss {loss:.4f}"))
+
+    def evaluated(self, step: int, metrics: object) -> None:
+        say(f"step {step}: {metrics}")
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with the data sets")
+    parser.add_argument("--sets", nargs="+", choices=list(RECIPES), default=list(RECIPES))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
+    parser.add_argument(
+        "--architectures", nargs="+", choices=(CROSS, SHARED_HISTORY), default=[SHARED_HISTORY, CROSS]
+    )
+    parser.add_argument("--table-only", action="store_true", help="write the table from the figures that are there")
+    options = parser.parse_args()
+    if not options.table_only:
+        if options.data is None:
+            parser.error("--data is needed, or --table-only")
+        for name in options.sets:
+            measure_set(options.data / name, options.seeds, options.architectures)
+    say(f"wrote {write_page(RESULTS, RESULTS.parent / 'quality.md')}")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench startup quality clean
+.PHONY: help demo test lint types unit bench architectures startup quality quality-table clean
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
@@ -37,6 +37,9 @@ bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes
 	$(BIN)/python -m pytest benchmarks/bench_latency.py -q --benchmark-json=.bench/latency.json
 	$(BIN)/python benchmarks/report.py .bench/latency.json
 
+architectures: $(READY) ## Cross and shared-history side by side: make architectures [DATA=folder] (about 20 minutes)
+	$(BIN)/python benchmarks/architectures.py $(if $(DATA),--data $(DATA))
+
 startup: $(READY) ## Import time, first ranking, peak memory
 	$(BIN)/python benchmarks/startup.py
 
@@ -46,6 +49,9 @@ quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=na
 		--validation-lists 400 --seed 0
 	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 128
 	$(BIN)/onyxrank evaluate bundles/$(RUN) --data $(DATA)
+
+quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)
+	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
 
 clean: ## Remove everything that was made
 	rm -rf $(VENV) demo .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

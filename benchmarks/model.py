@@ -16,6 +16,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
+from onyxrank._graphs import CROSS
 from onyxrank._truncation import Limits
 from onyxrank.measure.requests import Pool
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
@@ -35,9 +36,14 @@ def bundle_folder() -> Path:
     named = os.environ.get(BUNDLE_VARIABLE)
     if named:
         return Path(named)
-    bundle = WORK / "bundle"
+    return built_bundle("bundle", CROSS, LIMITS)
+
+
+def built_bundle(name: str, architecture: str, limits: Limits) -> Path:
+    """A bundle of our own of that name, built now if it is not there."""
+    bundle = WORK / name
     if not bundle.is_dir():
-        _build(bundle)
+        _build(bundle, architecture, limits)
     return bundle
 
 
@@ -47,7 +53,7 @@ def shop_texts() -> Pool:
     return Pool(events=[item.title for item in items], items=items)
 
 
-def _build(bundle: Path) -> None:
+def _build(bundle: Path, architecture: str, limits: Limits) -> None:
     WORK.mkdir(exist_ok=True)
     (WORK / ".gitignore").write_text("*\n", encoding="utf-8")
     shop, run = WORK / "shop", WORK / "run"
@@ -55,7 +61,9 @@ def _build(bundle: Path) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     _say(f"building the benchmark bundle in {bundle}, once; this takes a few minutes")
     write_shop(shop)
-    config = TrainingConfig(base="minilm", limits=LIMITS, epochs=1, max_steps=_STEPS, validation_lists=_GATE_LISTS)
+    config = TrainingConfig(
+        base="minilm", arch=architecture, limits=limits, epochs=1, max_steps=_STEPS, validation_lists=_GATE_LISTS
+    )
     train(
         shop, run, config, callbacks=[TrainerCallback()]
     )  # any callback takes the place of the Trainer's own output

@@ -1,0 +1,223 @@
+"""Cross and shared-history side by side, and eager PyTorch beside them: one page of items, and how time grows.
+
+1. Both bundles are MiniLM of the same size (`model`); speed does not depend on how well the weights rank.
+2. The page: history of 192 tokens, 100 items of 32 to 64. All ways take turns in one run; the last is a request whose
+   history was seen before.
+3. Growth: the list from 10 to 2,000 items, the history from 16 to 384 tokens.
+4. The measured peak of the machine's matrix products, and which share of it the items graph reaches.
+
+    python benchmarks/architectures.py [--data FOLDER of amazon2018_office] [--quick] [--out FOLDER]
+
+Without --data the texts are the demo shop's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from architectures_page import write_page
+from model import built_bundle, shop_texts
+from onyxrank._batching import BatchLimits, pad_items, plan
+from onyxrank._bundle import Bundle, open_bundle
+from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
+from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._loading import load_encoder
+from onyxrank._machine import describe, usable_cpus
+from onyxrank._providers import PROVIDERS
+from onyxrank._session import OrtSession
+from onyxrank._truncation import Limits
+from onyxrank.measure.bench import Entrant, measure_ways, now, versions
+from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
+from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
+from onyxrank.measure.ways import EngineWay, Way
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.eager import SortedBatches, load_eager
+from products import Feeds, constant_operations, measured_peaks, operator_shares
+
+RESULTS = Path(__file__).resolve().parent / "results"
+LIMITS = Limits(history_tokens=384, item_tokens=64)
+PAGE = Workload(name="page", history_tokens=192, items=100, item_tokens=64)
+SHORTEST_ITEM = 32
+ITEMS = (10, 50, 100, 250, 1000, 2000)
+HISTORIES = (16, 64, 128, 192, 256, 384)
+SCALED_FROM = 250
+"""Longer lists take the ways over pairs as multiples of this: their time is linear in the items by construction."""
+CACHED = "shared-history int8, history seen before"
+_CHOICES = ((CROSS, "fp32_fused", "cross fp32"), (CROSS, "static", "cross int8"))
+_SHARED = ((SHARED_HISTORY, "fp32", "shared-history fp32"), (SHARED_HISTORY, "static", "shared-history int8"))
+
+
+def main() -> None:
+    """Measure and write ``architectures.json``, ``.md`` and ``.png``."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of real data for the texts")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--quick", action="store_true", help="two small cells, to see that it works")
+    options = parser.parse_args()
+    threads = usable_cpus()
+    bundles = {
+        name: open_bundle(built_bundle(f"{name}-{LIMITS.history_tokens}", name, LIMITS)) for name in ARCHITECTURES
+    }
+    texts = _long_enough(read_texts(options.data) if options.data else shop_texts(), bundles[CROSS])
+    before = CpuTimes.now()
+    with ExitStack() as closing:
+        ways = load(bundles, threads, closing)
+        page = make_request(bundles[CROSS], PAGE, pool=texts)
+        for way in ways:
+            say(f"preparing {way.name}")
+            way.prepare(page.first(16) if options.quick else page)
+        content: dict[str, Any] = {
+            "measured_at": now(),
+            "machine": describe(),
+            "versions": versions(with_torch=True),
+            "threads": threads,
+            "texts": "amazon2018_office" if options.data else "demo shop",
+            "settings": {way.name: dict(way.settings) for way in ways},
+            "page": cell(ways, page, bundles, repeats=2 if options.quick else 9, budget_s=150.0),
+        }
+        ways = ways[:-1]  # a history seen before grows with nothing but the items
+        content["by_items"] = [
+            cell(ways, request_of(bundles, texts, items=items), bundles, repeats=1 if options.quick else 3)
+            for items in (ITEMS[:2] if options.quick else ITEMS)
+        ]
+        content["by_history"] = [
+            cell(ways, request_of(bundles, texts, history_tokens=tokens), bundles, repeats=1 if options.quick else 3)
+            for tokens in (HISTORIES[:1] if options.quick else HISTORIES)
+        ]
+    say("peak of the matrix products")
+    content["peaks_gops"] = measured_peaks(threads)
+    content["items_graph"] = items_graph(bundles[SHARED_HISTORY], page, threads, content)
+    others = other_cpus(before, CpuTimes.now())
+    content["crowded"] = is_crowded(others, threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "architectures.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_page(content, options.out)
+    say(f"wrote architectures.json, .md and .png to {options.out}")
+
+
+def load(bundles: dict[str, Bundle], threads: int, closing: ExitStack) -> list[Way]:
+    """Eager PyTorch in fp32 and bf16, both architectures in fp32 and static int8, and one that keeps histories."""
+    eager = load_eager(bundles[CROSS].folder)
+    ways: list[Way] = [SortedBatches(eager, say=say), SortedBatches(eager, precision="bf16", say=say)]
+    for architecture, variant, name in (*_CHOICES, *_SHARED, (SHARED_HISTORY, "static", CACHED)):
+        bundle = bundles[architecture]
+        ways.append(
+            EngineWay.load(
+                bundle.folder,
+                variant_of(bundle, variant),
+                provider="cpu",
+                threads=threads,
+                history_cache_bytes=DEFAULT_CACHE_BYTES if name == CACHED else 0,
+                name=name,
+            )
+        )
+    for way in ways:
+        closing.callback(way.close)
+    return ways
+
+
+def variant_of(bundle: Bundle, wanted: str) -> str:
+    """An fp32 variant by name, or the static int8 one for VNNI."""
+    if wanted != "static":
+        return wanted
+    return "int8_static_avx512_vnni"
+
+
+def cell(
+    ways: Sequence[Way], request: Request, bundles: dict[str, Bundle], *, repeats: int, budget_s: float = 90.0
+) -> dict[str, Any]:
+    """Measure one request on every way, in turn."""
+    entrants = []
+    for way in ways:
+        linear = len(request.items) > SCALED_FROM and not way.name.startswith(SHARED_HISTORY)
+        times = len(request.items) // SCALED_FROM if linear else 1
+        entrants.append(Entrant(way, request.first(SCALED_FROM) if linear else request, times))
+    reports = measure_ways(entrants, repeats=repeats, budget_s=budget_s, warmup=1 if repeats > 3 else 0)
+    size = Size.of(load_encoder(bundles[CROSS]).encode(request.history, request.items))
+    say(
+        f"history {size.history_tokens}, {size.items} items: "
+        + ", ".join(f"{report.name} {report.latency.p50_ms:.0f} ms" for report in reports)
+    )
+    return {
+        "history_tokens": size.history_tokens,
+        "items": size.items,
+        "item_tokens_mean": size.item_tokens_mean,
+        "ways": [
+            report.to_json() | {"scaled_from": len(entrant.request.items) if entrant.times > 1 else None}
+            for report, entrant in zip(reports, entrants, strict=True)
+        ],
+    }
+
+
+def request_of(bundles: dict[str, Bundle], texts: Pool, **changes: int) -> Request:
+    """The page's request with another size."""
+    sizes = {"history_tokens": PAGE.history_tokens, "items": PAGE.items, "item_tokens": PAGE.item_tokens} | changes
+    return make_request(bundles[CROSS], Workload(name="growth", **sizes), pool=texts)
+
+
+def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, Any]) -> dict[str, Any]:
+    """Where the items graph's time goes, and which share of the measured peak its constant products reach."""
+    encoded = load_encoder(bundle).encode(page.history, page.items)
+    variants = {variant.name: variant for variant in bundle.manifest.variants}
+    graphs = ARCHITECTURES[SHARED_HISTORY]
+    result = {}
+    for precision, name in (("fp32", "fp32"), ("int8", variant_of(bundle, "static"))):
+        files = variants[name].files
+        session = OrtSession(bundle.path(files["history"]), graphs["history"], PROVIDERS["cpu"], threads)
+        keys, values = session.run({"input_ids": encoded.history[None].astype(np.int64)})
+        session.close()
+        batches: list[Feeds] = []
+        for indices in plan(encoded.items.lengths, BatchLimits.of(SHARED_HISTORY).micro_batch_tokens):
+            ids, mask = pad_items(encoded.items, indices, bundle.pad_id())
+            batches.append({"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values})
+        shares = operator_shares(bundle.path(files["items"]), batches, threads)
+        way = next(way for way in content["page"]["ways"] if way["name"] == f"{SHARED_HISTORY} {precision}")
+        seconds = way["latency"]["p50_ms"] / 1000 * way["shares"]["run"]
+        operations = constant_operations(
+            *_shape(bundle), tokens=int(encoded.items.lengths.sum()), items=len(encoded.items)
+        )
+        result[precision] = {
+            "operators": shares,
+            "gigaoperations": round(operations, 2),
+            "share_of_peak": round(operations / seconds / content["peaks_gops"][precision], 4),
+        }
+    return result
+
+
+def read_texts(data: Path) -> Pool:
+    """Titles as events, and the items, of a data set."""
+    items = read_data(data).items
+    return Pool(events=[item.title for item in items], items=list(items))
+
+
+def _long_enough(texts: Pool, bundle: Bundle) -> Pool:
+    """Items of at least 32 tokens, where there are enough."""
+    encoder = load_encoder(bundle)
+    lengths = [len(ids) for ids in encoder.token_ids([f"{item.title} {item.description}" for item in texts.items])]
+    kept = [item for item, length in zip(texts.items, lengths, strict=True) if length >= SHORTEST_ITEM]
+    return Pool(events=texts.events, items=kept) if len(kept) >= PAGE.items else texts
+
+
+def _shape(bundle: Bundle) -> tuple[int, int, int]:
+    """Layers, hidden and inner size, from the fp32 items graph."""
+    graph = onnx.load(bundle.path("onnx/items.onnx")).graph
+    inner = [weight.dims for weight in graph.initializer if weight.name.endswith("intermediate_weight")]
+    return len(inner), int(inner[0][0]), int(inner[0][1])
+
+
+def say(message: str) -> None:
+    """Tell what is being done."""
+    print(f"· {message}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The pages that the long benchmarks write, from figures made up here; and what they measure with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onyxrank_export.conversion.shared_graphs import products_per_graph
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import architectures_page
+import products
+import quality_page
+
+WAYS = [*architectures_page.LABELS, "cross fp32", "cross int8", "shared-history fp32", "shared-history int8"]
+
+
+def figures(lists=50, shift=0.0, **more):
+    dice = np.random.default_rng(0)
+    metrics = ("auc", "ndcg_at_10", "hit_rate_at_10")
+    return {name: (dice.random(lists) * 0.5 + shift).astype(np.float32) for name in metrics} | more
+
+
+@pytest.fixture
+def results(tmp_path):
+    folder = tmp_path / "quality"
+    folder.mkdir()
+    loss = np.full(50, 0.25, np.float32)
+    for name, content in {
+        "amazon2018_office.bm25": figures(),
+        "amazon2018_office.cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
+        "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss),
+        "amazon2018_office.shared-history.fp32.seed0": figures(shift=0.25, log_loss=loss),
+    }.items():
+        np.savez_compressed(folder / f"{name}.npz", **content)
+    return folder
+
+
+def test_the_quality_table_averages_seeds_and_compares_list_by_list(results, tmp_path):
+    page = quality_page.write_page(results, tmp_path / "quality.md").read_text()
+    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in page.splitlines() if line.startswith("| ")}
+    assert rows["cross fp32"][0].strip() == "2"
+    assert float(rows["cross fp32"][1].split()[0]) - float(rows["BM25"][1].split()[0]) == pytest.approx(0.3, abs=2e-3)
+    assert rows["BM25"][4].strip() == ""
+    assert rows["shared-history fp32"][4].strip() == "0.250 [0.250, 0.250]"
+    assert "AUC -0.0500 [-0.0500, -0.0500]" in page
+    assert page.count("Not measured yet.") == 2
+
+
+def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():
+    first, second = figures(), figures(shift=-0.1)
+    first["auc"][0] = np.nan
+    mean, low, high = quality_page.paired(first, second, "auc")
+    assert low <= mean <= high
+    assert mean == pytest.approx(0.1, abs=1e-6)
+
+
+def cell(items, history):
+    return {
+        "items": items,
+        "history_tokens": history,
+        "item_tokens_mean": 48.0,
+        "ways": [
+            {
+                "name": name,
+                "latency": {
+                    "p50_ms": 100.0 * number,
+                    "p95_ms": 1.0,
+                    "mean_ms": 1.0,
+                    "items_per_s": 2.0,
+                    "repeats": 3,
+                },
+                "shares": None if name in architectures_page.LABELS else {"history": 0.5, "run": 0.4},
+                "scaled_from": 250 if items > 250 and number < 3 else None,
+            }
+            for number, name in enumerate(WAYS, start=1)
+        ],
+    }
+
+
+def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_path):
+    content = {
+        "measured_at": "now",
+        "machine": {"cpu_model": "a CPU", "machine_family": "avx2"},
+        "threads": 2,
+        "texts": "demo shop",
+        "crowded": True,
+        "page": cell(100, 192),
+        "by_items": [cell(10, 192), cell(1000, 192)],
+        "by_history": [cell(100, 16), cell(100, 384)],
+        "peaks_gops": {"fp32": 200.0},
+        "items_graph": {"fp32": {"operators": {"products": 0.7}, "gigaoperations": 87.0, "share_of_peak": 0.6}},
+    }
+    architectures_page.write_page(content, tmp_path)
+    page = (tmp_path / "architectures.md").read_text()
+    assert "**Not valid.**" in page
+    assert "| 1,000 | 100\\* | 200\\* | 300 |" in page
+    assert "measured on 250 items" in page
+    assert "60% of the measured peak" in page
+    with Image.open(tmp_path / "architectures.png") as picture:
+        assert picture.width > 1000
+
+
+def test_the_peak_is_of_products_in_both_precisions():
+    peaks = products.measured_peaks(1)
+    assert peaks.keys() == {"fp32", "int8"}
+    assert all(0.1 < peak < 1e6 for peak in peaks.values())
+
+
+def test_the_operations_are_those_of_the_products():
+    one_layer = products.constant_operations(1, 8, 16, tokens=10, items=2)
+    assert one_layer == pytest.approx(2 * (10 * 8 * 16 + 2 * (8 * 8 + 8 * 8 + 2 * 8 * 16)) / 1e9)
+    more = products.constant_operations(3, 8, 16, tokens=10, items=2) - one_layer
+    assert more == pytest.approx(2 * 2 * 10 * (8 * 24 + 8 * 8 + 2 * 8 * 16) / 1e9)
+    assert products_per_graph(1)["items"] == 5
+
+
+def test_the_profile_tells_products_from_the_rest(shared_bundle):
+    from onyxrank._graphs import ARCHITECTURES
+    from onyxrank_export.conversion.sessions import opened_session
+
+    with opened_session(shared_bundle / "onnx/history.onnx", ARCHITECTURES["shared-history"]["history"]) as session:
+        keys, values = session.run({"input_ids": np.array([[2, 9, 3]], np.int64)})
+    ids = np.full((4, 6), 9, np.int64)
+    feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "keys": keys, "values": values}
+    shares = products.operator_shares(shared_bundle / "onnx/items.onnx", [feeds], 1)
+    assert 0 < shares["MatMul"] <= shares["products"] < 1

@@ -25,7 +25,8 @@ def constant_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 def product_types(model: onnx.ModelProto) -> Counter[str]:
     """Count the products with constant weights by the types of activation and weight, such as ``uint8 x int8``.
 
-    Reads MatMulInteger (dynamic) and MatMul behind DequantizeLinear (QDQ); products of two activations are left out.
+    Reads MatMulInteger (dynamic), MatMul behind DequantizeLinear (QDQ) and MatMulIntegerToFloat; products of two
+    activations are left out.
     """
     graph = model.graph
     weights = {weight.name: weight.data_type for weight in graph.initializer}
@@ -48,7 +49,7 @@ def product_types(model: onnx.ModelProto) -> Counter[str]:
 
     counts: Counter[str] = Counter()
     for node in graph.node:
-        if node.op_type in ("MatMul", "MatMulInteger"):
+        if node.op_type in ("MatMul", "MatMulInteger", "MatMulIntegerToFloat"):
             weight = type_of(node.input[1])
             if weight is not None:
                 counts[f"{type_of(node.input[0]) or 'fp32'} x {weight}"] += 1

@@ -32,6 +32,7 @@ from onnxruntime.quantization import (
 )
 
 from onyxrank._session import Feeds
+from onyxrank_export.conversion.integer_products import join_biases
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.quiet import quiet
 
@@ -159,6 +160,7 @@ def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: It
         )
     model = onnx.load(target)
     keep_residuals_fp32(model)
+    join_biases(model)
     onnx.save(model, target)
 
 

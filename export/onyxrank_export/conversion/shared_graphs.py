@@ -13,13 +13,16 @@ logits [N, classes]. What makes them fast, all of it exact:
 3. Query, key and value are one product. The scale 1/√d is in the query's weights; the key's bias is left out, since
    it adds the same to all scores of a row; the value's bias passes through the softmax unchanged and is added to the
    bias of the next product.
-4. In the last layer only the readout row has a query, an attention output and a feed-forward.
-5. Skip connection and layer norm, bias and GELU are onnxruntime's fused operators; positions and the segment are one
-   constant; the mask is made once.
+4. A layer norm's gain and shift are in the weights and biases of the products that read it, so that what is left of
+   it is InstanceNormalization over each row: onnxruntime vectorizes that, and its fused SkipLayerNormalization not
+   (benchmarks/NOTES.md). Rows are two-dimensional, so that every bias joins its product.
+5. In the last layer only the readout row has a query, an attention output and a feed-forward.
+6. Positions and the segment are one constant; the mask is made once.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -127,18 +130,28 @@ class Weights:
         return matrix, bias + self.linear(f"{attention}.self.value")[1] @ matrix
 
 
+@dataclass(frozen=True, slots=True)
+class States:
+    """Token states [rows, hidden]: ``rows · gain + shift``, with gain and shift in the weights of what reads them."""
+
+    rows: str
+    gain: Array
+    shift: Array
+
+
 def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     """``input_ids`` int64 [1, P] → ``keys``, ``values`` as in `HistoryState`."""
     writer = GraphWriter()
     heads, size, layers = weights.heads, weights.head_size, weights.layers
     tokens = writer.node("Shape", "input_ids", name="tokens", start=1, end=2)
-    states = _embed(writer, weights, tokens, weights.places(0, limits.history_tokens + 2, _HISTORY_SEGMENT))
+    norms = _Norms(writer, weights, {"all": tokens})
+    states = _embed(writer, weights, norms, tokens, weights.places(0, limits.history_tokens + 2, _HISTORY_SEGMENT))
     keys: list[str] = []
     values: list[str] = []
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         if last:
-            product = _product(writer, states, f"{at}_key_value", weights.key_value(layer))
+            product = _key_value(writer, weights, states, layer)
             key, value = writer.split(product, (f"{at}_key", f"{at}_value"), axis=-1)
         else:
             product = _query_key_value(writer, weights, states, layer)
@@ -150,12 +163,14 @@ def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
             kept.append(writer.node("Unsqueeze", moved, writer.integers(0), name=f"{at}_{name}_kept"))
         if last:
             break
-        bias = writer.weight(f"{at}_query_bias", weights.query(layer)[1])
-        query = writer.node("Add", query, bias, name=f"{at}_query_biased")
+        parts = [
+            writer.node("Unsqueeze", part, writer.integers(0), name=f"{part}_row") for part in (query, key, value)
+        ]
         attended = writer.node(
-            "MultiHeadAttention", query, key, value, name=f"{at}_attention", domain=FUSED, num_heads=heads, scale=1.0
+            "MultiHeadAttention", *parts, name=f"{at}_attention", domain=FUSED, num_heads=heads, scale=1.0
         )
-        states = _after_attention(writer, weights, layer, attended, states)
+        attended = writer.node("Squeeze", attended, writer.integers(0), name=f"{at}_attention_rows")
+        states = _after_attention(writer, weights, norms, layer, attended, states, "all")
     _write_states(writer, weights, tokens, keys, values)
     return writer.model(
         {"input_ids": [1, "history_length"]},
@@ -168,49 +183,78 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     """``input_ids``, ``attention_mask`` int64 [N, C], ``keys``, ``values`` → ``logits`` float32 [N, classes]."""
     writer = GraphWriter()
     heads, size, layers = weights.heads, weights.head_size, weights.layers
+    shape = writer.node("Shape", "input_ids", name="shape")
     tokens = writer.node("Shape", "input_ids", name="tokens", start=1, end=2)
+    cells = writer.node("Reshape", writer.node("Size", "input_ids", name="size"), writer.integers(1), name="cells")
+    items = writer.node("Shape", "input_ids", name="items", start=0, end=1)
+    norms = _Norms(writer, weights, {"all": cells, "readout": items})
     places = weights.places(weights.item_position, limits.item_tokens + 1, _ITEM_SEGMENT)
-    states = _embed(writer, weights, tokens, places)
+    states = _embed(writer, weights, norms, tokens, places)
     mask = _additive_mask(writer)
     keys = writer.split("keys", tuple(f"layer_{layer}_history_keys" for layer in range(layers)), axis=0)
     values = writer.split("values", tuple(f"layer_{layer}_history_values" for layer in range(layers)), axis=0)
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         if last:
-            rows = _heads_first(
-                writer, _product(writer, states, f"{at}_key_value", weights.key_value(layer)), heads * 2, size
-            )
+            rows = _heads_first(writer, _key_value(writer, weights, states, layer), shape, heads * 2, size)
             key, value = writer.split(rows, (f"{at}_key", f"{at}_value"), axis=0)
-            states = _readout_rows(writer, states)
-            query = _product(writer, states, f"{at}_query", weights.query(layer)[0])
-            query = _heads_first(writer, query, heads, size)
+            states = _readout_rows(writer, weights, states, shape)
+            query = _product(writer, states, f"{at}_query", *weights.query(layer))
+            one_row = writer.node("Concat", items, writer.integers(1), name="shape_of_readout", axis=0)
+            query = _heads_first(writer, query, one_row, heads, size)
         else:
-            rows = _heads_first(writer, _query_key_value(writer, weights, states, layer), heads * 3, size)
+            rows = _query_key_value(writer, weights, states, layer)
+            rows = _heads_first(writer, rows, shape, heads * 3, size)
             query, key, value = writer.split(rows, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=0)
-        bias = writer.weight(f"{at}_query_bias", weights.query(layer)[1].reshape(heads, 1, 1, size))
-        query = writer.node("Add", query, bias, name=f"{at}_query_biased")
         attended = _attend(writer, weights, at, (query, key, value), (keys[layer], values[layer]), mask)
-        states = _after_attention(writer, weights, layer, attended, states)
-    rows = writer.node("Squeeze", states, writer.integers(1), name="readout")
-    for name in ("bert.pooler.dense", "classifier"):
-        matrix, offset = weights.linear(name)
-        short = name.partition(".")[2].replace(".", "_") or name
-        final = name == "classifier"
-        rows = writer.node(
-            "Gemm",
-            rows,
-            writer.weight(f"{short}_weight", matrix),
-            writer.weight(f"{short}_bias", offset),
-            name="logits" if final else short,
-        )
-        if not final:
-            rows = writer.node("Tanh", rows, name=f"{short}_tanh")
-    classes = len(weights.linear("classifier")[1])
+        states = _after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
+    matrix, bias = weights.linear("bert.pooler.dense")
+    pooled = _head(writer, states, "pooler", matrix, bias)
+    plain = np.ones(weights.hidden, np.float32), np.zeros(weights.hidden, np.float32)
+    pooled_states = States(writer.node("Tanh", pooled, name="pooled"), *plain)
+    matrix, bias = weights.linear("classifier")
+    _head(writer, pooled_states, "logits", matrix, bias)
     return writer.model(
         {name: ["batch_size", "item_length"] for name in ("input_ids", "attention_mask")},
         {"keys": [layers, heads, size + 1, "key_length"], "values": [layers, heads, "key_length", size]},
-        {"logits": ["batch_size", classes]},
+        {"logits": ["batch_size", len(bias)]},
     )
+
+
+class _Norms:
+    """Layer norms over rows. InstanceNormalization takes a gain and a shift per row here: ones and zeros, made once.
+
+    Args:
+        writer: the graph.
+        weights: the model's.
+        rows: the names of one-element tensors with the number of rows, by the kind of rows.
+
+    """
+
+    def __init__(self, writer: GraphWriter, weights: Weights, rows: dict[str, str]) -> None:
+        self._writer, self._weights = writer, weights
+        self._vectors = {
+            kind: tuple(
+                writer.node("Expand", writer.weight(f"{name}_of_row", [value]), count, name=f"{name}_{kind}")
+                for name, value in (("gain", 1.0), ("shift", 0.0))
+            )
+            for kind, count in rows.items()
+        }
+
+    def add(self, rows: str, kind: str, name: str, norm: str) -> States:
+        """Normalize rows [rows, hidden] by the layer norm of that name in the model."""
+        writer, hidden = self._writer, self._weights.hidden
+        one = writer.node("Reshape", rows, writer.integers(1, -1, hidden), name=f"{name}_as_channels")
+        normal = writer.node(
+            "InstanceNormalization",
+            one,
+            *self._vectors[kind],
+            name=f"{name}_normalized",
+            epsilon=self._weights.epsilon,
+        )
+        return States(
+            writer.node("Reshape", normal, writer.integers(-1, hidden), name=name), *self._weights.norm(norm)
+        )
 
 
 def _attend(
@@ -221,7 +265,7 @@ def _attend(
     history: tuple[str, str],
     mask: str,
 ) -> str:
-    """Attention of items' tokens to the history and their own item: [N, C or 1, hidden]; see the module's text."""
+    """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text."""
     heads, size = weights.heads, weights.head_size
     query, key, value = own
     scores = writer.node("FusedMatMul", query, key, name=f"{at}_own_products", domain=FUSED, transB=1)
@@ -231,9 +275,8 @@ def _attend(
     last = writer.integers(-1)
     top_score = writer.node("ReduceMax", scores, last, name=f"{at}_own_top_score", keepdims=1)
     top_weight = writer.node("ReduceMax", own_weights, last, name=f"{at}_own_top_weight", keepdims=1)
-    total = writer.node(
-        "Sub", top_score, writer.node("Log", top_weight, name=f"{at}_own_log"), name=f"{at}_own_logsumexp"
-    )
+    log = writer.node("Log", top_weight, name=f"{at}_own_log")
+    total = writer.node("Sub", top_score, log, name=f"{at}_own_logsumexp")
     longer = writer.node("Concat", query, total, name=f"{at}_query_and_own", axis=-1)
     longer = writer.node("Reshape", longer, writer.integers(heads, -1, size + 1), name=f"{at}_query_rows")
     keys, values = (writer.node("Squeeze", part, writer.integers(0), name=f"{part}_of_layer") for part in history)
@@ -242,20 +285,20 @@ def _attend(
     of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")
     own_share = writer.node("Slice", shared, last, writer.integers(2**31 - 1), last, name=f"{at}_own_share")
     of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")
-    shape = writer.node("Shape", of_own, name=f"{at}_context_shape")
     of_own = writer.node("Reshape", of_own, writer.integers(heads, -1, size), name=f"{at}_own_rows")
     of_own = writer.node("Mul", of_own, own_share, name=f"{at}_own_weighted")
-    context = writer.node("Add", of_history, of_own, name=f"{at}_context_rows")
-    context = writer.node("Reshape", context, shape, name=f"{at}_context")
-    context = writer.node("Transpose", context, name=f"{at}_context_by_token", perm=[1, 2, 0, 3])
-    return writer.node("Reshape", context, writer.integers(0, 0, weights.hidden), name=f"{at}_attention")
+    context = writer.node("Add", of_history, of_own, name=f"{at}_context")
+    context = writer.node("Transpose", context, name=f"{at}_context_by_token", perm=[1, 0, 2])
+    return writer.node("Reshape", context, writer.integers(-1, weights.hidden), name=f"{at}_attention")
 
 
-def _embed(writer: GraphWriter, weights: Weights, tokens: str, places: Array) -> str:
+def _embed(writer: GraphWriter, weights: Weights, norms: _Norms, tokens: str, places: Array) -> States:
     words = writer.node("Gather", writer.weight("words", weights.words()), "input_ids", name="word_embeddings")
     zero = writer.integers(0)
     at_places = writer.node("Slice", writer.weight("places", places), zero, tokens, zero, name="place_embeddings")
-    return _skip_norm(writer, weights, "embeddings", words, at_places, "bert.embeddings.LayerNorm")
+    return norms.add(
+        writer.node("Add", words, at_places, name="embeddings_sum"), "all", "embeddings", "bert.embeddings.LayerNorm"
+    )
 
 
 def _additive_mask(writer: GraphWriter) -> str:
@@ -266,54 +309,77 @@ def _additive_mask(writer: GraphWriter) -> str:
     return writer.node("Unsqueeze", mask, writer.integers(0, 2), name="mask")
 
 
-def _readout_rows(writer: GraphWriter, states: str) -> str:
-    """The state of each item's closing token: [N, 1, hidden]."""
+def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:
+    """The state of each item's closing token: [N, hidden]."""
     lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="item_lengths", keepdims=1)
     closing = writer.node("Sub", lengths, writer.integers(1), name="readout_columns")
-    rows = writer.node("GatherND", states, closing, name="readout_states", batch_dims=1)
-    return writer.node("Unsqueeze", rows, writer.integers(1), name="readout_rows")
+    whole = writer.node("Concat", shape, writer.integers(weights.hidden), name="shape_of_states", axis=0)
+    by_item = writer.node("Reshape", states.rows, whole, name="states_by_item")
+    rows = writer.node("GatherND", by_item, closing, name="readout_rows", batch_dims=1)
+    return States(rows, states.gain, states.shift)
 
 
-def _query_key_value(writer: GraphWriter, weights: Weights, states: str, layer: int) -> str:
-    matrix = np.hstack([weights.query(layer)[0], weights.key_value(layer)])
-    return _product(writer, states, f"layer_{layer}_query_key_value", matrix)
+def _query_key_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> str:
+    query, query_bias = weights.query(layer)
+    matrix = np.hstack([query, weights.key_value(layer)])
+    bias = np.pad(query_bias, (0, matrix.shape[1] - len(query_bias)))
+    return _product(writer, states, f"layer_{layer}_query_key_value", matrix, bias)
 
 
-def _after_attention(writer: GraphWriter, weights: Weights, layer: int, attended: str, states: str) -> str:
+def _key_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> str:
+    matrix = weights.key_value(layer)
+    return _product(writer, states, f"layer_{layer}_key_value", matrix, np.zeros(matrix.shape[1], np.float32))
+
+
+def _after_attention(
+    writer: GraphWriter, weights: Weights, norms: _Norms, layer: int, attended: str, states: States, kind: str
+) -> States:
     """Output projection, feed-forward, and the skip connection and layer norm after each."""
     at, source = f"layer_{layer}", f"bert.encoder.layer.{layer}"
     matrix, bias = weights.attention_output(layer)
-    projected = _product(writer, attended, f"{at}_attention_output", matrix)
-    states = _skip_norm(
-        writer, weights, f"{at}_attended", projected, states, f"{source}.attention.output.LayerNorm", bias
-    )
-    matrix, bias = weights.linear(f"{source}.intermediate.dense")
-    inner = _product(writer, states, f"{at}_intermediate", matrix)
-    inner = writer.node(
-        "BiasGelu", inner, writer.weight(f"{at}_intermediate_bias", bias), name=f"{at}_gelu", domain=FUSED
-    )
+    states = _project_and_add(writer, attended, f"{at}_attention_output", matrix, bias, states)
+    states = norms.add(states.rows, kind, f"{at}_attended", f"{source}.attention.output.LayerNorm")
+    inner = _product(writer, states, f"{at}_intermediate", *weights.linear(f"{source}.intermediate.dense"))
+    inner = writer.node("Gelu", inner, name=f"{at}_gelu", domain=FUSED)
     matrix, bias = weights.linear(f"{source}.output.dense")
-    outer = _product(writer, inner, f"{at}_output", matrix)
-    return _skip_norm(writer, weights, f"{at}_states", outer, states, f"{source}.output.LayerNorm", bias)
+    states = _project_and_add(writer, inner, f"{at}_output", matrix, bias, states)
+    return norms.add(states.rows, kind, f"{at}_states", f"{source}.output.LayerNorm")
 
 
-def _skip_norm(
-    writer: GraphWriter, weights: Weights, name: str, rows: str, skip: str, norm: str, bias: Array | None = None
-) -> str:
-    gain, shift = weights.norm(norm)
-    inputs = [rows, skip, writer.weight(f"{name}_gain", gain), writer.weight(f"{name}_shift", shift)]
-    if bias is not None:
-        inputs.append(writer.weight(f"{name}_bias", bias))
-    return writer.node("SkipLayerNormalization", *inputs, name=name, domain=FUSED, epsilon=weights.epsilon)
+def _project_and_add(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array, skip: States) -> States:
+    """Project rows back to the hidden size and add the skip connection; its shift is in the product's bias."""
+    product = _biased(writer, rows, name, matrix, bias + skip.shift)
+    scaled = writer.node("Mul", skip.rows, writer.weight(f"{name}_skip_gain", skip.gain), name=f"{name}_skip")
+    added = writer.node("Add", product, scaled, name=f"{name}_added")
+    return States(added, np.ones_like(skip.gain), np.zeros_like(skip.shift))
 
 
-def _product(writer: GraphWriter, rows: str, name: str, matrix: Array) -> str:
-    return writer.node("MatMul", rows, writer.weight(f"{name}_weight", matrix), name=f"{name}_product")
+def _product(writer: GraphWriter, states: States, name: str, matrix: Array, bias: Array) -> str:
+    return _biased(writer, states.rows, name, *_folded(states, matrix, bias))
 
 
-def _heads_first(writer: GraphWriter, rows: str, parts: int, size: int) -> str:
-    """[N, C, parts · size] → [parts, N, C, size]."""
-    split = writer.node("Reshape", rows, writer.integers(0, 0, parts, size), name=f"{rows}_per_head")
+def _folded(states: States, matrix: Array, bias: Array) -> tuple[Array, Array]:
+    """Weights and bias of a product that reads normalized rows without their gain and shift."""
+    return states.gain[:, None] * matrix, bias + states.shift @ matrix
+
+
+def _biased(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array) -> str:
+    product = writer.node("MatMul", rows, writer.weight(f"{name}_weight", matrix), name=f"{name}_product")
+    return writer.node("Add", product, writer.weight(f"{name}_bias", bias), name=name)
+
+
+def _head(writer: GraphWriter, states: States, name: str, matrix: Array, bias: Array) -> str:
+    """A small product that stays fp32: one row an item."""
+    matrix, bias = _folded(states, matrix, bias)
+    return writer.node(
+        "Gemm", states.rows, writer.weight(f"{name}_weight", matrix), writer.weight(f"{name}_bias", bias), name=name
+    )
+
+
+def _heads_first(writer: GraphWriter, rows: str, shape: str, parts: int, size: int) -> str:
+    """[N · C, parts · size] → [parts, N, C, size], with N and C in `shape`."""
+    whole = writer.node("Concat", shape, writer.integers(parts, size), name=f"{rows}_shape", axis=0)
+    split = writer.node("Reshape", rows, whole, name=f"{rows}_per_head")
     return writer.node("Transpose", split, name=f"{rows}_heads_first", perm=[2, 0, 1, 3])
 
 

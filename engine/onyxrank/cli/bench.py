@@ -104,6 +104,7 @@ def show(report: BenchReport) -> None:
     compared = any(way.speedup is not None for way in report.ways)
     columns = ("p50 ms", "p95 ms", "p99 ms", "items/s", *(["speed-up"] if compared else []), "runs")
     table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
+    table.columns[0].no_wrap = False  # figures must not be cut for a long name
     for way in report.ways:
         latency = way.latency
         speedup = [f"{way.speedup:.2f}×" if way.speedup is not None else ""] if compared else []

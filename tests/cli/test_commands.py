@@ -362,7 +362,7 @@ def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, t
     seen = {}
 
     def train_run(data, out, config):
-        seen["config"] = config
+        seen.setdefault("configs", []).append(config)
         shutil.copytree(trained_run, out)
 
     def export_run(run_folder, out, config):
@@ -379,7 +379,10 @@ def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, t
     monkeypatch.setenv("COLUMNS", "200")
     status, out, _ = call("demo", "--out", tmp_path / "demo", "--base", "tiny", "--steps", 7, "--seed", 3)
     assert status == 0
-    assert (seen["config"].base, seen["config"].max_steps, seen["config"].seed) == ("tiny", 7, 3)
+    cross, shared = seen["configs"]
+    assert (cross.arch, cross.base, cross.max_steps, cross.seed) == ("cross", "tiny", 7, 3)
+    assert (shared.arch, shared.base) == ("shared-history", str(tmp_path / "demo" / "cross" / "run"))
+    assert (shared.max_steps, shared.seed) == (7, 3)
     assert seen["export"].force is False
     assert seen["race"]["items"] == 100
     for text in ("The demo shop", "One shopper bought", "Really bought next", "popularity", "onyxrank rank bundle"):

@@ -67,11 +67,13 @@ class EncodedHistory:
     Attributes:
         ids: int32 ids of segment A, ``[CLS] history [SEP]``.
         cuts: what truncation left out of it.
+        state: its keys and values, where they are known already (shared-history).
 
     """
 
     ids: NDArray[np.int32]
     cuts: Cuts
+    state: HistoryState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class TextEncoder:
         rows, cuts = self._fit_items(titles, descriptions)
         if not isinstance(history, EncodedHistory):
             history = self._encoded_history(ids[2 * count :])
-        return EncodedRequest(history.ids, Ragged.of(rows), cuts + history.cuts)
+        return EncodedRequest(history.ids, Ragged.of(rows), cuts + history.cuts, history.state)
 
     def encode_history(self, events: Sequence[str]) -> EncodedHistory:
         """Tokenize a history's texts, oldest first."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onyxrank._encoding import EncodedHistory, EncodedRequest
 from onyxrank._errors import InvalidInput
-from onyxrank._history import HistoryState
 from onyxrank._items import Item, ItemLike, to_events, to_items
 from onyxrank._loading import Engine
 from onyxrank._ranking import Ranking, to_hits
@@ -22,10 +21,6 @@ class CheckedRequest:
 
     items: tuple[Item, ...]
     encoded: EncodedRequest
-
-    def with_state(self, state: HistoryState | None) -> CheckedRequest:
-        """The same, its history's state known."""
-        return replace(self, encoded=replace(self.encoded, state=state))
 
 
 def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Iterable[ItemLike]) -> CheckedRequest:

@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._encoding import EncodedHistory
-from onyxrank._history import HistoryState
 from onyxrank._items import ItemLike
 from onyxrank._loading import Engine
-from onyxrank._pipeline import CheckedRequest, encode, rank
+from onyxrank._pipeline import encode, rank
 from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._timing import Stopwatch
 
@@ -21,27 +20,22 @@ class PreparedHistory:
 
     Args:
         opened: gives the ranker's engine, or raises if it is closed.
-        history: the history's token ids.
-        state: its keys and values, where the architecture has them.
+        history: the history's token ids, and its keys and values where the architecture has them.
 
     """
 
-    def __init__(self, opened: Callable[[], Engine], history: EncodedHistory, state: HistoryState | None) -> None:
+    def __init__(self, opened: Callable[[], Engine], history: EncodedHistory) -> None:
         self._opened = opened
         self._history = history
-        self._state = state
 
     def rank(self, items: Iterable[ItemLike], top_k: int | None = None) -> Ranking:
         """Rank items against the history; as `Ranker.rank`."""
         engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
         with watch.stage("tokenize"):
-            request = self._encode(engine, items)
+            request = encode(engine, self._history, items)
         return rank(engine, [request], most, watch)[0]
 
     def score(self, items: Iterable[ItemLike]) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
         engine = self._opened()
-        return engine.architecture.score([self._encode(engine, items).encoded])[0]
-
-    def _encode(self, engine: Engine, items: Iterable[ItemLike]) -> CheckedRequest:
-        return encode(engine, self._history, items).with_state(self._state)
+        return engine.architecture.score([encode(engine, self._history, items).encoded])[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -181,7 +182,7 @@ class Ranker:
         """
         engine = self._opened()
         encoded = engine.encoder.encode_history(to_events(history))
-        return PreparedHistory(self._opened, encoded, engine.architecture.prepare(encoded.ids))
+        return PreparedHistory(self._opened, replace(encoded, state=engine.architecture.prepare(encoded.ids)))
 
     def info(self) -> dict[str, Any]:
         """Say what is loaded, what it really runs on, and why; with shared-history also what the cache holds.

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._batching import BatchLimits, Rows, pad, pad_items, plan
-from onyxrank._encoding import EncodedRequest
+from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._errors import BundleError, NonFiniteScore
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._history import HistoryCache, HistoryState
-from onyxrank._session import Session
+from onyxrank._session import Feeds, Session
 from onyxrank._timing import Stopwatch
 
 
@@ -134,29 +134,26 @@ class SharedHistory:
     def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
         """Score every item of every request; see `Architecture.score`. Each request has micro-batches of its own."""
         watch = watch or Stopwatch()
-        return [self._score(number, requests, watch) for number in range(len(requests))]
+        first_rows = np.cumsum([0, *(len(request.items) for request in requests)])
+        return [
+            self._score(request, requests, int(first_row), watch)
+            for request, first_row in zip(requests, first_rows, strict=False)
+        ]
 
-    def _score(self, number: int, requests: Sequence[EncodedRequest], watch: Stopwatch) -> NDArray[np.float32]:
-        request = requests[number]
+    def _score(
+        self, request: EncodedRequest, requests: Sequence[EncodedRequest], first_row: int, watch: Stopwatch
+    ) -> NDArray[np.float32]:
         scores = np.empty(len(request.items), dtype=np.float32)
         if not len(scores):
             return scores
         state = request.state or self._state(request.history, watch)
-        first_row = sum(len(earlier.items) for earlier in requests[:number])
         with watch.stage("batch"):
             groups = plan(request.items.lengths, self._limits.micro_batch_tokens)
         for indices in groups:
             with watch.stage("batch"):
-                input_ids, attention_mask = pad_items(request.items, indices, self._pad_id)
+                feeds = item_feeds(request.items, indices, self._pad_id, state)
             with watch.stage("run"):
-                [logits] = self._items.run(
-                    {
-                        "input_ids": input_ids,
-                        "attention_mask": attention_mask,
-                        "keys": state.keys,
-                        "values": state.values,
-                    }
-                )
+                [logits] = self._items.run(feeds)
             _check_logits(logits, self._head, indices + first_row, requests)
             scores[indices] = probabilities(logits, self._head)
         return scores
@@ -180,10 +177,31 @@ class SharedHistory:
         if state is None:
             # Two threads with one new history both compute it: that costs less than letting one wait.
             with watch.stage("history"):
-                keys, values = self._history.run({"input_ids": history[None].astype(np.int64)})
-            state = HistoryState(keys, values)
+                state = history_state(self._history, history)
             self._cache.put(history, state)
         return state
+
+
+def history_feeds(history: NDArray[np.int32]) -> Feeds:
+    """Inputs of the history graph for a history's token ids."""
+    return {"input_ids": history[None].astype(np.int64)}
+
+
+def history_state(session: Session, history: NDArray[np.int32]) -> HistoryState:
+    """Run the history graph on a history's token ids."""
+    keys, values = session.run(history_feeds(history))
+    return HistoryState(keys, values)
+
+
+def item_feeds(items: Ragged, indices: NDArray[np.intp], pad_id: int, state: HistoryState) -> Feeds:
+    """Inputs of the items graph for some items, padded to the longest, against one history."""
+    input_ids, attention_mask = pad_items(items, indices, pad_id)
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "keys": state.keys,
+        "values": state.values,
+    }
 
 
 def build_architecture(

@@ -9,9 +9,10 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from transformers import PreTrainedModel
 
-from onyxrank._batching import Rows, pad, pad_items
+from onyxrank._batching import Rows, pad
 from onyxrank._encoding import EncodedRequest
 from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY
+from onyxrank._scoring import history_feeds, history_state, item_feeds
 from onyxrank._session import Feeds
 from onyxrank._truncation import Limits
 from onyxrank_export.conversion.fp32 import export_fp32
@@ -126,7 +127,7 @@ class SharedHistoryConversion:
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
         """Histories and items one at a time: nothing is padded."""
-        histories = [_history_feeds(request) for request in requests]
+        histories = [history_feeds(request.history) for request in requests]
         return {"history": histories, "items": _ItemFeeds(files["history"], requests, pad_id)}
 
     @staticmethod
@@ -148,11 +149,6 @@ class _ItemFeeds:
     def __iter__(self) -> Iterator[Feeds]:
         with opened_session(self._history, _GRAPHS["history"]) as session:
             for request in self._requests:
-                keys, values = session.run(_history_feeds(request))
+                state = history_state(session, request.history)
                 for index in range(len(request.items)):
-                    ids, mask = pad_items(request.items, np.array([index]), self._pad_id)
-                    yield {"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values}
-
-
-def _history_feeds(request: EncodedRequest) -> Feeds:
-    return {"input_ids": request.history[None].astype(np.int64)}
+                    yield item_feeds(request.items, np.array([index]), self._pad_id, state)

@@ -10,8 +10,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from onyxrank._batching import MicroBatch, Rows, pad, pad_items
+from onyxrank._batching import MicroBatch, Rows, pad
 from onyxrank._encoding import EncodedRequest
+from onyxrank._scoring import history_state, item_feeds
 from onyxrank._session import Session
 from onyxrank_export.conversion.errors import ExportError
 
@@ -78,12 +79,11 @@ def check_parity_of_two(
     worst = 0.0
     for request in requests:
         rows = Rows.of([request])
-        keys, values = history.run({"input_ids": request.history[None].astype(np.int64)})
+        state = history_state(history, request.history)
         for chosen in (np.arange(len(request.items)), np.arange(min(1, len(request.items)))):
             if not len(chosen):
                 continue
-            ids, mask = pad_items(request.items, chosen, pad_id)
-            [logits] = items.run({"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values})
+            [logits] = items.run(item_feeds(request.items, chosen, pad_id, state))
             expected = eager_logits(model, feeds_of(pad(rows, chosen, pad_id)))
             worst = float(np.maximum(worst, np.abs(logits - expected).max()))
     return _within_tolerance(worst)

@@ -337,21 +337,20 @@ def _after_attention(
     """Output projection, feed-forward, and the skip connection and layer norm after each."""
     at, source = f"layer_{layer}", f"bert.encoder.layer.{layer}"
     matrix, bias = weights.attention_output(layer)
-    states = _project_and_add(writer, attended, f"{at}_attention_output", matrix, bias, states)
-    states = norms.add(states.rows, kind, f"{at}_attended", f"{source}.attention.output.LayerNorm")
+    added = _project_and_add(writer, attended, f"{at}_attention_output", matrix, bias, states)
+    states = norms.add(added, kind, f"{at}_attended", f"{source}.attention.output.LayerNorm")
     inner = _product(writer, states, f"{at}_intermediate", *weights.linear(f"{source}.intermediate.dense"))
     inner = writer.node("Gelu", inner, name=f"{at}_gelu", domain=FUSED)
     matrix, bias = weights.linear(f"{source}.output.dense")
-    states = _project_and_add(writer, inner, f"{at}_output", matrix, bias, states)
-    return norms.add(states.rows, kind, f"{at}_states", f"{source}.output.LayerNorm")
+    added = _project_and_add(writer, inner, f"{at}_output", matrix, bias, states)
+    return norms.add(added, kind, f"{at}_states", f"{source}.output.LayerNorm")
 
 
-def _project_and_add(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array, skip: States) -> States:
+def _project_and_add(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array, skip: States) -> str:
     """Project rows back to the hidden size and add the skip connection; its shift is in the product's bias."""
     product = _biased(writer, rows, name, matrix, bias + skip.shift)
     scaled = writer.node("Mul", skip.rows, writer.weight(f"{name}_skip_gain", skip.gain), name=f"{name}_skip")
-    added = writer.node("Add", product, scaled, name=f"{name}_added")
-    return States(added, np.ones_like(skip.gain), np.zeros_like(skip.shift))
+    return writer.node("Add", product, scaled, name=f"{name}_added")
 
 
 def _product(writer: GraphWriter, states: States, name: str, matrix: Array, bias: Array) -> str:

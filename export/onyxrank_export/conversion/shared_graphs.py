@@ -24,18 +24,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from transformers import PretrainedConfig, PreTrainedModel
 
 from onyxrank._truncation import Limits
+from onyxrank_export.conversion.bert_weights import Array, Weights
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
-
-Array: TypeAlias = NDArray[np.float32]
 
 _MASKED = 1e9
 _ITEM_SEGMENT, _HISTORY_SEGMENT = 1, 0
@@ -77,57 +74,6 @@ def check_plain_bert(config: PretrainedConfig) -> None:
 def products_per_graph(layers: int) -> dict[str, int]:
     """How many large products with constant weights each graph has, by role."""
     return {"history": 4 * (layers - 1) + 1, "items": 4 * (layers - 1) + 5}
-
-
-class Weights:
-    """A model's weights as float32 arrays, matrices [in, out], by what they do."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        config = model.config
-        self.layers: int = config.num_hidden_layers
-        self.heads: int = config.num_attention_heads
-        self.hidden: int = config.hidden_size
-        self.head_size: int = config.hidden_size // config.num_attention_heads
-        self.epsilon: float = config.layer_norm_eps
-        self.item_position: int = config.item_position
-        self._state: dict[str, Array] = {
-            name: value.detach().float().numpy() for name, value in model.state_dict().items()
-        }
-
-    def linear(self, name: str) -> tuple[Array, Array]:
-        """Matrix [in, out] and bias [out]."""
-        return self._state[f"{name}.weight"].T, self._state[f"{name}.bias"]
-
-    def norm(self, name: str) -> tuple[Array, Array]:
-        """Gain and bias of a layer norm."""
-        return self._state[f"{name}.weight"], self._state[f"{name}.bias"]
-
-    def words(self) -> Array:
-        """Word embeddings [vocabulary, hidden]."""
-        return self._state["bert.embeddings.word_embeddings.weight"]
-
-    def places(self, first: int, count: int, segment: int) -> Array:
-        """Embeddings of positions and of their segment, [count, hidden]."""
-        positions = self._state["bert.embeddings.position_embeddings.weight"][first : first + count]
-        segments = self._state["bert.embeddings.token_type_embeddings.weight"]
-        return np.asarray(positions + segments[segment], dtype=np.float32)
-
-    def query(self, layer: int) -> tuple[Array, Array]:
-        """The query's projection, scaled."""
-        matrix, bias = self.linear(f"bert.encoder.layer.{layer}.attention.self.query")
-        scale = np.float32(self.head_size**-0.5)
-        return matrix * scale, bias * scale
-
-    def key_value(self, layer: int) -> Array:
-        """The projections of key and value without their biases, [hidden, 2 · hidden]."""
-        attention = f"bert.encoder.layer.{layer}.attention.self"
-        return np.hstack([self.linear(f"{attention}.key")[0], self.linear(f"{attention}.value")[0]])
-
-    def attention_output(self, layer: int) -> tuple[Array, Array]:
-        """The projection after attention; its bias carries the value's."""
-        attention = f"bert.encoder.layer.{layer}.attention"
-        matrix, bias = self.linear(f"{attention}.output.dense")
-        return matrix, bias + self.linear(f"{attention}.self.value")[1] @ matrix
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,33 +15,31 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 
 from architectures_page import write_page
-from model import built_bundle, shop_texts
-from onyxrank._batching import BatchLimits, pad_items, plan
+from model import built_bundle, say, shop_texts
+from onyxrank._batching import BatchLimits, plan
 from onyxrank._bundle import Bundle, open_bundle
 from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
-from onyxrank._providers import PROVIDERS
-from onyxrank._session import OrtSession
+from onyxrank._scoring import history_state, item_feeds
 from onyxrank._truncation import Limits
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import EngineWay, Way
+from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.eager import SortedBatches, load_eager
-from products import Feeds, constant_operations, measured_peaks, operator_shares
+from products import constant_operations, measured_peaks, operator_shares
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIMITS = Limits(history_tokens=384, item_tokens=64)
@@ -52,8 +50,9 @@ HISTORIES = (16, 64, 128, 192, 256, 384)
 SCALED_FROM = 250
 """Longer lists take the ways over pairs as multiples of this: their time is linear in the items by construction."""
 CACHED = "shared-history int8, history seen before"
-_CHOICES = ((CROSS, "fp32_fused", "cross fp32"), (CROSS, "static", "cross int8"))
-_SHARED = ((SHARED_HISTORY, "fp32", "shared-history fp32"), (SHARED_HISTORY, "static", "shared-history int8"))
+_STATIC = "int8_static_avx512_vnni"
+_CHOICES = ((CROSS, "fp32_fused", "cross fp32"), (CROSS, _STATIC, "cross int8"))
+_SHARED = ((SHARED_HISTORY, "fp32", "shared-history fp32"), (SHARED_HISTORY, _STATIC, "shared-history int8"))
 
 
 def main() -> None:
@@ -108,12 +107,12 @@ def load(bundles: dict[str, Bundle], threads: int, closing: ExitStack) -> list[W
     """Eager PyTorch in fp32 and bf16, both architectures in fp32 and static int8, and one that keeps histories."""
     eager = load_eager(bundles[CROSS].folder)
     ways: list[Way] = [SortedBatches(eager, say=say), SortedBatches(eager, precision="bf16", say=say)]
-    for architecture, variant, name in (*_CHOICES, *_SHARED, (SHARED_HISTORY, "static", CACHED)):
+    for architecture, variant, name in (*_CHOICES, *_SHARED, (SHARED_HISTORY, _STATIC, CACHED)):
         bundle = bundles[architecture]
         ways.append(
             EngineWay.load(
                 bundle.folder,
-                variant_of(bundle, variant),
+                variant,
                 provider="cpu",
                 threads=threads,
                 history_cache_bytes=DEFAULT_CACHE_BYTES if name == CACHED else 0,
@@ -123,13 +122,6 @@ def load(bundles: dict[str, Bundle], threads: int, closing: ExitStack) -> list[W
     for way in ways:
         closing.callback(way.close)
     return ways
-
-
-def variant_of(bundle: Bundle, wanted: str) -> str:
-    """An fp32 variant by name, or the static int8 one for VNNI."""
-    if wanted != "static":
-        return wanted
-    return "int8_static_avx512_vnni"
 
 
 def cell(
@@ -170,15 +162,14 @@ def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, 
     variants = {variant.name: variant for variant in bundle.manifest.variants}
     graphs = ARCHITECTURES[SHARED_HISTORY]
     result = {}
-    for precision, name in (("fp32", "fp32"), ("int8", variant_of(bundle, "static"))):
+    for precision, name in (("fp32", "fp32"), ("int8", _STATIC)):
         files = variants[name].files
-        session = OrtSession(bundle.path(files["history"]), graphs["history"], PROVIDERS["cpu"], threads)
-        keys, values = session.run({"input_ids": encoded.history[None].astype(np.int64)})
-        session.close()
-        batches: list[Feeds] = []
-        for indices in plan(encoded.items.lengths, BatchLimits.of(SHARED_HISTORY).micro_batch_tokens):
-            ids, mask = pad_items(encoded.items, indices, bundle.pad_id())
-            batches.append({"input_ids": ids, "attention_mask": mask, "keys": keys, "values": values})
+        with opened_session(bundle.path(files["history"]), graphs["history"]) as session:
+            state = history_state(session, encoded.history)
+        batches = [
+            item_feeds(encoded.items, indices, bundle.pad_id(), state)
+            for indices in plan(encoded.items.lengths, BatchLimits.of(SHARED_HISTORY).micro_batch_tokens)
+        ]
         shares = operator_shares(bundle.path(files["items"]), batches, threads)
         way = next(way for way in content["page"]["ways"] if way["name"] == f"{SHARED_HISTORY} {precision}")
         seconds = way["latency"]["p50_ms"] / 1000 * way["shares"]["run"]
@@ -212,11 +203,6 @@ def _shape(bundle: Bundle) -> tuple[int, int, int]:
     graph = onnx.load(bundle.path("onnx/items.onnx")).graph
     inner = [weight.dims for weight in graph.initializer if weight.name.endswith("intermediate_weight")]
     return len(inner), int(inner[0][0]), int(inner[0][1])
-
-
-def say(message: str) -> None:
-    """Tell what is being done."""
-    print(f"· {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def _build(bundle: Path, architecture: str, limits: Limits) -> None:
     shop, run = WORK / "shop", WORK / "run"
     for leftover in (shop, run):  # of a build that was interrupted
         shutil.rmtree(leftover, ignore_errors=True)
-    _say(f"building the benchmark bundle in {bundle}, once; this takes a few minutes")
+    say(f"building the benchmark bundle in {bundle}, once; this takes a few minutes")
     write_shop(shop)
     config = TrainingConfig(
         base="minilm", arch=architecture, limits=limits, epochs=1, max_steps=_STEPS, validation_lists=_GATE_LISTS
@@ -67,12 +67,11 @@ def _build(bundle: Path, architecture: str, limits: Limits) -> None:
     train(
         shop, run, config, callbacks=[TrainerCallback()]
     )  # any callback takes the place of the Trainer's own output
-    export_bundle(
-        run, bundle, ExportConfig(precisions=("fp32", "int8"), gate_lists=_GATE_LISTS, force=True), say=_say
-    )
+    export_bundle(run, bundle, ExportConfig(precisions=("fp32", "int8"), gate_lists=_GATE_LISTS, force=True), say=say)
 
 
-def _say(message: str) -> None:
+def say(message: str) -> None:
+    """Tell what is being done."""
     print(f"· {message}", file=sys.stderr, flush=True)
 
 

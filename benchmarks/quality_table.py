@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from model import say
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._ranker import Ranker
 from onyxrank._truncation import Limits
@@ -159,11 +159,6 @@ def every(step: int) -> Callable[[int, int], None]:
             say(f"{done} of {total} lists")
 
     return told
-
-
-def say(message: str) -> None:
-    """Tell what is being done."""
-    print(f"· {message}", file=sys.stderr, flush=True)
 
 
 class _Listener:

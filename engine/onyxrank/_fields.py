@@ -1,14 +1,16 @@
-"""Reads the manifest's JSON field by field: a key missing, unknown or of the wrong type is an error."""
+"""Reads a JSON document field by field: a key missing, unknown or of the wrong type is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from onyxrank._errors import BundleError
 
 T = TypeVar("T")
+Fault = Callable[[str], BundleError]
+"""Makes the error about a document's content of what is wrong with it."""
 
 _KINDS: dict[type, str] = {
     bool: "true or false",
@@ -20,21 +22,28 @@ _KINDS: dict[type, str] = {
 }
 
 
+def fault(message: str) -> BundleError:
+    """Make an error about the manifest's content."""
+    return BundleError(f"onyxrank.json is damaged: {message}; export the bundle again")
+
+
 class Fields:
-    """One JSON object of the manifest.
+    """One JSON object of a document.
 
     Args:
         value: the parsed JSON value.
-        place: where it stands, such as ``variants[0]``; empty for the whole manifest.
+        place: where it stands, such as ``variants[0]``; empty for the whole document.
+        fault: makes the errors; by default those of the manifest.
 
     Raises:
         BundleError: if the value is not an object.
 
     """
 
-    def __init__(self, value: object, place: str = "") -> None:
+    def __init__(self, value: object, place: str = "", fault: Fault = fault) -> None:
         self._place = place
-        self._fields: dict[str, Any] = dict(checked(value, dict, place or "it"))
+        self._fault = fault
+        self._fields: dict[str, Any] = dict(checked(value, dict, place or "it", fault))
         self._taken: set[str] = set()
 
     def take(self, key: str, kind: type[T]) -> T:
@@ -46,13 +55,13 @@ class Fields:
         """
         place = self._at(key)
         if key not in self._fields:
-            raise fault(f"{place} is missing")
+            raise self._fault(f"{place} is missing")
         self._taken.add(key)
-        return checked(self._fields[key], kind, place)
+        return checked(self._fields[key], kind, place, self._fault)
 
     def take_object(self, key: str) -> Fields:
         """Return the object under a required key."""
-        return Fields(self.take(key, dict), self._at(key))
+        return Fields(self.take(key, dict), self._at(key), self._fault)
 
     def take_report(self, key: str) -> Mapping[str, Any] | None:
         """Return the free-form object under a required key as it is; null gives None."""
@@ -61,7 +70,9 @@ class Fields:
     def take_strings(self, key: str) -> tuple[str, ...]:
         """Return the strings of the list under a required key."""
         values = self.take(key, list)
-        return tuple(checked(value, str, f"{self._at(key)}[{index}]") for index, value in enumerate(values))
+        return tuple(
+            checked(value, str, f"{self._at(key)}[{index}]", self._fault) for index, value in enumerate(values)
+        )
 
     def finish(self) -> None:
         """Refuse keys that nobody took.
@@ -72,7 +83,7 @@ class Fields:
         """
         unknown = sorted(set(self._fields) - self._taken)
         if unknown:
-            raise fault(f"{', '.join(self._at(key) for key in unknown)}: no such key in this schema version")
+            raise self._fault(f"{', '.join(self._at(key) for key in unknown)}: no such key in this schema version")
 
     def _is_null(self, key: str) -> bool:
         null = key in self._fields and self._fields[key] is None
@@ -84,7 +95,7 @@ class Fields:
         return f"{self._place}.{key}" if self._place else key
 
 
-def checked(value: object, kind: type[T], place: str) -> T:
+def checked(value: object, kind: type[T], place: str, fault: Fault = fault) -> T:
     """Return a JSON value of the kind asked for; a whole number will do for a float.
 
     Raises:
@@ -97,11 +108,6 @@ def checked(value: object, kind: type[T], place: str) -> T:
     if type(value) is not kind:
         raise fault(f"{place} must be {_KINDS[kind]}, not {'null' if value is None else type(value).__name__}")
     return value
-
-
-def fault(message: str) -> BundleError:
-    """Make an error about the manifest's content."""
-    return BundleError(f"onyxrank.json is damaged: {message}; export the bundle again")
 
 
 def check_path(path: str) -> None:

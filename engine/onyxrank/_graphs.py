@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CROSS, SHARED_HISTORY = "cross", "shared-history"
+HISTORY = "history"
+"""Role of the graph that runs once per request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ PAIR = Graph(("input_ids", "attention_mask", "token_type_ids"), ("logits",))
 ARCHITECTURES: Mapping[str, Mapping[str, Graph]] = {
     CROSS: {"model": PAIR},
     SHARED_HISTORY: {
-        "history": Graph(("input_ids",), ("keys", "values")),
+        HISTORY: Graph(("input_ids",), ("keys", "values")),
         "items": Graph(("input_ids", "attention_mask"), ("logits",), ("keys", "values")),
     },
 }

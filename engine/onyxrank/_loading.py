@@ -1,76 +1,49 @@
 """From a verified bundle to sessions that run.
 
-1. The providers to try follow from what was asked; for each, the variant is chosen.
+1. The settings to try follow from what was asked and from the machine's profile, where there is one: the profile's
+   first, then a default for each provider. What the caller chose stands in all of them.
 2. Every graph of the variant is opened; if one fails, those before it are closed.
 3. Only under ``auto`` does a provider that will not run make room for the next one, and the reason is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from tokenizers import Tokenizer
 
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import Bundle
-from onyxrank._checks import check_count
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
-from onyxrank._graphs import ARCHITECTURES
-from onyxrank._history import DEFAULT_CACHE_BYTES, HistoryCache
-from onyxrank._machine import machine_family, usable_cpus
+from onyxrank._graphs import ARCHITECTURES, HISTORY
+from onyxrank._history import HistoryCache
+from onyxrank._lanes import Lanes
+from onyxrank._machine import MachineFamily, machine_family, usable_cpus
 from onyxrank._manifest import Variant
+from onyxrank._options import LoadOptions
+from onyxrank._profile import Profile, Setting, find_profile
 from onyxrank._providers import AUTO, PROVIDERS, Provider, candidates
 from onyxrank._scoring import Architecture, build_architecture
 from onyxrank._session import OrtSession, Session, offered_providers
-from onyxrank._variants import VariantChoice, choose_variant
-
-MOST_THREADS = 1024
-_TUNE_HINT = "none was found: variant, threads and micro-batch are defaults, not measured on this machine"
+from onyxrank._session_pool import SessionPool
+from onyxrank._variants import choose_variant
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadOptions:
-    """What the caller may choose about a ranker.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A setting to try, and why; `tuned` if it is a profile's."""
 
-    Attributes:
-        provider: public name of an execution provider, or ``auto``.
-        threads: CPU threads of one run; None for all that this process may use.
-        profile: ``auto`` or None; there are no profiles yet.
-        variant: name of a variant in the bundle, or ``auto``.
-        micro_batch_tokens: most tokens of one run, padding included; None for the architecture's default.
-        history_cache_bytes: most bytes of histories to keep between requests; 0 for none.
+    setting: Setting
+    variant: Variant
+    reason: str
+    tuned: bool = False
 
-    """
-
-    provider: str = AUTO
-    threads: int | None = None
-    profile: str | None = "auto"
-    variant: str = AUTO
-    micro_batch_tokens: int | None = None
-    history_cache_bytes: int = DEFAULT_CACHE_BYTES
-
-    def __post_init__(self) -> None:
-        for name in ("provider", "variant"):
-            if not isinstance(getattr(self, name), str):
-                raise InvalidInput(f"{name} must be a name, not {type(getattr(self, name)).__name__}", field=name)
-        if self.threads is not None:
-            object.__setattr__(self, "threads", check_count(self.threads, "threads"))
-            if self.threads > MOST_THREADS:
-                raise InvalidInput(f"threads must be at most {MOST_THREADS}, not {self.threads}", field="threads")
-        if self.micro_batch_tokens is not None:
-            BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
-        cache_bytes = check_count(self.history_cache_bytes, "history_cache_bytes", least=0)
-        object.__setattr__(self, "history_cache_bytes", cache_bytes)
-        if not (self.profile is None or (isinstance(self.profile, str) and self.profile == "auto")):
-            raise InvalidInput("profiles do not exist yet; leave profile at 'auto' or None", field="profile")
-
-    def batch_limits(self, architecture: str) -> BatchLimits:
-        """Limits of the micro-batches."""
-        if self.micro_batch_tokens is None:
-            return BatchLimits.of(architecture)
-        return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+    @property
+    def provider(self) -> Provider:
+        """What it runs on."""
+        return PROVIDERS[self.setting.provider]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,41 +67,61 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
 
     Raises:
         InvalidInput: if there is no such provider or variant.
-        BundleError: if the tokenizer or a graph cannot be loaded.
+        BundleError: if the tokenizer, a graph or a profile cannot be loaded.
         ProviderUnavailable: if the provider asked for by name does not really run.
 
     """
-    manifest = bundle.manifest
-    limits = options.batch_limits(manifest.architecture)
-    threads = options.threads or usable_cpus()
     family = machine_family()
     encoder = load_encoder(bundle)
-    offered = offered_providers()
-    tries = candidates(options.provider, offered)
-    notes = _skipped(tries) if options.provider == AUTO else []
-    for provider in tries:
-        choice = choose_variant(manifest, options.variant, provider, family)
+    found = find_profile(bundle, options.profile)
+    choices = list(_choices(bundle, options, found.profile, family))
+    notes = _skipped(choices) if options.provider == AUTO else []
+    for choice in choices:
         try:
-            sessions = open_sessions(bundle, choice.variant, provider, threads)
+            sessions = open_sessions(bundle, choice.variant, choice.setting)
         except ProviderUnavailable as error:
-            if provider is tries[-1]:
+            if choice is choices[-1]:
                 raise
-            notes.append(f"{provider.name}: {error}")
+            notes.append(f"{choice.provider.name}: {error}")
             continue
+        facts = _facts(bundle, options, choice, sessions) | found.facts(used=choice.tuned)
+        facts |= {"provider_notes": notes, "cpus": usable_cpus(), "machine_family": family}
         cache = HistoryCache(options.history_cache_bytes)
-        architecture = build_architecture(
-            manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache
-        )
-        facts = _facts(bundle, options, provider, choice, sessions)
-        facts |= {
-            "provider_notes": notes,
-            "threads": threads,
-            "cpus": usable_cpus(),
-            "machine_family": family,
-            "micro_batch_tokens": limits.micro_batch_tokens,
-        }
-        return Engine(encoder, architecture, facts)
+        return Engine(encoder, assemble(bundle, sessions, choice.setting, cache), facts)
     raise ProviderUnavailable("this onnxruntime offers no provider that onyxrank knows; reinstall onnxruntime")
+
+
+def assemble(bundle: Bundle, sessions: Mapping[str, Session], setting: Setting, cache: HistoryCache) -> Architecture:
+    """Put a bundle's open sessions, by role, together."""
+    manifest = bundle.manifest
+    limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens)
+    lanes = Lanes(setting.sessions)
+    return build_architecture(manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache, lanes)
+
+
+def _choices(
+    bundle: Bundle, options: LoadOptions, profile: Profile | None, family: MachineFamily
+) -> Iterator[Choice]:
+    """The settings to try, in order."""
+    variant = profile.variant_in(bundle) if profile else None
+    if profile and variant and options.provider == options.variant == AUTO:
+        own = {
+            name: value
+            for name in ("threads", "sessions", "micro_batch_tokens")
+            if (value := getattr(options, name)) is not None
+        }
+        yield Choice(replace(profile.setting, **own), variant, "measured to be the fastest on this machine", True)
+    for provider in candidates(options.provider, offered_providers(options.provider)):
+        chosen = choose_variant(bundle.manifest, options.variant, provider, family)
+        sessions = options.sessions or 1
+        setting = Setting(
+            variant=chosen.variant.name,
+            provider=provider.name,
+            threads=options.threads or max(1, usable_cpus() // sessions),
+            sessions=sessions,
+            micro_batch_tokens=options.batch_limits(bundle.manifest.architecture).micro_batch_tokens,
+        )
+        yield Choice(setting, chosen.variant, chosen.reason)
 
 
 def load_encoder(bundle: Bundle) -> TextEncoder:
@@ -156,7 +149,7 @@ def load_encoder(bundle: Bundle) -> TextEncoder:
         raise BundleError(f"{path}: {error}; export the bundle again") from error
 
 
-def open_sessions(bundle: Bundle, variant: Variant, provider: Provider, threads: int) -> dict[str, Session]:
+def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[str, Session]:
     """Open every graph of a variant, by role; all or none.
 
     Raises:
@@ -164,46 +157,49 @@ def open_sessions(bundle: Bundle, variant: Variant, provider: Provider, threads:
         ProviderUnavailable: if a session does not really run on the provider.
 
     """
+    provider, threads = PROVIDERS[setting.provider], setting.threads
+    # One session of one thread runs on as many callers' threads as there are.
+    copies = setting.sessions if threads > 1 or provider.plugin else 1
+    opened: list[Session] = []
     sessions: dict[str, Session] = {}
     try:
         for role, graph in ARCHITECTURES[bundle.manifest.architecture].items():
-            sessions[role] = OrtSession(bundle.path(variant.files[role]), graph, provider, threads)
+            path = bundle.path(variant.files[role])
+            own = []
+            for _ in range(copies if role != HISTORY else 1):
+                opened.append(OrtSession(path, graph, provider, threads))
+                own.append(opened[-1])
+            sessions[role] = own[0] if len(own) == 1 else SessionPool(own)
     except BaseException:
-        for session in sessions.values():
+        for session in opened:
             session.close()
         raise
     return sessions
 
 
-def _skipped(tries: Sequence[Provider]) -> list[str]:
+def _skipped(choices: Sequence[Choice]) -> list[str]:
+    tried = {choice.provider.name for choice in choices}
     return [
         f"{provider.name}: not offered by this onnxruntime"
         for provider in PROVIDERS.values()
-        if provider not in tries
+        if provider.unasked and provider.name not in tried
     ]
 
 
 def _facts(
-    bundle: Bundle,
-    options: LoadOptions,
-    provider: Provider,
-    choice: VariantChoice,
-    sessions: dict[str, Session],
+    bundle: Bundle, options: LoadOptions, choice: Choice, sessions: Mapping[str, Session]
 ) -> dict[str, object]:
     running = next(iter(sessions.values())).info()
     return {
         "bundle": str(bundle.folder.resolve()),
         "architecture": bundle.manifest.architecture,
-        "variant": choice.variant.name,
+        **asdict(choice.setting),
         "variant_reason": choice.reason,
         "precision": choice.variant.precision,
         "batch_invariant": choice.variant.batch_invariant,
         "provider_asked": options.provider,
-        "provider": provider.name,
         "session_providers": list(running.providers),
         "session_options": dict(running.options),
         "onnxruntime_version": running.onnxruntime_version,
         "limits": asdict(bundle.manifest.limits),
-        "profile": None,
-        "profile_hint": _TUNE_HINT,
     }

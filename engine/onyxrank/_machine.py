@@ -88,12 +88,20 @@ def machine_family(flags: frozenset[str] | None = None, machine: str | None = No
     return "avx2" if "avx2" in flags else "other"
 
 
+def cpu_name(cpuinfo: str | None = None) -> str:
+    """The CPU's model with its family and numbers: virtual machines often show no more than a brand as the model."""
+    text = _read(_CPUINFO) if cpuinfo is None else cpuinfo
+    model = _field(text, "model name") or platform.processor() or platform.machine()
+    numbers = [f"{name} {value}" for name in ("cpu family", "model", "stepping") if (value := _field(text, name))]
+    return ", ".join([model, *numbers])
+
+
 def describe() -> dict[str, object]:
     """Facts of this machine for reports: JSON values only."""
     cpuinfo = _read(_CPUINFO)
     kib = (_field(_read(_MEMINFO), "MemTotal") or "").split()
     return {
-        "cpu_model": _field(cpuinfo, "model name") or platform.processor() or platform.machine(),
+        "cpu_model": cpu_name(cpuinfo),
         "cpus_usable": usable_cpus(),
         "cpus_host": os.cpu_count(),
         "machine_family": machine_family(),

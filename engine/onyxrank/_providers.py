@@ -2,13 +2,15 @@
 
 1. A provider asked for by name must be offered by the installed onnxruntime, and be the first in the list
    that the finished session itself reports; anything else is an error that says what to install.
-2. ``auto`` tries the offered providers, fastest first, and ends at the CPU; `Ranker.info` says why.
+2. ``auto`` tries the offered providers that compute what fp32 on the CPU does, fastest first, and ends at the CPU;
+   `Ranker.info` says why. The others run when asked for, or when `onyxrank tune` has found them the fastest.
 
 To add a provider, add a line to the table.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +27,11 @@ class Provider:
         install: how to get an onnxruntime that offers it.
         int8: whether int8 graphs run faster there than fp32 ones.
         options: provider options of the session.
+        unasked: whether ``auto`` may take it.
+        plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
+        device: of a plugin's devices, the one to run on.
+        config: of OpenVINO's device, threads excepted.
+        untested: nobody here could run it yet.
 
     """
 
@@ -33,7 +40,21 @@ class Provider:
     install: str
     int8: bool
     options: Mapping[str, str] = field(default_factory=dict)
+    unasked: bool = False
+    plugin: str = ""
+    device: str = ""
+    config: Mapping[str, str] = field(default_factory=dict)
+    untested: bool = False
 
+    def session_options(self, threads: int) -> dict[str, str]:
+        """Provider options of a session with that many threads."""
+        if not self.config:
+            return dict(self.options)
+        config = {self.device: {**self.config, "INFERENCE_NUM_THREADS": str(threads)}}
+        return {**self.options, "load_config": json.dumps(config)}
+
+
+_OPENVINO = "pip install 'onyxrank[openvino]', on a machine with an Intel processor"
 
 _TABLE = (
     Provider(
@@ -47,18 +68,62 @@ _TABLE = (
         int8=False,
         # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
+        unasked=True,
     ),
     Provider(
         name="cpu",
         ort_name="CPUExecutionProvider",
         install="pip install onnxruntime",
         int8=True,
+        unasked=True,
+    ),
+    Provider(
+        name="openvino",
+        ort_name="OpenVINOExecutionProvider",
+        install=_OPENVINO,
+        int8=False,
+        plugin="onnxruntime_ep_openvino",
+        device="CPU",
+        config={"INFERENCE_PRECISION_HINT": "f32"},
+        untested=True,
+    ),
+    Provider(
+        name="openvino_bf16",
+        ort_name="OpenVINOExecutionProvider",
+        install=_OPENVINO,
+        int8=False,
+        plugin="onnxruntime_ep_openvino",
+        device="CPU",
+        config={"INFERENCE_PRECISION_HINT": "bf16"},
+        untested=True,
+    ),
+    Provider(
+        name="tensorrt",
+        ort_name="TensorrtExecutionProvider",
+        install="pip install 'onyxrank[gpu]' and TensorRT, on a machine with an NVIDIA GPU",
+        int8=False,
+        untested=True,
+    ),
+    Provider(
+        name="coreml",
+        ort_name="CoreMLExecutionProvider",
+        install="pip install onnxruntime, on a Mac",
+        int8=False,
+        options={"ModelFormat": "MLProgram", "RequireStaticInputShapes": "0"},
+        untested=True,
+    ),
+    Provider(
+        name="directml",
+        ort_name="DmlExecutionProvider",
+        install="pip install onnxruntime-directml in place of onnxruntime, on Windows",
+        int8=False,
+        untested=True,
     ),
 )
 
 AUTO = "auto"
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
-"""Providers by public name, in the order in which ``auto`` tries them."""
+"""Providers by public name; ``auto`` tries those it may take in this order."""
 
 
 def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
@@ -66,7 +131,7 @@ def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
 
     Args:
         asked: a public name, or ``auto``.
-        offered: ``onnxruntime.get_available_providers()``.
+        offered: names of the providers that this machine's onnxruntime and its plugins offer.
 
     Raises:
         InvalidInput: if there is no such name.
@@ -74,7 +139,7 @@ def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
 
     """
     if asked == AUTO:
-        return [provider for provider in PROVIDERS.values() if provider.ort_name in offered]
+        return [provider for provider in PROVIDERS.values() if provider.unasked and provider.ort_name in offered]
     if asked not in PROVIDERS:
         raise InvalidInput(
             f"there is no provider {asked!r}; choose one of {', '.join([AUTO, *PROVIDERS])}", field="provider"

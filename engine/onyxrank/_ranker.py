@@ -16,7 +16,8 @@ from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput, OnyxrankError
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._items import History, ItemLike, to_events
-from onyxrank._loading import Engine, LoadOptions, load_engine
+from onyxrank._loading import Engine, load_engine
+from onyxrank._options import LoadOptions
 from onyxrank._pipeline import encode, encode_numbered, rank
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranking import Ranking, check_top_k
@@ -49,8 +50,9 @@ class Ranker:
         *,
         provider: str = "auto",
         threads: int | None = None,
-        profile: str | None = "auto",
+        profile: str | os.PathLike[str] | None = "auto",
         variant: str = "auto",
+        sessions: int | None = None,
         micro_batch_tokens: int | None = None,
         history_cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Ranker:
@@ -59,16 +61,21 @@ class Ranker:
         Args:
             bundle: the folder that ``onyxrank export`` wrote.
             provider: execution provider; ``auto`` takes the best that really runs, and `info` says why.
-            threads: CPU threads of one run; all that this process may use by default.
-            profile: ``auto`` or None; profiles do not exist yet.
+            threads: CPU threads of one run; by default the profile's, or all that this process may use.
+            profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and `info`
+                says so; a file that it wrote must be of this machine; None uses none. What is chosen here stands
+                against the profile; it is not used at all if provider or variant is.
             variant: name of a graph variant. ``auto`` takes only one whose scores do not depend on the other
                 items of the list.
-            micro_batch_tokens: most tokens of one run, padding included.
+            sessions: most micro-batches of a request that run at once, each on `threads` threads; by default the
+                profile's, or 1.
+            micro_batch_tokens: most tokens of one run, padding included; by default the profile's, or what is
+                fast on most CPUs.
             history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
                 (shared-history); 0 for none.
 
         Raises:
-            BundleError: if the bundle is missing, damaged, altered, or too new.
+            BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.
             ProviderUnavailable: if the provider asked for by name does not really run.
             InvalidInput: if an option has no such value.
 
@@ -80,6 +87,7 @@ class Ranker:
             threads=threads,
             profile=profile,
             variant=variant,
+            sessions=sessions,
             micro_batch_tokens=micro_batch_tokens,
             history_cache_bytes=history_cache_bytes,
         )

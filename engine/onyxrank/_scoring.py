@@ -12,11 +12,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._batching import BatchLimits, Rows, pad, pad_items, plan
+from onyxrank._batching import BatchLimits, MicroBatch, Rows, pad, pad_items, plan
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._errors import BundleError, NonFiniteScore
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._history import HistoryCache, HistoryState
+from onyxrank._lanes import Lanes
 from onyxrank._session import Feeds, Session
 from onyxrank._timing import Stopwatch
 
@@ -57,14 +58,18 @@ class Cross:
         head: ``softmax`` over 2 logits (class 1 is the purchase) or ``sigmoid`` of 1.
         limits: how large a micro-batch may get.
         pad_id: token id to pad with.
+        lanes: where micro-batches run; one after the other by default.
 
     """
 
-    def __init__(self, session: Session, head: str, limits: BatchLimits, pad_id: int = 0) -> None:
+    def __init__(
+        self, session: Session, head: str, limits: BatchLimits, pad_id: int = 0, lanes: Lanes | None = None
+    ) -> None:
         self._session = session
         self._head = head
         self._limits = limits
         self._pad_id = pad_id
+        self._lanes = lanes or Lanes()
 
     def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
         """Score every item of every request; see `Architecture.score`."""
@@ -74,18 +79,12 @@ class Cross:
         with watch.stage("batch"):
             rows = Rows.of(requests)
             groups = plan(rows.lengths, self._limits.micro_batch_tokens)
+
+        def feeds(indices: NDArray[np.intp]) -> Feeds:
+            return pair_feeds(pad(rows, indices, self._pad_id))
+
         scores = np.empty(len(rows.lengths), dtype=np.float32)
-        for indices in groups:
-            with watch.stage("batch"):
-                batch = pad(rows, indices, self._pad_id)
-            with watch.stage("run"):
-                [logits] = self._session.run(
-                    {
-                        "input_ids": batch.input_ids,
-                        "attention_mask": batch.attention_mask,
-                        "token_type_ids": batch.token_type_ids,
-                    }
-                )
+        for indices, logits in self._lanes.run(self._session, groups, feeds, watch):
             _check_logits(logits, self._head, indices, requests)
             scores[indices] = probabilities(logits, self._head)
         return np.split(scores, np.cumsum([len(request.items) for request in requests])[:-1])
@@ -99,7 +98,8 @@ class Cross:
         return {}
 
     def close(self) -> None:
-        """Close the session."""
+        """Close the session and the lanes."""
+        self._lanes.close()
         self._session.close()
 
 
@@ -113,6 +113,7 @@ class SharedHistory:
         limits: how large a micro-batch may get, in tokens of items.
         pad_id: token id to pad with.
         cache: where the states of histories are kept.
+        lanes: as of `Cross`.
 
     """
 
@@ -124,12 +125,14 @@ class SharedHistory:
         limits: BatchLimits,
         pad_id: int = 0,
         cache: HistoryCache | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         self._history, self._items = history, items
         self._head = head
         self._limits = limits
         self._pad_id = pad_id
         self._cache = cache or HistoryCache()
+        self._lanes = lanes or Lanes()
 
     def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
         """Score every item of every request; see `Architecture.score`. Each request has micro-batches of its own."""
@@ -149,11 +152,11 @@ class SharedHistory:
         state = request.state or self._state(request.history, watch)
         with watch.stage("batch"):
             groups = plan(request.items.lengths, self._limits.micro_batch_tokens)
-        for indices in groups:
-            with watch.stage("batch"):
-                feeds = item_feeds(request.items, indices, self._pad_id, state)
-            with watch.stage("run"):
-                [logits] = self._items.run(feeds)
+
+        def feeds(indices: NDArray[np.intp]) -> Feeds:
+            return item_feeds(request.items, indices, self._pad_id, state)
+
+        for indices, logits in self._lanes.run(self._items, groups, feeds, watch):
             _check_logits(logits, self._head, indices + first_row, requests)
             scores[indices] = probabilities(logits, self._head)
         return scores
@@ -167,7 +170,8 @@ class SharedHistory:
         return {"history_cache": self._cache.facts()}
 
     def close(self) -> None:
-        """Close both sessions and let go of the histories."""
+        """Close the lanes and both sessions, and let go of the histories."""
+        self._lanes.close()
         self._history.close()
         self._items.close()
         self._cache.clear()
@@ -180,6 +184,15 @@ class SharedHistory:
                 state = history_state(self._history, history)
             self._cache.put(history, state)
         return state
+
+
+def pair_feeds(batch: MicroBatch) -> Feeds:
+    """Inputs of the graph over pairs."""
+    return {
+        "input_ids": batch.input_ids,
+        "attention_mask": batch.attention_mask,
+        "token_type_ids": batch.token_type_ids,
+    }
 
 
 def history_feeds(history: NDArray[np.int32]) -> Feeds:
@@ -211,6 +224,7 @@ def build_architecture(
     limits: BatchLimits,
     pad_id: int,
     cache: HistoryCache | None = None,
+    lanes: Lanes | None = None,
 ) -> Architecture:
     """Put sessions, by role, together as an architecture says.
 
@@ -221,15 +235,16 @@ def build_architecture(
         limits: how large a micro-batch may get.
         pad_id: token id to pad with.
         cache: of histories; the default size if None. `Cross` has no use for it.
+        lanes: where micro-batches run; one after the other by default.
 
     Raises:
         BundleError: if there is no such architecture.
 
     """
     if name == CROSS:
-        return Cross(sessions["model"], head, limits, pad_id)
+        return Cross(sessions["model"], head, limits, pad_id, lanes)
     if name == SHARED_HISTORY:
-        return SharedHistory(sessions["history"], sessions["items"], head, limits, pad_id, cache)
+        return SharedHistory(sessions["history"], sessions["items"], head, limits, pad_id, cache, lanes)
     raise BundleError(f"the architecture {name!r} has no implementation in this onyxrank")
 
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from onyxrank._checks import check_count
 from onyxrank._errors import BundleError, OnyxrankError
 from onyxrank._graphs import Graph
-from onyxrank._providers import Provider, check_running, unavailable
+from onyxrank._plugins import plugin_devices
+from onyxrank._providers import PROVIDERS, Provider, check_running, unavailable
 
 _CONFIG = {"session.set_denormal_as_zero": "1"}
 _LOG_ERRORS = 3
@@ -95,7 +96,7 @@ class OrtSession:
             providers=tuple(session.get_providers()),
             threads=threads,
             onnxruntime_version=_runtime().__version__,
-            options={**_CONFIG, **provider.options},
+            options={**_CONFIG, **provider.session_options(threads)},
         )
         self._session: Any = session
 
@@ -124,9 +125,19 @@ class OrtSession:
         self._session = None
 
 
-def offered_providers() -> list[str]:
-    """List what the installed onnxruntime offers, by its own names."""
-    return list(_runtime().get_available_providers())
+def offered_providers(asked: str) -> list[str]:
+    """List what onnxruntime offers, by its own names; a plugin's provider only where it is the one asked for.
+
+    Raises:
+        ProviderUnavailable: if a plugin was asked for and does not run here.
+
+    """
+    offered = list(_runtime().get_available_providers())
+    provider = PROVIDERS.get(asked)
+    if provider is not None and provider.plugin:
+        plugin_devices(provider, _runtime())
+        offered.append(provider.ort_name)
+    return offered
 
 
 def _runtime() -> Any:
@@ -146,11 +157,13 @@ def _create(path: Path, provider: Provider, threads: int) -> Any:
     options.log_severity_level = _LOG_ERRORS
     for key, value in _CONFIG.items():
         options.add_session_config_entry(key, value)
+    chosen: dict[str, Any] = {"providers": [(provider.ort_name, provider.session_options(threads))]}
+    if provider.plugin:
+        options.add_provider_for_devices(plugin_devices(provider, onnxruntime), provider.session_options(threads))
+        chosen = {}
     try:
         # Without enable_fallback=0 onnxruntime itself would go on with the CPU and only print that it did.
-        return onnxruntime.InferenceSession(
-            path, options, providers=[(provider.ort_name, dict(provider.options))], enable_fallback=0
-        )
+        return onnxruntime.InferenceSession(path, options, **chosen, enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions have no other base class
         if provider.name != "cpu":
             raise unavailable(provider, f"onnxruntime could not start it ({type(error).__name__})") from error

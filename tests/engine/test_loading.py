@@ -11,14 +11,17 @@ from engine_fakes import FakeSession
 from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker, _loading
 from onyxrank._bundle import open_bundle
 from onyxrank._graphs import ARCHITECTURES
-from onyxrank._loading import LoadOptions, load_encoder, load_engine, open_sessions
+from onyxrank._loading import load_encoder, load_engine, open_sessions
 from onyxrank._machine import machine_family
 from onyxrank._manifest import Variant
+from onyxrank._options import LoadOptions
+from onyxrank._profile import Setting
 from onyxrank._providers import PROVIDERS
 from onyxrank._variants import choose_variant
 
 BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
+SETTING = Setting(variant="fp32", provider="cpu", threads=1, sessions=1, micro_batch_tokens=64)
 
 
 def variant(name, precision, **facts):
@@ -95,7 +98,8 @@ def test_a_variant_for_other_machines_is_noted(tiny_bundle, tmp_path):
         ("threads", 0),
         ("threads", True),
         ("micro_batch_tokens", 0),
-        ("profile", "profile.json"),
+        ("sessions", 0),
+        ("profile", 3),
         ("provider", "tpu"),
     ],
 )
@@ -139,7 +143,7 @@ class Refusing:
     [("auto", ["cuda", "cpu"], "cuda"), ("auto", ["cpu"], "cpu"), ("cuda", ["cuda"], "cuda")],
 )
 def test_auto_falls_back_and_says_so(bundle, monkeypatch, asked, works, running):
-    monkeypatch.setattr(_loading, "offered_providers", lambda: BOTH)
+    monkeypatch.setattr(_loading, "offered_providers", lambda asked: BOTH)
     monkeypatch.setattr(_loading, "OrtSession", Refusing(works))
     facts = load_engine(bundle, LoadOptions(provider=asked)).facts
     assert (facts["provider_asked"], facts["provider"]) == (asked, running)
@@ -148,14 +152,14 @@ def test_auto_falls_back_and_says_so(bundle, monkeypatch, asked, works, running)
 
 @pytest.mark.parametrize(("asked", "works"), [("cuda", ["cpu"]), ("auto", [])])
 def test_what_does_not_start_is_an_error(bundle, monkeypatch, asked, works):
-    monkeypatch.setattr(_loading, "offered_providers", lambda: BOTH)
+    monkeypatch.setattr(_loading, "offered_providers", lambda asked: BOTH)
     monkeypatch.setattr(_loading, "OrtSession", Refusing(works))
     with pytest.raises(ProviderUnavailable, match="does not start"):
         load_engine(bundle, LoadOptions(provider=asked))
 
 
 def test_an_onnxruntime_without_any_known_provider(bundle, monkeypatch):
-    monkeypatch.setattr(_loading, "offered_providers", lambda: ["AzureExecutionProvider"])
+    monkeypatch.setattr(_loading, "offered_providers", lambda asked: ["AzureExecutionProvider"])
     with pytest.raises(ProviderUnavailable, match="no provider that onyxrank knows"):
         load_engine(bundle, LoadOptions())
 
@@ -174,7 +178,7 @@ def test_sessions_opened_before_a_failure_are_closed(bundle, monkeypatch):
     monkeypatch.setattr(_loading, "OrtSession", fail_second)
     both = dataclasses.replace(FP32, files={"model": "onnx/model.onnx", "other": "onnx/model.onnx"})
     with pytest.raises(BundleError, match="second graph"):
-        open_sessions(bundle, both, CPU, 1)
+        open_sessions(bundle, both, SETTING)
     assert opened[0].closed == 1
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import describe, machine_family
 from onyxrank._manifest import Manifest
+from onyxrank._providers import AUTO
 from onyxrank._ranker import Ranker
 from onyxrank._session import offered_providers
 from onyxrank.cli import console
@@ -24,7 +25,7 @@ def command(
     opened = open_bundle(bundle)
     with Ranker.load(bundle) as ranker:
         info = ranker.info()
-    machine, offered = describe(), offered_providers()
+    machine, offered = describe(), offered_providers(AUTO)
     if json:
         console.print_json(
             {"manifest": opened.manifest.to_json(), "machine": machine | {"providers": offered}, "loads": info}

@@ -1,0 +1,63 @@
+"""What a caller may choose about a ranker, checked."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from onyxrank._batching import BatchLimits
+from onyxrank._checks import check_count
+from onyxrank._errors import InvalidInput
+from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._profile import AUTO_PROFILE
+from onyxrank._providers import AUTO
+
+MOST_THREADS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What the caller may choose about a ranker.
+
+    Attributes:
+        provider: public name of an execution provider, or ``auto``.
+        threads: CPU threads of one run; None for the profile's, or all that this process may use.
+        profile: ``auto`` for this machine's, a file, or None for none.
+        variant: name of a variant in the bundle, or ``auto``.
+        sessions: most micro-batches of a request at once; None for the profile's, or 1.
+        micro_batch_tokens: most tokens of one run, padding included; None for the profile's, or the architecture's.
+        history_cache_bytes: most bytes of histories to keep between requests; 0 for none.
+
+    """
+
+    provider: str = AUTO
+    threads: int | None = None
+    profile: str | os.PathLike[str] | None = AUTO_PROFILE
+    variant: str = AUTO
+    sessions: int | None = None
+    micro_batch_tokens: int | None = None
+    history_cache_bytes: int = DEFAULT_CACHE_BYTES
+
+    def __post_init__(self) -> None:
+        for name in ("provider", "variant"):
+            if not isinstance(getattr(self, name), str):
+                raise InvalidInput(f"{name} must be a name, not {type(getattr(self, name)).__name__}", field=name)
+        for name in ("threads", "sessions"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_count(getattr(self, name), name))
+                if getattr(self, name) > MOST_THREADS:
+                    raise InvalidInput(
+                        f"{name} must be at most {MOST_THREADS}, not {getattr(self, name)}", field=name
+                    )
+        if self.micro_batch_tokens is not None:
+            BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+        cache_bytes = check_count(self.history_cache_bytes, "history_cache_bytes", least=0)
+        object.__setattr__(self, "history_cache_bytes", cache_bytes)
+        if not (self.profile is None or isinstance(self.profile, str | os.PathLike)):
+            raise InvalidInput("profile must be 'auto', a file, or None", field="profile")
+
+    def batch_limits(self, architecture: str) -> BatchLimits:
+        """Limits of the micro-batches without a profile."""
+        if self.micro_batch_tokens is None:
+            return BatchLimits.of(architecture)
+        return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)

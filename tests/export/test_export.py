@@ -13,7 +13,7 @@ import torch
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification
 
-from onyxrank import InvalidInput, Item, Limits, Ranker
+from onyxrank import BundleError, InvalidInput, Item, Limits, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import machine_family
 from onyxrank.cli.app import run
@@ -298,13 +298,13 @@ def test_an_interrupted_export_leaves_nothing(trained_run, tmp_path, step):
 
 def test_an_existing_bundle_is_not_touched_unasked(trained_run, trained_bundle):
     before = (trained_bundle / "onyxrank.json").stat().st_mtime_ns
-    with pytest.raises(ExportError, match="replace it with --overwrite"):
+    with pytest.raises(BundleError, match="replace it with --overwrite"):
         export(trained_run, trained_bundle)
     assert (trained_bundle / "onyxrank.json").stat().st_mtime_ns == before
 
 
 def test_a_run_is_not_overwritten_by_its_bundle(trained_run):
-    with pytest.raises(ExportError, match="something other than a bundle"):
+    with pytest.raises(BundleError, match="something other than a bundle"):
         export(trained_run, trained_run, overwrite=True)
     assert (trained_run / "run.json").is_file()
 

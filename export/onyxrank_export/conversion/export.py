@@ -20,19 +20,19 @@ import onnx
 
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
+from onyxrank._folder import file_entries, new_folder, write_manifest
+from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
 from onyxrank._scoring import Architecture
 from onyxrank._truncation import Limits
+from onyxrank.tune.sample import SAMPLE_FILE, write_requests
 from onyxrank_export.conversion.architectures import Files, conversion_of
 from onyxrank_export.conversion.errors import ExportError, GateRefused
-from onyxrank_export.conversion.folder import file_entries, new_folder, write_manifest
 from onyxrank_export.conversion.gate import (
-    BATCH_INVARIANT,
     GateLimits,
     GateSample,
     Scores,
     Verdict,
-    batch_deviation,
     judge,
     no_scores,
     score_sample,
@@ -40,6 +40,7 @@ from onyxrank_export.conversion.gate import (
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
 from onyxrank_export.conversion.quantize import RECIPES, Recipe, quantize
+from onyxrank_export.conversion.sample import sample_requests
 from onyxrank_export.conversion.sessions import opened_architecture
 from onyxrank_export.conversion.smoothing import smooth
 from onyxrank_export.training.base import (
@@ -164,6 +165,8 @@ class _Export:
         graphs.mkdir()
         self._checkpoint.model.save_pretrained(folder)
         self._checkpoint.tokenizer.save_pretrained(folder)
+        histories = [row.history for row in self._material.held_out]
+        write_requests(sample_requests(histories, self._material.items), folder / SAMPLE_FILE)
         self._say("exporting fp32")
         written = self._conversion.write(graphs)
         self._say("checking parity with PyTorch")

@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank._encoding import EncodedRequest
+from onyxrank._invariance import batch_deviation
 from onyxrank._scoring import Architecture
 from onyxrank_export.data.pairs import CandidateList
 from onyxrank_export.evaluation.metrics import ranking_metrics, top_overlap
 
-BATCH_INVARIANT = 1e-5
-"""Largest change of a probability that still counts as the same score."""
 _DEVIATION_LISTS = 4
 
 
@@ -158,15 +157,3 @@ def no_scores() -> Verdict:
         batch_deviation=nan,
         faults=("answers NaN or infinity for a held-out pair",),
     )
-
-
-def batch_deviation(architecture: Architecture, requests: Sequence[EncodedRequest]) -> float:
-    """Largest difference of a probability between an item scored alone and in its list."""
-    deviation = 0.0
-    for request in requests:
-        together = architecture.score([request])[0]
-        for index, score in enumerate(together):
-            row = request.items[index]
-            lone = EncodedRequest(request.history, Ragged(row, np.array([0, len(row)], np.int64)), request.cuts)
-            deviation = max(deviation, abs(float(architecture.score([lone])[0][0]) - float(score)))
-    return deviation

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from onyxrank_export.conversion.errors import ExportError
-from onyxrank_export.conversion.folder import file_entries, new_folder
+from onyxrank import BundleError
+from onyxrank._folder import file_entries, new_folder
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_failure_leaves_nothing_and_what_was_there(tmp_path, bundle, error):
 
 
 def test_an_existing_bundle_is_replaced_only_when_asked(tmp_path, bundle):
-    with pytest.raises(ExportError, match="replace it with --overwrite"), new_folder(bundle, overwrite=False):
+    with pytest.raises(BundleError, match="replace it with --overwrite"), new_folder(bundle, overwrite=False):
         pass
     with new_folder(bundle, overwrite=True) as folder:
         (folder / "onyxrank.json").write_text("new")
@@ -73,7 +73,7 @@ def test_a_failure_between_the_two_renames_puts_the_old_bundle_back(tmp_path, bu
 
 def test_a_folder_of_something_else_is_never_replaced(tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ExportError, match="something other than a bundle"), new_folder(tmp_path, overwrite=True):
+    with pytest.raises(BundleError, match="something other than a bundle"), new_folder(tmp_path, overwrite=True):
         pass
     assert names(tmp_path) == ["thesis.txt"]
 
@@ -92,7 +92,7 @@ def test_what_is_no_folder_is_refused(tmp_path, bundle, overwrite):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link", "dangling"):
         with (
-            pytest.raises(ExportError, match=r"exists|is not a folder"),
+            pytest.raises(BundleError, match=r"exists|is not a folder"),
             new_folder(tmp_path / name, overwrite=overwrite),
         ):
             pass

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from onyxrank._bundle import hash_file
+from onyxrank._errors import BundleError
 from onyxrank._manifest import MANIFEST_NAME, FileEntry, Manifest
-from onyxrank_export.conversion.errors import ExportError
 
 
 @contextmanager
@@ -20,15 +20,15 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
 
     Raises:
-        ExportError: if `target` exists and may not be replaced, or is something other than a bundle.
+        BundleError: if `target` exists and may not be replaced, or is something other than a bundle.
 
     """
     if target.exists() and not overwrite:
-        raise ExportError(f"'{target}' exists; choose another folder, or replace it with --overwrite")
+        raise BundleError(f"'{target}' exists; choose another folder, or replace it with --overwrite")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise ExportError(f"'{target}' is not a folder; choose another name")
+        raise BundleError(f"'{target}' is not a folder; choose another name")
     if target.exists() and any(target.iterdir()) and not (target / MANIFEST_NAME).is_file():
-        raise ExportError(
+        raise BundleError(
             f"'{target}' holds something other than a bundle and is not replaced; choose another folder"
         )
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,130 @@
+"""``onyxrank tune``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from onyxrank._bundle import open_bundle
+from onyxrank._errors import InvalidInput
+from onyxrank._folder import folder_size
+from onyxrank._profile import Profile, profile_path, write_profile
+from onyxrank.cli import console
+from onyxrank.tune.deploy import deploy
+from onyxrank.tune.space import Target
+from onyxrank.tune.tuning import TuneOptions, tune_bundle
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0}
+_SHOWN = 12
+_BAR = 1000
+
+
+def command(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    requests: Annotated[
+        Path | None,
+        typer.Option(
+            help='jsonl file of your requests, {"history": [...], "items": [...]} a line; else the bundle\'s.'
+        ),
+    ] = None,
+    target: Annotated[str, typer.Option(help="latency (of one request at a time) or throughput.")] = "latency",
+    p99_ms: Annotated[float | None, typer.Option(help="Most milliseconds for 99 of 100 requests.")] = None,
+    budget: Annotated[str, typer.Option(help="Time to measure, such as 120s or 5m.")] = "120s",
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Look at this execution provider only; may be repeated.")
+    ] = None,
+    exhaustive: Annotated[bool, typer.Option(help="Measure every setting as often, to check the search.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the profile; else into the bundle's folder.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Also write a slim folder for this machine, with just what the profile needs.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the folder of --export.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the profile as JSON.")] = False,
+) -> None:
+    """Find the fastest setting on this machine that keeps the ranking, and write it down for `Ranker.load`."""
+    options = TuneOptions(
+        target=cast(Target, target),
+        p99_ms=p99_ms,
+        budget_s=seconds(budget),
+        providers=provider or None,
+        requests=requests,
+        exhaustive=exhaustive,
+    )
+    opened = open_bundle(bundle)
+    with console.progress("tuning") as bar:
+        task = bar.add_task("tuning", total=_BAR, note="")
+        profile = tune_bundle(
+            opened, options, lambda share, note: bar.update(task, completed=int(_BAR * share), note=note)
+        )
+    path = out or profile_path(bundle, profile.fingerprint)
+    write_profile(profile, path)
+    if export is not None:
+        deploy(opened, profile, export, overwrite=overwrite)
+    if json:
+        console.print_json(profile.to_json())
+    else:
+        show(profile)
+    console.say(f"wrote {path}")
+    if export is not None:
+        console.say(f"wrote {export}: {folder_size(export) / 1e6:.0f} MB instead of {folder_size(bundle) / 1e6:.0f}")
+
+
+def seconds(text: str) -> float:
+    """Read a time such as ``120``, ``120s`` or ``5m``.
+
+    Raises:
+        InvalidInput: for anything else.
+
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min)?", text.strip())
+    if found is None:
+        raise InvalidInput(f"budget must be a time such as 120s or 5m, not {text!r}", field="budget")
+    return float(found[1]) * _UNITS[found[2] or ""]
+
+
+def show(profile: Profile) -> None:
+    """Print what was measured, and what was chosen."""
+    report = profile.report
+    columns = ("variant", "provider", "runs", "tokens", "ms", "p99 ms", "items/s", "")
+    table = console.table(*columns, right=(2, 3, 4, 5, 6))
+    rows = report["table"]
+    for row in rows[:_SHOWN]:
+        chosen = all(row[name] == getattr(profile.setting, name) for name in profile.setting.__dataclass_fields__)
+        table.add_row(
+            row["variant"],
+            row["provider"],
+            f"{row['sessions']} × {row['threads']}",
+            f"{row['micro_batch_tokens']:,}",
+            *(f"{row[name]:,.1f}" for name in ("request_ms", "p99_ms")),
+            f"{row['items_per_s']:,.0f}",
+            "chosen" if chosen else _note(row),
+            style="bold green" if chosen else "",
+        )
+    console.out.print(table)
+    console.out.print("runs: at once × threads; ms: of a request, mean of the median round")
+    if len(rows) > _SHOWN:
+        console.out.print(f"… and {len(rows) - _SHOWN} slower settings; --json shows all")
+    console.out.print(f"chosen for {profile.target}: {profile.setting}", markup=False)
+    found = next(row["agreement"] for row in rows if row["agreement"] and not row["agreement"]["faults"])
+    console.out.print(
+        f"against fp32 on {report['requests']['compared']} requests: keeps {found['overlap']:.1%} of the best items, "
+        f"a probability differs by {found['largest_difference']:.4f} at most",
+        markup=False,
+    )
+    console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
+    if report["interrupted"]:
+        console.say("interrupted: this is the best of what was measured by then")
+    for setting, reason in report["settings_failed"].items():
+        console.say(f"did not run: {setting}: {reason}")
+
+
+def _note(row: Mapping[str, Any]) -> str:
+    if row["agreement"]:
+        return "; ".join(row["agreement"]["faults"])
+    return f"out after round {row['rounds']}" if row["fate"] else ""

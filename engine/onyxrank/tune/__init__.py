@@ -1,0 +1,1 @@
+"""Finds the fastest setting of a bundle on this machine; see `tuning`."""

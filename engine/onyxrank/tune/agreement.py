@@ -1,0 +1,81 @@
+"""Whether a setting answers on this machine what fp32 answers: the last check before it is chosen.
+
+The quality gate has judged the graph where it was exported. Another CPU runs other kernels, and a provider may
+compute in another precision, so the scores of the sample are compared once more, here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._encoding import EncodedRequest
+from onyxrank._errors import NonFiniteScore
+from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
+from onyxrank._scoring import Architecture
+
+LEAST_OVERLAP = 0.9
+"""As of the quality gate."""
+_TOP = 10
+_ALONE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How a setting's scores compare with fp32 on the CPU.
+
+    Attributes:
+        overlap: mean share of fp32's best items that are among the setting's; the best 10, or half of a shorter list.
+        largest_difference: of a probability.
+        batch_deviation: largest change of a probability when an item is scored alone.
+        faults: what is out of the limits; empty if it may be chosen.
+
+    """
+
+    overlap: float
+    largest_difference: float
+    batch_deviation: float
+    faults: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values."""
+        return {
+            name: list(value) if isinstance(value, tuple) else round(value, 6) for name, value in asdict(self).items()
+        }
+
+
+def compare(
+    architecture: Architecture, requests: Sequence[EncodedRequest], expected: Sequence[NDArray[np.float32]]
+) -> Agreement:
+    """Score the sample and compare.
+
+    Args:
+        architecture: the setting.
+        requests: the sample.
+        expected: fp32's scores of it.
+
+    """
+    try:
+        scores = [architecture.score([request])[0] for request in requests]
+    except NonFiniteScore:
+        return Agreement(
+            overlap=0.0, largest_difference=1.0, batch_deviation=1.0, faults=("answers NaN or infinity",)
+        )
+    overlap = float(np.mean([_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]))
+    difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in zip(scores, expected, strict=True))
+    deviation = batch_deviation(architecture, requests[:1], most_items=_ALONE)
+    faults = []
+    if overlap < LEAST_OVERLAP:
+        faults.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
+    if deviation > BATCH_INVARIANT:
+        faults.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
+    return Agreement(overlap=overlap, largest_difference=difference, batch_deviation=deviation, faults=tuple(faults))
+
+
+def _overlap(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
+    count = min(_TOP, max(1, len(ours) // 2))
+    best = [set(np.argsort(-scores, kind="stable")[:count].tolist()) for scores in (ours, theirs)]
+    return len(best[0] & best[1]) / count

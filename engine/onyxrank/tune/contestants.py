@@ -1,0 +1,107 @@
+"""Settings that are open and can run the sample; those that differ in the micro-batch alone share their sessions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import TracebackType
+
+from onyxrank._bundle import Bundle
+from onyxrank._encoding import EncodedRequest
+from onyxrank._errors import OnyxrankError
+from onyxrank._history import HistoryCache
+from onyxrank._loading import assemble, open_sessions
+from onyxrank._profile import Setting
+from onyxrank._scoring import Architecture
+from onyxrank._session import Session
+from onyxrank.tune.race import Round, Run
+
+
+class Contestants:
+    """Opens settings when they are needed, and closes all at the end of a ``with`` block.
+
+    Args:
+        bundle: whose settings.
+        requests: the sample, encoded.
+        clients: requests that are sent at once.
+
+    """
+
+    def __init__(self, bundle: Bundle, requests: Sequence[EncodedRequest], clients: int) -> None:
+        self._bundle = bundle
+        self._requests = requests
+        self._clients = ThreadPoolExecutor(clients) if clients > 1 else None
+        self._sessions: dict[Setting, Mapping[str, Session]] = {}
+        self._open: dict[Setting, Architecture] = {}
+
+    def architecture(self, setting: Setting) -> Architecture:
+        """The setting, ready to score; nothing is kept of a history from one call to the next.
+
+        Raises:
+            ProviderUnavailable: if its provider does not really run.
+
+        """
+        if setting not in self._open:
+            kind = replace(setting, micro_batch_tokens=1)
+            if kind not in self._sessions:
+                variant = next(each for each in self._bundle.manifest.variants if each.name == setting.variant)
+                self._sessions[kind] = open_sessions(self._bundle, variant, setting)
+            self._open[setting] = assemble(self._bundle, self._sessions[kind], setting, HistoryCache(0))
+        return self._open[setting]
+
+    def runs(self, settings: Iterable[Setting]) -> tuple[dict[Setting, Run], dict[Setting, str]]:
+        """Open settings and warm them up.
+
+        Returns:
+            What runs the sample by setting, and why the others do not run.
+
+        """
+        runs: dict[Setting, Run] = {}
+        failed: dict[Setting, str] = {}
+        for setting in settings:
+            try:
+                architecture = self.architecture(setting)
+                architecture.score(self._requests[:1])
+            except OnyxrankError as error:
+                failed[setting] = str(error)
+                continue
+            runs[setting] = self._run(architecture)
+        return runs, failed
+
+    def _run(self, architecture: Architecture) -> Callable[[], Round]:
+        def timed(request: EncodedRequest) -> float:
+            start = time.perf_counter()
+            architecture.score([request])
+            return time.perf_counter() - start
+
+        def run() -> Round:
+            start = time.perf_counter()
+            seconds = tuple(
+                map(timed, self._requests) if self._clients is None else self._clients.map(timed, self._requests)
+            )
+            return Round(time.perf_counter() - start, seconds)
+
+        return run
+
+    def close(self) -> None:
+        """Close every setting."""
+        if self._clients is not None:
+            self._clients.shutdown()
+        for architecture in self._open.values():
+            architecture.close()
+        for sessions in self._sessions.values():
+            for session in sessions.values():
+                session.close()
+
+    def __enter__(self) -> Contestants:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,41 @@
+"""A slim folder for the machine that was tuned on: a bundle with just the graphs of its profile."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from onyxrank._bundle import Bundle
+from onyxrank._folder import copy_file, new_folder, write_manifest
+from onyxrank._manifest import Manifest
+from onyxrank._profile import Profile, profile_path, write_profile
+
+_SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
+"""What other tools look for beside the tokenizer; small."""
+
+
+def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = False) -> Manifest:
+    """Write the files that a profile needs as a bundle of their own, with the profile in it.
+
+    Args:
+        bundle: what was tuned.
+        profile: what was found.
+        target: the folder to write, whole or not at all.
+        overwrite: replace a bundle that is there.
+
+    Raises:
+        BundleError: if `target` exists and may not be replaced.
+
+    """
+    manifest = bundle.manifest
+    [variant] = [each for each in manifest.variants if each.name == profile.setting.variant]
+    needed = {manifest.tokenizer.file, *variant.files.values(), *_SETTINGS}
+    files = {name: entry for name, entry in manifest.files.items() if name in needed}
+    slim = replace(manifest, variants=(variant,), files=files)
+    with new_folder(target, overwrite=overwrite) as folder:
+        for name in slim.files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            copy_file(bundle.path(name), folder / name)
+        write_profile(profile, profile_path(folder, profile.fingerprint))
+        write_manifest(folder, slim)
+    return slim

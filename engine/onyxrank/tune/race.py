@@ -1,0 +1,148 @@
+"""Measures settings against each other, and spends no time on those that have lost.
+
+1. A round runs every setting that is left once, in an order that changes from round to round, so that what disturbs
+   the machine disturbs all alike.
+2. After each round a setting is dropped when its fastest round is slower than the leader's median by a margin: noise
+   only adds time, so its best is what it could do. After one round alone the margin is wider.
+3. The race ends after so many rounds, when one is left that has been measured often enough, or when time is up. What
+   was measured by then stands, also when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from onyxrank._profile import Setting
+
+Run = Callable[[], "Round"]
+"""Runs the sample once under one setting."""
+
+MARGIN, _FIRST_MARGIN = 1.1, 1.5
+_ENOUGH = 3
+REST_S = 0.02
+"""Longer than onnxruntime's idle threads spin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Seconds of one run of the sample.
+
+    Attributes:
+        wall_s: for all requests together.
+        requests_s: of each request.
+
+    """
+
+    wall_s: float
+    requests_s: tuple[float, ...]
+
+
+@dataclass(slots=True)
+class Standing:
+    """What was measured of a setting.
+
+    Attributes:
+        setting: the setting.
+        rounds: in their order.
+        fate: why it is out of the race; empty while it is in it.
+
+    """
+
+    setting: Setting
+    rounds: list[Round] = field(default_factory=list)
+    fate: str = ""
+
+    @property
+    def median_s(self) -> float:
+        """Median seconds of a round."""
+        return statistics.median(each.wall_s for each in self.rounds)
+
+    @property
+    def best_s(self) -> float:
+        """Seconds of the fastest round."""
+        return min(each.wall_s for each in self.rounds)
+
+    def percentile_s(self, share: float) -> float:
+        """Seconds within which that share of the requests was answered, by the nearest rank."""
+        ordered = sorted(seconds for each in self.rounds for seconds in each.requests_s)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a race ended.
+
+    Attributes:
+        standings: of every setting that was measured, fastest first, those still in the race before the others.
+        interrupted: whether the caller's interruption ended it.
+
+    """
+
+    standings: list[Standing]
+    interrupted: bool = False
+
+
+def race(
+    runs: Mapping[Setting, Run],
+    *,
+    rounds: int,
+    deadline: float,
+    margin: float = MARGIN,
+    told: Callable[[Standing], None] = lambda _: None,
+    clock: Callable[[], float] = time.perf_counter,
+    rest: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Race settings.
+
+    Args:
+        runs: what runs the sample, by setting; at least one.
+        rounds: most rounds.
+        deadline: time of the clock after which nothing more is begun, once a setting has run.
+        margin: how much slower than the leader a setting may be at its best.
+        told: hears of each run.
+        clock: gives seconds.
+        rest: waits that many seconds before each run.
+
+    Raises:
+        KeyboardInterrupt: if interrupted before anything was measured.
+
+    """
+    standings = {setting: Standing(setting) for setting in runs}
+    interrupted = False
+    try:
+        for number in range(rounds):
+            left = [standing for standing in standings.values() if not standing.fate]
+            if number >= _ENOUGH and len(left) == 1:
+                break
+            for standing in random.Random(number).sample(left, len(left)):
+                if clock() >= deadline and any(each.rounds for each in left):
+                    raise _TimeIsUp
+                rest(REST_S)
+                standing.rounds.append(runs[standing.setting]())
+                told(standing)
+            _drop(left, margin if number else max(margin, _FIRST_MARGIN))
+    except _TimeIsUp:
+        pass
+    except KeyboardInterrupt:
+        if not any(standing.rounds for standing in standings.values()):
+            raise
+        interrupted = True
+    measured = [standing for standing in standings.values() if standing.rounds]
+    measured.sort(key=lambda standing: (bool(standing.fate), standing.median_s))
+    return Result(measured, interrupted)
+
+
+class _TimeIsUp(Exception):
+    pass
+
+
+def _drop(left: list[Standing], margin: float) -> None:
+    leader = min(left, key=lambda standing: standing.median_s)
+    for standing in left:
+        slower = standing.best_s / leader.median_s
+        if standing is not leader and slower > margin:
+            standing.fate = f"{slower:.2f} times as slow as the fastest after {len(standing.rounds)} rounds"

@@ -1,0 +1,102 @@
+"""The requests to measure with: the caller's own, those of the bundle, or made-up ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from onyxrank._bundle import Bundle
+from onyxrank._errors import InvalidInput
+from onyxrank._items import to_events, to_items
+from onyxrank.measure.requests import Request, Workload, make_request
+
+SAMPLE_FILE = "sample.jsonl"
+"""Requests that a bundle carries: made of the catalogue's texts at export, of no shopper's."""
+_MADE_UP_ITEMS = (100, 10)
+T = TypeVar("T")
+
+
+def sample_of(bundle: Bundle, path: Path | None) -> tuple[tuple[Request, ...], str]:
+    """The requests to measure with, and where they are from.
+
+    Args:
+        bundle: the bundle to tune.
+        path: the caller's file; None takes the bundle's, or makes some of words of its vocabulary.
+
+    Raises:
+        InvalidInput: naming the file and the line at fault.
+
+    """
+    if path is not None:
+        return read_requests(path), str(path)
+    if SAMPLE_FILE in bundle.manifest.files:
+        return read_requests(bundle.path(SAMPLE_FILE)), "the bundle's sample"
+    limits = bundle.manifest.limits
+    made_up = tuple(
+        make_request(
+            bundle,
+            Workload(name="tune", history_tokens=limits.history_tokens, items=items, item_tokens=limits.item_tokens),
+            seed=seed,
+        )
+        for seed, items in enumerate(_MADE_UP_ITEMS)
+    )
+    return made_up, "words of the vocabulary, as long as the bundle allows"
+
+
+def read_requests(path: Path) -> tuple[Request, ...]:
+    """Read a jsonl file of ``{"history": text or texts, "items": [...]}``, each as `Ranker.rank` takes it.
+
+    Raises:
+        InvalidInput: naming the file, and the line and field at fault; never their text.
+
+    """
+    if not path.is_file():
+        raise InvalidInput(f"{path}: no such file", field="requests")
+    try:
+        requests = tuple(_requests(path))
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{path}: not UTF-8 text at byte {error.start}", field="requests") from error
+    if not requests:
+        raise InvalidInput(f"{path}: holds no requests", field="requests")
+    return requests
+
+
+def write_requests(requests: Sequence[Request], path: Path) -> None:
+    """Write what `read_requests` reads."""
+    with path.open("w", encoding="utf-8") as file:
+        for request in requests:
+            items = [{"id": item.id, "title": item.title, "description": item.description} for item in request.items]
+            file.write(json.dumps({"history": list(request.history), "items": items}, ensure_ascii=False) + "\n")
+
+
+def spread(requests: Sequence[T], most: int) -> tuple[T, ...]:
+    """At most that many of the requests, evenly over all of them."""
+    if len(requests) <= most:
+        return tuple(requests)
+    return tuple(requests[number * len(requests) // most] for number in range(most))
+
+
+def _requests(path: Path) -> Iterator[Request]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            place = f"{path}: line {number}"
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                # Its message, and the chain to it, would quote the line.
+                raise InvalidInput(f"{place} is not JSON", field="requests", index=number - 1) from None
+            if not isinstance(row, dict) or not {"history", "items"} <= row.keys():
+                raise InvalidInput(
+                    f"{place} is not an object with history and items", field="requests", index=number - 1
+                )
+            try:
+                request = Request(to_events(row["history"]), to_items(row["items"]))
+            except InvalidInput as error:
+                raise InvalidInput(f"{place}: {error}", field=error.field, index=error.index) from error
+            if not request.items:
+                raise InvalidInput(f"{place} has no items: nothing to measure", field="items", index=number - 1)
+            yield request

@@ -1,0 +1,106 @@
+"""The settings worth measuring on a machine.
+
+1. Variants: those that `Ranker.load` may take unasked, so none that the quality gate refused, none made for another
+   machine family, and none whose scores depend on the other items of the list.
+2. Providers: those that really run here.
+3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each. For throughput it is the
+   callers who run at once.
+4. Micro-batches: a quarter to four times what is fast on most machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from onyxrank._batching import BatchLimits
+from onyxrank._errors import ProviderUnavailable
+from onyxrank._manifest import Manifest, Variant
+from onyxrank._profile import Setting
+from onyxrank._providers import PROVIDERS, Provider, candidates
+from onyxrank._session import offered_providers
+
+Target = Literal["latency", "throughput"]
+TARGETS: tuple[Target, ...] = ("latency", "throughput")
+_FACTORS = (0.25, 0.5, 1, 2, 4)
+_ON_A_CARD = (4096, 16384, 65536)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a request uses the CPUs."""
+
+    threads: int
+    sessions: int = 1
+
+
+def layouts(cpus: int, target: Target) -> list[Layout]:
+    """Layouts that use every CPU; the default one first."""
+    shares = [1, *(count for count in (2, 4, 8, 16, 32, 64) if count < cpus), *([cpus] if cpus > 1 else [])]
+    if target == "throughput":
+        return [Layout(max(1, cpus // share)) for share in shares]
+    return [Layout(max(1, cpus // share), share) for share in shares]
+
+
+def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
+    """The variants that may be chosen for a provider."""
+    return [
+        variant
+        for variant in manifest.variants
+        if variant.batch_invariant
+        and variant.runs_on(family)
+        and not variant.refused
+        and (provider.int8 or variant.precision == "fp32")
+    ]
+
+
+def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict[str, str]]:
+    """The providers that run here, and why the others do not.
+
+    Args:
+        names: the only ones to look at; all if None. One named that does not run is an error.
+
+    Raises:
+        InvalidInput: if there is no such name.
+        ProviderUnavailable: if one that was named does not run.
+
+    """
+    running: list[Provider] = []
+    reasons: dict[str, str] = {}
+    for name in names or PROVIDERS:
+        try:
+            running += candidates(name, offered_providers(name))
+        except ProviderUnavailable as error:
+            if names:
+                raise
+            reasons[name] = str(error)
+    return running, reasons
+
+
+def heats(
+    manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int, target: Target
+) -> list[list[Setting]]:
+    """Per variant and provider, the settings to measure; the first of each is its default."""
+    base = BatchLimits.of(manifest.architecture).micro_batch_tokens
+    groups = []
+    for provider in providers:
+        on_cpu = provider.name == "cpu" or provider.plugin
+        plans = layouts(cpus, target) if on_cpu else [Layout(1)]
+        tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
+        tokens.sort(key=lambda count: count != base)
+        groups += [
+            [
+                Setting(
+                    variant=variant.name,
+                    provider=provider.name,
+                    threads=plan.threads,
+                    sessions=plan.sessions,
+                    micro_batch_tokens=count,
+                )
+                for plan in plans
+                for count in tokens
+            ]
+            for variant in allowed_variants(manifest, provider, family)
+        ]
+    return groups

@@ -1,0 +1,221 @@
+"""From a bundle to the fastest setting on this machine that answers what fp32 answers.
+
+1. The sample is encoded once: tokenizing costs the same under every setting.
+2. A first heat takes each variant on each provider as it is by default, and drops those that are far behind.
+3. The race is between all layouts and micro-batches of those that are left.
+4. The finalists, fastest first, are compared with fp32 on the CPU; the first that agrees, and keeps the limit on the
+   99th percentile if there is one, is chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from onyxrank._bundle import Bundle
+from onyxrank._encoding import EncodedRequest
+from onyxrank._errors import InvalidInput, OnyxrankError
+from onyxrank._fingerprint import machine_fingerprint
+from onyxrank._loading import load_encoder
+from onyxrank._machine import describe, machine_family, usable_cpus
+from onyxrank._profile import Profile, Setting, graphs_of
+from onyxrank.tune.agreement import Agreement, compare
+from onyxrank.tune.contestants import Contestants
+from onyxrank.tune.race import MARGIN, Result, Run, Standing, race
+from onyxrank.tune.sample import sample_of, spread
+from onyxrank.tune.space import TARGETS, Target, heats, running_providers
+
+_RACED = 4
+_COMPARED = 16
+_FIRST_HEAT_SHARE = 0.35
+_FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
+_FIRST_HEAT_MARGIN = 1.3
+
+Told = Callable[[float, str], None]
+"""Hears of the progress: the share of the budget that is used, and what was just done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneOptions:
+    """What to look for.
+
+    Attributes:
+        target: ``latency`` of one request at a time, or ``throughput`` of as many callers as there are CPUs.
+        p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None.
+        budget_s: seconds of measuring.
+        providers: the only ones to look at; all that run here if None.
+        requests: jsonl file of requests; the bundle's sample if None.
+        exhaustive: drop nothing, and measure every setting as often: to check the search itself.
+
+    """
+
+    target: Target = "latency"
+    p99_ms: float | None = None
+    budget_s: float = 120.0
+    providers: Sequence[str] | None = None
+    requests: Path | None = None
+    exhaustive: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise InvalidInput(f"target must be one of {', '.join(TARGETS)}", field="target")
+        for name, value in (("p99_ms", self.p99_ms), ("budget", self.budget_s)):
+            if value is not None and not 0 < value < float("inf"):
+                raise InvalidInput(f"{name} must be a positive number, not {value}", field=name)
+
+
+def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share, note: None) -> Profile:
+    """Measure a bundle's settings on this machine and choose.
+
+    Args:
+        bundle: the bundle; nothing is written.
+        options: what to look for.
+        told: hears of the progress.
+
+    Raises:
+        InvalidInput: if the sample cannot be read, or there is no such provider.
+        ProviderUnavailable: if a provider that was named does not run here.
+        OnyxrankError: if no setting may be chosen; says what was closest.
+        KeyboardInterrupt: if interrupted before anything was measured; later the best so far is chosen.
+
+    """
+    begun = time.perf_counter()
+    requests, source = sample_of(bundle, options.requests)
+    encoder = load_encoder(bundle)
+    compared = [encoder.encode(each.history, each.items) for each in spread(requests, _COMPARED)]
+    raced = list(spread(compared, _RACED))
+    providers, absent = running_providers(options.providers)
+    groups = heats(bundle.manifest, providers, machine_family(), usable_cpus(), options.target)
+    if not groups:
+        raise OnyxrankError(
+            "no variant of this bundle may be chosen here: none was made for this machine and is batch-invariant; "
+            "`onyxrank inspect` lists them"
+        )
+    _reference(bundle)  # its absence is told before anything is measured
+    clients = usable_cpus() if options.target == "throughput" else 1
+    with Contestants(bundle, raced, clients) as contestants:
+        search = _Search(contestants, options, begun, told)
+        result, failed = search.run(groups)
+        chosen, agreements = _choose(bundle, result, contestants, compared, options, told)
+    variant = next(each for each in bundle.manifest.variants if each.name == chosen.setting.variant)
+    return Profile(
+        setting=chosen.setting,
+        graphs=graphs_of(bundle, variant),
+        fingerprint=machine_fingerprint(),
+        target=options.target,
+        report={
+            "measured_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "onyxrank_version": version("onyxrank"),
+            "machine": describe(),
+            "requests": {
+                "source": source,
+                "raced": [[len(each.history), len(each.items)] for each in raced],
+                "compared": len(compared),
+            },
+            "p99_ms": options.p99_ms,
+            "budget_s": options.budget_s,
+            "seconds": round(time.perf_counter() - begun, 1),
+            "interrupted": result.interrupted,
+            "providers_absent": absent,
+            "settings_failed": {str(setting): reason for setting, reason in failed.items()},
+            "table": [_row(each, raced, agreements.get(each.setting)) for each in result.standings],
+        },
+    )
+
+
+class _Search:
+    """The two heats, in the time there is."""
+
+    def __init__(self, contestants: Contestants, options: TuneOptions, begun: float, told: Told) -> None:
+        self._contestants, self._options = contestants, options
+        self._begun, self._told = begun, told
+
+    def run(self, groups: list[list[Setting]]) -> tuple[Result, dict[Setting, str]]:
+        """Race; give also why some settings did not run."""
+        exhaustive = self._options.exhaustive
+        first = Result([])
+        failed: dict[Setting, str] = {}
+        if len(groups) > 1 and not exhaustive:
+            runs, failed = self._contestants.runs(group[0] for group in groups)
+            first = self._race(runs, _FIRST_HEAT_ROUNDS, _FIRST_HEAT_SHARE, _FIRST_HEAT_MARGIN)
+            ahead = {standing.setting for standing in first.standings if not standing.fate}
+            groups = [group for group in groups if group[0] in ahead]
+            if first.interrupted:
+                return first, failed
+        runs, more = self._contestants.runs(setting for group in groups for setting in group)
+        second = self._race(runs, _ROUNDS, 1.0, float("inf") if exhaustive else MARGIN)
+        again = {standing.setting for standing in second.standings}
+        lost = [standing for standing in first.standings if standing.setting not in again]
+        return Result([*second.standings, *lost], second.interrupted), failed | more
+
+    def _race(self, runs: dict[Setting, Run], rounds: int, share: float, margin: float) -> Result:
+        if not runs:
+            return Result([])
+        budget = self._options.budget_s
+
+        def hear(standing: Standing) -> None:
+            used = (time.perf_counter() - self._begun) / budget
+            self._told(min(1.0, used), f"{standing.rounds[-1].wall_s * 1000:.0f} ms {standing.setting}")
+
+        return race(runs, rounds=rounds, deadline=self._begun + budget * share, margin=margin, told=hear)
+
+
+def _choose(
+    bundle: Bundle,
+    result: Result,
+    contestants: Contestants,
+    compared: Sequence[EncodedRequest],
+    options: TuneOptions,
+    told: Told,
+) -> tuple[Standing, dict[Setting, Agreement]]:
+    """The fastest that agrees with fp32, and how those before it did."""
+    expected = None
+    agreements: dict[Setting, Agreement] = {}
+    missed: list[Standing] = []
+    for standing in result.standings:
+        if options.p99_ms is not None and standing.percentile_s(0.99) * 1000 > options.p99_ms:
+            missed.append(standing)
+            continue
+        if expected is None:
+            told(1.0, "comparing with fp32")
+            reference = contestants.architecture(_reference(bundle))
+            expected = [reference.score([request])[0] for request in compared]
+        agreement = compare(contestants.architecture(standing.setting), compared, expected)
+        agreements[standing.setting] = agreement
+        if not agreement.faults:
+            return standing, agreements
+    if missed:
+        best = min(missed, key=lambda standing: standing.percentile_s(0.99))
+        raise OnyxrankError(
+            f"no setting answers 99 of 100 requests within {options.p99_ms:g} ms; the nearest took "
+            f"{best.percentile_s(0.99) * 1000:.1f} ms: {best.setting}. No profile was made"
+        )
+    faults = "; ".join(f"{setting}: {', '.join(found.faults)}" for setting, found in agreements.items())
+    raise OnyxrankError(f"no setting may be chosen on this machine ({faults or 'none runs'}). No profile was made")
+
+
+def _reference(bundle: Bundle) -> Setting:
+    """fp32 on the CPU."""
+    names = [each.name for each in bundle.manifest.variants if each.precision == "fp32"]
+    if not names:
+        raise OnyxrankError("this bundle has no fp32 graphs to compare with; tune the bundle that it was made of")
+    return Setting(variant=names[0], provider="cpu", threads=usable_cpus(), sessions=1, micro_batch_tokens=1024)
+
+
+def _row(standing: Standing, raced: Sequence[EncodedRequest], agreement: Agreement | None) -> dict[str, Any]:
+    items = sum(len(request.items) for request in raced)
+    return {
+        **asdict(standing.setting),
+        "rounds": len(standing.rounds),
+        "request_ms": round(standing.median_s * 1000 / len(raced), 3),
+        "best_ms": round(standing.best_s * 1000 / len(raced), 3),
+        "p99_ms": round(standing.percentile_s(0.99) * 1000, 3),
+        "items_per_s": round(items / standing.median_s, 1),
+        "fate": standing.fate,
+        "agreement": None if agreement is None else agreement.to_json(),
+    }

@@ -1,0 +1,224 @@
+"""Tuning a real trained bundle, and each of the parts that decide."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from engine_fakes import FakeSession, by_content
+
+from onyxrank import BundleError, InvalidInput, OnyxrankError, ProviderUnavailable, Ranker
+from onyxrank._batching import BatchLimits
+from onyxrank._bundle import open_bundle
+from onyxrank._loading import load_encoder
+from onyxrank._machine import machine_family, usable_cpus
+from onyxrank._manifest import Variant
+from onyxrank._profile import profile_path, write_profile
+from onyxrank._providers import PROVIDERS
+from onyxrank._scoring import Cross
+from onyxrank.tune import space, tuning
+from onyxrank.tune.agreement import compare
+from onyxrank.tune.deploy import deploy
+from onyxrank.tune.sample import SAMPLE_FILE, read_requests
+from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
+from onyxrank.tune.tuning import TuneOptions, tune_bundle
+
+CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
+QUICK = TuneOptions(budget_s=1.0)
+
+
+@pytest.fixture(params=["trained_bundle", "shared_bundle"])
+def bundle(request):
+    return open_bundle(request.getfixturevalue(request.param))
+
+
+def variant(name, precision="int8_static", **facts):
+    return Variant(name=name, precision=precision, files={"model": "onnx/model.onnx"}, **facts)
+
+
+def test_layouts_use_every_cpu():
+    assert layouts(1, "latency") == [Layout(1)]
+    assert layouts(2, "latency") == [Layout(2), Layout(1, 2)]
+    assert layouts(8, "latency") == [Layout(8), Layout(4, 2), Layout(2, 4), Layout(1, 8)]
+    assert layouts(8, "throughput") == [Layout(8), Layout(4), Layout(2), Layout(1)]
+    assert layouts(6, "latency") == [Layout(6), Layout(3, 2), Layout(1, 4), Layout(1, 6)]
+
+
+def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
+    manifest = dataclasses.replace(
+        open_bundle(tiny_bundle).manifest,
+        variants=(
+            variant("fp32", "fp32"),
+            variant("good"),
+            variant("refused", gate={"passed": False}),
+            variant("dependent", batch_invariant=False),
+            variant("elsewhere", machines=("arm64",)),
+        ),
+    )
+    assert [each.name for each in allowed_variants(manifest, CPU, "avx2")] == ["fp32", "good"]
+    assert [each.name for each in allowed_variants(manifest, CUDA, "avx2")] == ["fp32"]
+
+
+def test_the_default_is_the_first_of_its_heat(bundle):
+    for group in heats(bundle.manifest, [CPU], machine_family(), 4, "latency"):
+        assert (group[0].threads, group[0].sessions) == (4, 1)
+        assert group[0].micro_batch_tokens == BatchLimits.of(bundle.manifest.architecture).micro_batch_tokens
+        assert len(set(group)) == len(group) == 15
+
+
+def test_providers_that_do_not_run_are_told(monkeypatch):
+    monkeypatch.setattr(space, "offered_providers", lambda name: ["CPUExecutionProvider"])
+    running, absent = running_providers(None)
+    assert [provider.name for provider in running] == ["cpu"]
+    assert set(absent) == set(PROVIDERS) - {"cpu"}
+    with pytest.raises(ProviderUnavailable):
+        running_providers(["cuda"])
+    with pytest.raises(InvalidInput, match="no provider 'tpu'"):
+        running_providers(["tpu"])
+
+
+def test_a_tuned_bundle_loads_with_what_was_found_and_ranks_the_same(bundle, tmp_path):
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    notes = []
+    profile = tune_bundle(open_bundle(folder), QUICK, lambda share, note: notes.append((share, note)))
+    assert json.loads(json.dumps(profile.to_json())) == profile.to_json()
+    row = profile.report["table"][0]
+    assert row["agreement"]["faults"] == []
+    assert row["agreement"]["overlap"] >= 0.9
+    assert profile.report["requests"]["source"] == "the bundle's sample"
+    assert notes[-1] == (1.0, "comparing with fp32")
+    assert all(0 <= share <= 1 for share, _ in notes)
+    write_profile(profile, profile_path(folder, profile.fingerprint))
+    request = read_requests(folder / SAMPLE_FILE)[0]
+    with Ranker.load(folder) as tuned, Ranker.load(folder, variant=profile.setting.variant) as named:
+        info = tuned.info()
+        assert np.allclose(
+            tuned.score(request.history, request.items), named.score(request.history, request.items), atol=1e-5
+        )
+    assert {name: info[name] for name in dataclasses.asdict(profile.setting)} == dataclasses.asdict(profile.setting)
+    assert info["profile"]["target"] == "latency"
+
+
+def test_throughput_takes_no_sessions_of_its_own(bundle):
+    profile = tune_bundle(bundle, dataclasses.replace(QUICK, target="throughput"))
+    assert profile.target == "throughput"
+    assert {row["sessions"] for row in profile.report["table"]} == {1}
+
+
+def test_the_exhaustive_search_drops_nothing(bundle):
+    profile = tune_bundle(bundle, TuneOptions(budget_s=4.0, exhaustive=True))
+    rows = profile.report["table"]
+    assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus(), "latency")))
+    assert not [row for row in rows if row["fate"]]
+
+
+def test_a_limit_that_nothing_keeps_is_an_error_that_names_the_nearest(bundle):
+    with pytest.raises(OnyxrankError, match=r"within 1e-06 ms; the nearest took [\d.]+ ms: .* No profile was made"):
+        tune_bundle(bundle, dataclasses.replace(QUICK, p99_ms=1e-6))
+
+
+def test_a_setting_that_disagrees_with_fp32_is_passed_over(bundle, monkeypatch):
+    seen = []
+    honest = tuning.compare
+
+    def judge(architecture, requests, expected):
+        seen.append(honest(architecture, requests, expected))
+        return dataclasses.replace(seen[-1], faults=("differs",)) if len(seen) == 1 else seen[-1]
+
+    monkeypatch.setattr(tuning, "compare", judge)
+    profile = tune_bundle(bundle, QUICK)
+    rows = profile.report["table"]
+    assert rows[0]["agreement"]["faults"] == ["differs"]
+    assert rows[1]["variant"] == profile.setting.variant
+    assert rows[1]["micro_batch_tokens"] == profile.setting.micro_batch_tokens
+    monkeypatch.setattr(tuning, "compare", lambda *_: dataclasses.replace(seen[-1], faults=("differs",)))
+    with pytest.raises(OnyxrankError, match="no setting may be chosen on this machine"):
+        tune_bundle(bundle, QUICK)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [({"target": "speed"}, "target"), ({"p99_ms": 0.0}, "p99_ms"), ({"budget_s": float("nan")}, "budget")],
+)
+def test_options_are_checked(options, field):
+    with pytest.raises(InvalidInput) as caught:
+        TuneOptions(**options)
+    assert caught.value.field == field
+
+
+# The comparison with fp32
+
+
+def scorer(answer):
+    return Cross(FakeSession(answer), "softmax", BatchLimits())
+
+
+@pytest.fixture
+def requests(tiny_bundle):
+    encoder = load_encoder(open_bundle(tiny_bundle))
+    words = ["tent", "lamp", "chair", "shoes", "coffee", "garden", "cable", "yarn", "camera", "bag"]
+    items = [f"{first} {second}" for first in words for second in words[:3]]
+    from onyxrank._items import to_items
+
+    return [encoder.encode(("steel",), to_items(items)), encoder.encode((), to_items(items[:6]))]
+
+
+def test_agreement_of_the_same_scores(requests):
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    found = compare(scorer(by_content), requests, expected)
+    assert (found.overlap, found.largest_difference, found.batch_deviation, found.faults) == (1.0, 0.0, 0.0, ())
+
+
+def test_a_reversed_ranking_is_refused(requests):
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    found = compare(scorer(lambda feeds: -by_content(feeds)), requests, expected)
+    assert found.overlap < 0.2
+    assert "of fp32's best items" in found.faults[0]
+
+
+def test_scores_that_depend_on_the_batch_are_refused(requests):
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    found = compare(
+        scorer(lambda feeds: by_content(feeds) * (1 + 0.01 * len(feeds["input_ids"]))), requests, expected
+    )
+    assert "changes by" in found.faults[0]
+
+
+def test_answers_that_are_no_numbers_are_refused(requests):
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    found = compare(scorer(lambda feeds: by_content(feeds) * np.nan), requests, expected)
+    assert found.faults == ("answers NaN or infinity",)
+
+
+# The slim folder
+
+
+def test_a_slim_folder_holds_what_the_profile_needs_and_ranks_the_same(bundle, tmp_path):
+    profile = tune_bundle(bundle, QUICK)
+    slim = deploy(bundle, profile, tmp_path / "slim")
+    [variant] = slim.variants
+    assert set(variant.files.values()) <= set(slim.files)
+    assert not any(name.endswith(".safetensors") for name in slim.files)
+    request = read_requests(bundle.path(SAMPLE_FILE))[0]
+    with Ranker.load(tmp_path / "slim") as ours, Ranker.load(bundle.folder, variant=variant.name) as theirs:
+        assert ours.info()["profile"]["target"] == "latency"
+        assert np.allclose(
+            ours.score(request.history, request.items), theirs.score(request.history, request.items), atol=1e-5
+        )
+    with pytest.raises(BundleError, match="exists"):
+        deploy(bundle, profile, tmp_path / "slim")
+    deploy(bundle, profile, tmp_path / "slim", overwrite=True)
+
+
+def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):
+    profile = tune_bundle(bundle, QUICK)
+    quantized = [each for each in bundle.manifest.variants if each.precision != "fp32" and each.batch_invariant]
+    if not quantized:
+        pytest.skip("the gate let no batch-invariant int8 through on this machine")
+    setting = dataclasses.replace(profile.setting, variant=quantized[0].name)
+    deploy(bundle, dataclasses.replace(profile, setting=setting), tmp_path / "slim")
+    with pytest.raises(OnyxrankError, match="tune the bundle that it was made of"):
+        tune_bundle(open_bundle(tmp_path / "slim"), QUICK)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onyxrank._profile import Setting
+from onyxrank.tune.race import Round, race
+
+
+def setting(name):
+    return Setting(variant=name, provider="cpu", threads=1, sessions=1, micro_batch_tokens=1)
+
+
+class Machine:
+    """Time passes only while a setting runs, as long as its script says; the last entry repeats."""
+
+    def __init__(self, scripts):
+        self.now = 0.0
+        self.calls = []
+        self.runs = {setting(name): self._run(name, script) for name, script in scripts.items()}
+
+    def _run(self, name, script):
+        def run():
+            self.calls.append(name)
+            seconds = script[min(self.calls.count(name), len(script)) - 1]
+            if isinstance(seconds, BaseException):
+                raise seconds
+            self.now += seconds
+            return Round(seconds, (seconds,))
+
+        return run
+
+    def race(self, **options):
+        options = {"rounds": 9, "deadline": 1e9} | options
+        return race(self.runs, clock=lambda: self.now, rest=lambda _: None, **options)
+
+
+def names(result):
+    return [standing.setting.variant for standing in result.standings]
+
+
+def test_the_fastest_wins_and_the_slow_are_not_measured_again():
+    machine = Machine({"slow": [2.0], "near": [1.05], "fast": [1.0], "behind": [1.3]})
+    result = machine.race(rounds=5)
+    assert names(result) == ["fast", "near", "behind", "slow"]
+    assert [len(standing.rounds) for standing in result.standings] == [5, 5, 2, 1]
+    assert "2.00 times as slow" in result.standings[-1].fate
+    assert not result.interrupted
+
+
+def test_one_disturbed_round_drops_nobody():
+    machine = Machine({"fast": [1.4, 1.0], "near": [1.05]})
+    result = machine.race(rounds=7)
+    assert names(result) == ["fast", "near"]
+    assert [len(standing.rounds) for standing in result.standings] == [7, 7]
+
+
+def test_the_leader_alone_is_measured_three_times_and_no_more():
+    machine = Machine({"fast": [1.0], "slow": [9.0]})
+    assert [len(standing.rounds) for standing in machine.race().standings] == [3, 1]
+
+
+def test_time_ends_it_with_what_was_measured():
+    machine = Machine({"a": [1.0], "b": [1.0], "c": [1.0]})
+    result = machine.race(deadline=4.5)
+    assert sum(len(standing.rounds) for standing in result.standings) == 5
+    assert Machine({"a": [1.0]}).race(deadline=-1.0).standings[0].rounds  # one at least
+
+
+def test_an_interruption_keeps_the_best_so_far():
+    machine = Machine({"fast": [1.0, KeyboardInterrupt()], "slow": [1.2]})
+    result = machine.race()
+    assert result.interrupted
+    assert names(result) == ["fast", "slow"]
+    with pytest.raises(KeyboardInterrupt):
+        Machine({"fast": [KeyboardInterrupt()]}).race()
+
+
+def test_any_other_error_is_not_swallowed():
+    with pytest.raises(RuntimeError):
+        Machine({"fast": [1.0, RuntimeError()]}).race()
+
+
+def test_percentiles_are_of_requests():
+    result = race(
+        {setting("a"): lambda: Round(3.0, (0.5, 2.5))}, rounds=1, deadline=1e9, rest=lambda _: None
+    ).standings[0]
+    assert (result.percentile_s(0.5), result.percentile_s(0.99), result.median_s) == (2.5, 2.5, 3.0)
+
+
+@given(st.lists(st.floats(1.0, 5.0), min_size=1, max_size=6), st.integers(1, 6))
+def test_the_fastest_of_steady_settings_is_first_whatever_the_order(seconds, rounds):
+    machine = Machine({str(number): [each] for number, each in enumerate(seconds)})
+    result = machine.race(rounds=rounds)
+    assert result.standings[0].median_s == min(seconds)
+    assert len(result.standings) == len(seconds)

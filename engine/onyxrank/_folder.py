@@ -15,9 +15,8 @@ from onyxrank._errors import BundleError
 from onyxrank._manifest import MANIFEST_NAME, FileEntry, Manifest
 
 
-@contextmanager
-def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+def check_replaceable(target: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that `new_folder` would not write: to be asked before long work begins.
 
     Raises:
         BundleError: if `target` exists and may not be replaced, or is something other than a bundle.
@@ -31,6 +30,17 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise BundleError(
             f"'{target}' holds something other than a bundle and is not replaced; choose another folder"
         )
+
+
+@contextmanager
+def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        BundleError: if `target` exists and may not be replaced, or is something other than a bundle.
+
+    """
+    check_replaceable(target, overwrite=overwrite)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as holder:
         folder = Path(holder) / "new"

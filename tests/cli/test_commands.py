@@ -13,7 +13,7 @@ from aisles import write_aisles
 from onyxrank import Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank.cli import app as app_module
-from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train
+from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train, tune
 from onyxrank.cli.app import run
 
 HISTORY = ["zebrafish under a violet umbrella", "quokka"]  # words that no error may repeat
@@ -31,18 +31,6 @@ def items(tmp_path):
     rows = [{"item_id": item.id, "item_title": item.title, "item_description": item.description} for item in ITEMS]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
-
-
-@pytest.fixture
-def call(capsys):
-    """Run a command; gives status, standard output and the lines of standard error."""
-
-    def call(*arguments):
-        status = run([str(argument) for argument in arguments])
-        done = capsys.readouterr()
-        return status, done.out, done.err.splitlines()
-
-    return call
 
 
 def refused(result, message, status=1):
@@ -66,11 +54,11 @@ def test_version_and_help(call):
     assert call("--version") == (0, f"onyxrank {onyxrank.__version__}\n", [])
     status, out, _ = call("--help")
     assert status == 0
-    for module in (demo, train, export, evaluate, rank, inspect, bench):
+    for module in (demo, train, export, evaluate, rank, inspect, tune, bench):
         assert module.__name__.rpartition(".")[2] in out
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "export", "evaluate", "rank", "inspect", "bench"])
+@pytest.mark.parametrize("command", ["demo", "train", "export", "evaluate", "rank", "inspect", "tune", "bench"])
 def test_every_command_explains_itself(call, command):
     status, out, errors = call(command, "--help")
     assert (status, errors) == (0, [])
@@ -170,7 +158,8 @@ def test_rank_refuses_a_blank_event_without_repeating_the_others(call, tiny_bund
 
 
 @pytest.mark.parametrize(
-    ("command", "name"), [("rank", "nowhere"), ("inspect", "nowhere"), ("evaluate", "nowhere"), ("bench", "nowhere")]
+    ("command", "name"),
+    [("rank", "nowhere"), ("inspect", "nowhere"), ("evaluate", "nowhere"), ("tune", "nowhere"), ("bench", "nowhere")],
 )
 def test_no_such_bundle(call, tmp_path, items, command, name):
     more = {"rank": ["--items", items, "--history", HISTORY[0]], "evaluate": ["--data", tmp_path]}.get(command, [])

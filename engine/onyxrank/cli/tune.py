@@ -11,7 +11,7 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
-from onyxrank._folder import folder_size
+from onyxrank._folder import check_replaceable, folder_size
 from onyxrank._profile import Profile, profile_path, write_profile
 from onyxrank.cli import console
 from onyxrank.tune.deploy import deploy
@@ -57,6 +57,8 @@ def command(
         exhaustive=exhaustive,
     )
     opened = open_bundle(bundle)
+    if export is not None:
+        check_replaceable(export, overwrite=overwrite)
     with console.progress("tuning") as bar:
         task = bar.add_task("tuning", total=_BAR, note="")
         profile = tune_bundle(

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from onyxrank import InvalidInput, Ranker
+from onyxrank.cli.tune import seconds
+
+
+@pytest.fixture
+def bundle(tiny_bundle, tmp_path):
+    return shutil.copytree(tiny_bundle, tmp_path / "bundle")
+
+
+@pytest.fixture
+def requests(tmp_path):
+    path = tmp_path / "requests.jsonl"
+    path.write_text(json.dumps({"history": ["steel tent"], "items": ["desk lamp", "tent pegs", "dog leash"]}) + "\n")
+    return path
+
+
+def test_tune_writes_a_profile_that_loading_uses(call, bundle, requests):
+    status, out, errors = call("tune", bundle, "--requests", requests, "--budget", "1s")
+    assert status == 0
+    assert "chosen for latency: fp32 on cpu" in out
+    assert "keeps 100.0% of the best items" in out
+    assert str(requests) in out.replace("\n", "")
+    [path] = (bundle / "profiles").iterdir()
+    assert path.name in "".join(errors)
+    with Ranker.load(bundle) as ranker:
+        assert ranker.info()["profile"]["file"] == str(path)
+
+
+def test_tune_as_json_elsewhere_and_a_slim_folder(call, bundle, requests, tmp_path):
+    profile, slim = tmp_path / "profile.json", tmp_path / "slim"
+    asked = ("tune", bundle, "--requests", requests, "--budget", "1", "--provider", "cpu", "--json")
+    status, out, _ = call(*asked, "--out", profile, "--export", slim)
+    assert status == 0
+    assert json.loads(out) == json.loads(profile.read_text())
+    assert not (bundle / "profiles").exists()
+    assert not (slim / "model.safetensors").exists()
+    with Ranker.load(slim) as ranker, Ranker.load(bundle, profile=profile) as other:
+        assert ranker.info()["profile"]
+        assert other.info()["profile"]["file"] == str(profile)
+
+
+def test_what_cannot_be_tuned_is_one_clear_line_and_writes_nothing(call, bundle, requests, tmp_path):
+    for arguments, message in (
+        (("--budget", "soon"), "budget must be a time such as 120s or 5m"),
+        (("--target", "speed"), "target must be one of latency, throughput"),
+        (("--requests", tmp_path / "absent.jsonl"), "no such file"),
+        (("--provider", "tpu"), "no provider 'tpu'"),
+        (("--requests", requests, "--budget", "1", "--p99-ms", "0.000001"), "No profile was made"),
+        (("--export", bundle, "--requests", requests, "--budget", "1"), "exists; choose another folder"),
+    ):
+        status, out, errors = call("tune", bundle, *arguments)
+        assert (status, out, len(errors)) == (1, "", 1)
+        assert message in errors[0]
+    assert not (bundle / "profiles").exists()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("120", 120), ("90s", 90), ("1.5m", 90), (" 2 min ", 120)])
+def test_times_are_read(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1h", "1e3"])
+def test_other_times_are_refused(text):
+    with pytest.raises(InvalidInput):
+        seconds(text)

@@ -16,8 +16,10 @@ BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
         ("auto", ["AzureExecutionProvider"], []),
         ("cpu", BOTH, ["cpu"]),
         ("cuda", BOTH, ["cuda"]),
+        ("auto", ["OpenVINOExecutionProvider", "CPUExecutionProvider"], ["cpu"]),
+        ("openvino_bf16", ["OpenVINOExecutionProvider"], ["openvino_bf16"]),
     ],
-    ids=["auto-both", "auto-cpu", "auto-none", "cpu", "cuda"],
+    ids=["auto-both", "auto-cpu", "auto-none", "cpu", "cuda", "only-unasked", "named"],
 )
 def test_candidates(asked, offered, names):
     assert [provider.name for provider in candidates(asked, offered)] == names

@@ -49,6 +49,8 @@ def command(
     console.out.print(f"{machine['cpu_model']}, {machine['cpus_usable']} usable CPUs, kernels: {machine_family()}")
     console.out.print(f"onnxruntime {info['onnxruntime_version']} offers {', '.join(offered)}")
     console.out.print(f"loads {info['variant']} on {info['provider']}: {info['variant_reason']}")
+    profile = info["profile"]
+    console.out.print(f"profile: {profile['file']}" if profile else f"profile: {info['profile_hint']}", markup=False)
 
 
 def variants_table(manifest: Manifest) -> Table:

@@ -66,7 +66,7 @@ def main() -> None:
     bundles = {
         name: open_bundle(built_bundle(f"{name}-{LIMITS.history_tokens}", name, LIMITS)) for name in ARCHITECTURES
     }
-    texts = _long_enough(read_texts(options.data) if options.data else shop_texts(), bundles[CROSS])
+    texts = long_enough(read_texts(options.data) if options.data else shop_texts(), bundles[CROSS])
     before = CpuTimes.now()
     with ExitStack() as closing:
         ways = load(bundles, threads, closing)
@@ -190,7 +190,7 @@ def read_texts(data: Path) -> Pool:
     return Pool(events=[item.title for item in items], items=list(items))
 
 
-def _long_enough(texts: Pool, bundle: Bundle) -> Pool:
+def long_enough(texts: Pool, bundle: Bundle) -> Pool:
     """Items of at least 32 tokens, where there are enough."""
     encoder = load_encoder(bundle)
     lengths = [len(ids) for ids in encoder.token_ids([f"{item.title} {item.description}" for item in texts.items])]

@@ -1,0 +1,46 @@
+"""The one checkpoint that all peers run: a bundle's cross-encoder with a single logit, and its plain ONNX graph.
+
+Rerankers expect one logit and take its sigmoid. For a model of 2 classes the difference of the two rows of its last
+layer gives just that: sigmoid(z1 - z0) is the softmax's P(class 1).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from optimum.exporters.onnx import main_export
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+_LONGEST = 512
+
+
+def peer_checkpoint(bundle: Path, folder: Path, calibration: Sequence[tuple[str, str]]) -> Path:
+    """Write the checkpoint of a bundle's weights, if it is not there.
+
+    Args:
+        bundle: a cross bundle with its weights, or a model folder.
+        folder: where to write.
+        calibration: pairs of texts for the peers that quantize statically.
+
+    """
+    if (folder / "onnx" / "model.onnx").is_file():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    model = AutoModelForSequenceClassification.from_pretrained(bundle).float()
+    if model.config.num_labels == 2:
+        single = torch.nn.Linear(model.config.hidden_size, 1)
+        weight, bias = model.classifier.weight.data, model.classifier.bias.data
+        single.weight.data, single.bias.data = weight[1:] - weight[:1], bias[1:] - bias[:1]
+        model.classifier = single
+        model.num_labels = 1
+        model.config.id2label, model.config.label2id = {0: "LABEL_0"}, {"LABEL_0": 0}
+    tokenizer = AutoTokenizer.from_pretrained(bundle, model_max_length=_LONGEST)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "calibration.json").write_text(json.dumps(list(calibration)), encoding="utf-8")
+    main_export(str(folder), output=folder / "onnx", task="text-classification", do_validation=False)
+    return folder

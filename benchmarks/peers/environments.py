@@ -1,0 +1,32 @@
+"""The peers' environments: one folder each, since their dependencies conflict with each other and with ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+OWN = ""
+"""Name of the project's own environment."""
+
+
+def python_of(name: str, work: Path) -> Path:
+    """The interpreter of an environment, made if it is not there.
+
+    Raises:
+        CalledProcessError: if it cannot be installed.
+
+    """
+    if name == OWN:
+        return Path(sys.executable)
+    folder = work / name
+    ready, python = folder / ".ready", folder / "bin" / "python"
+    requirements = HERE / "requirements" / f"{name}.txt"
+    wanted = requirements.read_text(encoding="utf-8")
+    if not ready.is_file() or ready.read_text(encoding="utf-8") != wanted:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        quiet = ("--quiet", "--disable-pip-version-check")
+        subprocess.run([python, "-m", "pip", "install", *quiet, "-r", requirements], check=True)
+        ready.write_text(wanted, encoding="utf-8")
+    return python

@@ -1,0 +1,42 @@
+"""infinity-emb's optimum engine, in process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from base import Batched, versions
+from infinity_emb import EngineArgs, SyncEngineArray
+
+_BATCHES = (8, 32, 128)
+
+
+def _load(folder: str, threads: int) -> Batched:
+    engines: dict[int, SyncEngineArray] = {}
+
+    def engine(batch: int) -> SyncEngineArray:
+        if batch not in engines:
+            arguments = EngineArgs(
+                model_name_or_path=folder,
+                engine="optimum",
+                device="cpu",
+                batch_size=batch,
+                model_warmup=False,
+                onnx_do_not_prefer_quantized=True,
+                trust_remote_code=False,
+                served_model_name="peer",
+            )
+            engines[batch] = SyncEngineArray.from_args([arguments])
+        return engines[batch]
+
+    def score(query: str, texts: Sequence[str], batch: int) -> Sequence[float]:
+        ranked, _ = engine(batch).rerank(model="peer", query=query, docs=list(texts)).result()
+        scores = [0.0] * len(texts)
+        for result in ranked:
+            scores[result.index] = float(result.relevance_score)
+        return scores
+
+    engine(_BATCHES[0])
+    return Batched(score, {"versions": versions("infinity_emb", "optimum-onnx", "onnxruntime")}, _BATCHES)
+
+
+WAYS = {"infinity optimum": _load}

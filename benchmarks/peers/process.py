@@ -1,0 +1,103 @@
+"""A peer's worker process, as the race drives it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from onyxrank.measure.requests import Request
+
+HERE = Path(__file__).resolve().parent
+
+
+class PeerFailed(Exception):
+    """A peer did not load, or did not answer."""
+
+
+class PeerProcess:
+    """A running worker.
+
+    Args:
+        python: interpreter of its environment.
+        module: of the folder of peers.
+        way: the name in that module.
+        folder: the checkpoint or bundle.
+        threads: to run with.
+        log: where its standard error goes.
+
+    Raises:
+        PeerFailed: if it does not load.
+
+    """
+
+    def __init__(self, python: Path, module: str, way: str, folder: Path, threads: int, log: Path) -> None:
+        self.way = way
+        self._log = log.open("w", encoding="utf-8")
+        self._process = subprocess.Popen(
+            [python, HERE / "worker.py", module, way, folder, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+        )
+        self.settings: Mapping[str, Any] = self._read()["settings"]
+
+    def tune(self, request: Request, repeats: int) -> None:
+        """Let it find its best setting for a request."""
+        self.settings = self._ask("tune", request=plain(request), repeats=repeats)["settings"]
+
+    def rank(self, request: Request) -> float:
+        """Seconds of one request."""
+        return float(self._ask("rank", request=plain(request))["seconds"])
+
+    def score(self, request: Request) -> list[float]:
+        """Scores of a request."""
+        return list(self._ask("score", request=plain(request))["scores"])
+
+    def busy(
+        self, requests: Mapping[str, Request], order: list[str], callers: int, seconds: float
+    ) -> dict[str, list[float]]:
+        """Seconds of each request, by kind, with that many callers at once."""
+        texts = {name: plain(request) for name, request in requests.items()}
+        return dict(self._ask("busy", requests=texts, order=order, callers=callers, seconds=seconds)["seconds"])
+
+    def close(self) -> None:
+        """End it."""
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write('{"do": "quit"}\n')
+            self._process.stdin.flush()
+            self._process.wait(timeout=20)
+        except (OSError, subprocess.TimeoutExpired):
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _ask(self, what: str, **command: object) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": what, **command}) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise PeerFailed(f"{self.way} is gone ({error}); see {self._log.name}") from error
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise PeerFailed(f"{self.way} ended without an answer; see {self._log.name}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise PeerFailed(answer["error"])
+        return dict(answer)
+
+
+def plain(request: Request) -> dict[str, Any]:
+    """A request as JSON values."""
+    items = [{"id": item.id, "title": item.title, "description": item.description} for item in request.items]
+    return {"history": list(request.history), "items": items}

@@ -1,0 +1,157 @@
+"""The race as a page of Markdown and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+_REFERENCE = "PyTorch fp32"
+_OURS = ("onyxrank", "…", "shared-history")
+_WRONG = 0.05
+"""A probability that far from fp32's is marked: quantization stays below, a wrong input does not."""
+
+
+def write_page(content: Mapping[str, Any], folder: Path) -> None:
+    """Write ``race.md`` and ``race.png``."""
+    parts = [_head(content), *(_workload(content, name) for name in content["workloads"]), _busy(content)]
+    parts += [_settings(content), _absent(content)]
+    (folder / "race.md").write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    _plot(content, folder / "race.png")
+
+
+def _head(content: Mapping[str, Any]) -> str:
+    machine = content["machine"]
+    warning = "> **Not valid.** Other processes kept CPUs busy meanwhile.\n\n" if content["crowded"] else ""
+    bundles = ", ".join(f"{name} {bundle}" for name, bundle in content["bundles"].items())
+    return f"""# The race
+
+The same checkpoint and the same requests through what people use and through onyxrank: texts to a sorted order.
+Written by `benchmarks/race.py`; not edited.
+
+{warning}- measured: {content["measured_at"]}
+- machine: {machine["cpu_model"]}, family {machine["machine_family"]}, {machine["cpus_usable"]} usable CPUs
+- texts: {content["texts"]}; bundles: {bundles}
+
+Every peer has a process and an environment of its own and its best batch size; they take turns in one run. **×** is
+how many times faster than {_REFERENCE} in sorted batches. **Score** is the largest difference of a probability from
+fp32 of the same model, in bold where it is no rounding; **top 10** the share of fp32's best ten that it keeps.
+"""
+
+
+def _workload(content: Mapping[str, Any], name: str) -> str:
+    size = content["workloads"][name]
+    rows = [(peer, peer["results"][name]) for peer in content["peers"] if "p50_ms" in peer["results"].get(name, {})]
+    if not rows:
+        return ""
+    standard = next((result["p50_ms"] for peer, result in rows if peer["name"] == _REFERENCE), None)
+    lines = [
+        f"## {name}: history of {size['history_tokens']} tokens, {size['items']:,} items of "
+        f"{size['item_tokens_mean']:.0f} on average",
+        "",
+        "| | p50 ms | p25–p75 | p99 | × | score | top 10 | batch | runs |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for peer, result in sorted(rows, key=lambda row: -float(row[1]["p50_ms"])):
+        faster = "" if standard is None else f"{standard / result['p50_ms']:.2f}"
+        settings = result["settings"]
+        batch = settings.get("batch") or f"{settings.get('micro_batch_tokens', '')} tokens"
+        spread = f"{_ms(result['p25_ms'])}–{_ms(result['p75_ms'])}"
+        cells = [_name(peer), _ms(result["p50_ms"]), spread, _ms(result["p99_ms"]), faster, _difference(result)]
+        lines.append(f"| {' | '.join([*cells, _kept(result), str(batch), str(result['runs'])])} |")
+    return "\n".join([*lines, ""])
+
+
+def _busy(content: Mapping[str, Any]) -> str:
+    rows = [peer for peer in content["peers"] if "busy" in peer["results"]]
+    if not rows:
+        return ""
+    facts = content["busy"]
+    order = " ".join(facts["order"])
+    lines = [
+        f"## busy: {facts['callers']} callers at once, {order} in turn, for {facts['seconds']:g} s",
+        "",
+        "| | items/s | widget p50 ms | widget max | page p50 ms | page max |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for peer in sorted(rows, key=lambda peer: float(peer["results"]["busy"]["items_per_s"])):
+        busy = peer["results"]["busy"]
+        cells = [
+            _ms(busy[kind][figure]) if kind in busy else ""
+            for kind in ("widget", "page")
+            for figure in ("p50_ms", "max_ms")
+        ]
+        lines.append(f"| {_name(peer)} | {busy['items_per_s']:,.0f} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _settings(content: Mapping[str, Any]) -> str:
+    lines = ["## Settings", "", "| | |", "|---|---|"]
+    for peer in content["peers"]:
+        facts = "; ".join(f"{name} {value}" for name, value in peer["settings"].items() if name != "batch")
+        lines.append(f"| {_name(peer)} | {facts} |")
+    return "\n".join([*lines, ""])
+
+
+def _absent(content: Mapping[str, Any]) -> str:
+    reasons = dict(content["failures"]) | {
+        peer["name"]: peer["failure"] for peer in content["peers"] if peer["failure"]
+    }
+    lines = ["## Not in the race", ""]
+    lines += [f"- {name}: {' '.join(reason.split())}" for name, reason in reasons.items()]
+    lines.append(
+        "- text-embeddings-inference is a server of its own that PyPI does not have. To add it, start its CPU image "
+        "with the checkpoint's folder (`.bench/peers/checkpoint-…`) and write a module beside `st_peer.py` whose "
+        "`score` posts to `/rerank`."
+    )
+    return "\n".join([*lines, ""])
+
+
+def _plot(content: Mapping[str, Any], path: Path) -> None:
+    name = next(iter(content["workloads"]))
+    rows = [
+        (peer["name"], peer["results"][name])
+        for peer in content["peers"]
+        if "p50_ms" in peer["results"].get(name, {})
+    ]
+    rows.sort(key=lambda row: -float(row[1]["p50_ms"]))
+    figure, axes = plt.subplots(figsize=(9, 0.34 * len(rows) + 1.2))
+    values = [result["p50_ms"] for _, result in rows]
+    colors = ["#0b6e4f" if peer.startswith(_OURS) else "#9aa5b1" for peer, _ in rows]
+    bars = axes.barh([peer for peer, _ in rows], values, color=colors)
+    axes.bar_label(bars, [f" {value:,.0f} ms" for value in values], fontsize=9)
+    size = content["workloads"][name]
+    axes.set_title(
+        f"{name}: {size['items']} items, history of {size['history_tokens']} tokens, median", loc="left", fontsize=11
+    )
+    axes.set_xlim(0, max(values) * 1.12)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.xaxis.set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def _name(peer: Mapping[str, Any]) -> str:
+    return f"**{peer['name']}**" if peer["name"].startswith(_OURS) else str(peer["name"])
+
+
+def _difference(result: Mapping[str, Any]) -> str:
+    if "score_difference" not in result:
+        return ""
+    shown = f"{result['score_difference']:.1e}"
+    return f"**{shown}**" if result["score_difference"] > _WRONG else shown
+
+
+def _kept(result: Mapping[str, Any]) -> str:
+    return f"{result['top_10_kept']:.0%}" if "top_10_kept" in result else ""
+
+
+def _ms(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"

@@ -39,7 +39,8 @@ from onyxrank.measure.ways import EngineWay, Way
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.eager import SortedBatches, load_eager
-from products import constant_operations, measured_peaks, operator_shares
+from onyxrank_export.peak import constant_operations, measured_peaks
+from products import operator_shares
 
 RESULTS = Path(__file__).resolve().parent / "results"
 LIMITS = Limits(history_tokens=384, item_tokens=64)

@@ -16,7 +16,8 @@ import model
 from cells import FULL, ITEM_TOKENS, QUICK, Bench
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import describe, usable_cpus
-from onyxrank.measure.bench import engine_ways, load_ways, machine_variants, now, versions
+from onyxrank.measure.bench import load_ways, now, versions
+from onyxrank.measure.engine_ways import engine_ways, machine_variants
 from onyxrank.measure.requests import Workload, make_request
 from onyxrank_export.eager import eager_ways
 from onyxrank_export.quiet import quiet

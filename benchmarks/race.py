@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import numpy as np
@@ -193,7 +194,7 @@ def start(
         try:
             log = PEERS / f"{name.replace(' ', '_')}.log"
             process = PeerProcess(python_of(environment, PEERS), module, way, folder, threads, log)
-        except PeerFailed as error:
+        except (PeerFailed, CalledProcessError) as error:  # the latter of an environment that cannot be made
             failures[name] = str(error)
             say(f"{name} does not start: {error}")
             continue

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from onyxrank_export.conversion.shared_graphs import products_per_graph
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import architectures_page
@@ -104,20 +102,6 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
     assert "60% of the measured peak" in page
     with Image.open(tmp_path / "architectures.png") as picture:
         assert picture.width > 1000
-
-
-def test_the_peak_is_of_products_in_both_precisions():
-    peaks = products.measured_peaks(1)
-    assert peaks.keys() == {"fp32", "int8"}
-    assert all(0.1 < peak < 1e6 for peak in peaks.values())
-
-
-def test_the_operations_are_those_of_the_products():
-    one_layer = products.constant_operations(1, 8, 16, tokens=10, items=2)
-    assert one_layer == pytest.approx(2 * (10 * 8 * 16 + 2 * (8 * 8 + 8 * 8 + 2 * 8 * 16)) / 1e9)
-    more = products.constant_operations(3, 8, 16, tokens=10, items=2) - one_layer
-    assert more == pytest.approx(2 * 2 * 10 * (8 * 24 + 8 * 8 + 2 * 8 * 16) / 1e9)
-    assert products_per_graph(1)["items"] == 5
 
 
 def test_the_profile_tells_products_from_the_rest(shared_bundle):

@@ -70,3 +70,26 @@ def test_times_are_read(text, expected):
 def test_other_times_are_refused(text):
     with pytest.raises(InvalidInput):
         seconds(text)
+
+
+def test_bench_measures_the_tuned_setting_with_costs_and_a_report(call, bundle, requests, tmp_path):
+    assert call("tune", bundle, "--requests", requests, "--budget", "1")[0] == 0
+    small = ("--items", "3", "--history-tokens", "8", "--item-tokens", "8", "--repeats", "2", "--no-eager")
+    page = tmp_path / "report" / "bench.html"
+    status, out, errors = call("bench", bundle, *small, "--price", "0.36", "--html", page, "--json")
+    assert status == 0
+    report = json.loads(out)
+    assert [way["name"] for way in report["ways"]] == ["fp32", "tuned"]
+    for way in report["ways"]:
+        assert way["cost_per_million"] == pytest.approx(100 / way["latency"]["items_per_s"], rel=1e-2)
+    text = page.read_text()
+    assert text.count("<svg") == 2
+    assert "tuned" in text
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "src=" not in text
+    status, out, errors = call("bench", bundle, *small, "--price", "-1")
+    assert (status, out, len(errors)) == (1, "", 1)
+    assert "price must be a positive number" in errors[0]
+    status, out, _ = call("bench", bundle, *small, "--variant", "fp32", "--price", "1")
+    assert "per million" in out
+    assert "tuned" not in out

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from onyxrank._bundle import open_bundle
+from onyxrank._errors import InvalidInput
 from onyxrank.cli import console, extras
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.report import BenchReport, WayReport
@@ -34,9 +35,15 @@ def command(
     repeats: Annotated[int, typer.Option(help="Most measured runs per way.")] = 20,
     budget: Annotated[float, typer.Option(help="Seconds of measuring.")] = 60.0,
     eager: Annotated[bool, typer.Option(help="Measure eager PyTorch too, where torch is installed.")] = True,
+    price: Annotated[float | None, typer.Option(help="Price of this machine per hour, to give costs.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a report with plots, one file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
     """Measure latency and throughput on this machine, beside eager PyTorch where torch is installed."""
+    if price is not None and not 0 < price < float("inf"):
+        raise InvalidInput(f"price must be a positive number, not {price}", field="price")
+    if html is not None:
+        write_html = extras.load("onyxrank.measure.html", extra="bench", purpose="a report with plots").write_html
     report = measure(
         bundle,
         history_tokens=history_tokens,
@@ -50,7 +57,11 @@ def command(
         repeats=repeats,
         budget_s=budget,
         eager=eager,
+        price=price,
     )
+    if html is not None:
+        write_html(report, html)
+        console.say(f"wrote {html}")
     if json:
         console.print_json(report.to_json())
     else:
@@ -71,10 +82,13 @@ def measure(
     repeats: int = 20,
     budget_s: float = 60.0,
     eager: bool = True,
+    price: float | None = None,
 ) -> BenchReport:
     """Measure one workload; eager PyTorch is left out, and that is said, where torch is not installed."""
     limits = open_bundle(bundle).manifest.limits
-    factory = None
+    factory = peak = None
+    if importlib.util.find_spec("onnx") is not None:
+        peak = extras.load("onyxrank_export.peak", extra="export", purpose="the machine's peak").machine_peak
     if eager and importlib.util.find_spec("torch") is None:
         console.say("torch is not installed: no eager PyTorch to compare with")
     elif eager:
@@ -95,6 +109,8 @@ def measure(
         threads=threads,
         micro_batch_tokens=micro_batch_tokens,
         eager=factory,
+        peak=peak,
+        price=price,
         say=console.say,
     )
 
@@ -102,7 +118,8 @@ def measure(
 def show(report: BenchReport) -> None:
     """Print a report as tables."""
     compared = any(way.speedup is not None for way in report.ways)
-    columns = ("p50 ms", "p95 ms", "p99 ms", "items/s", *(["speed-up"] if compared else []), "runs")
+    costs = [] if report.price is None else ["per million"]
+    columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *(["speed-up"] if compared else []), *costs, "runs")
     table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
     table.columns[0].no_wrap = False  # figures must not be cut for a long name
     for way in report.ways:
@@ -110,11 +127,10 @@ def show(report: BenchReport) -> None:
         speedup = [f"{way.speedup:.2f}×" if way.speedup is not None else ""] if compared else []
         table.add_row(
             _label(way),
-            f"{latency.p50_ms:.1f}",
-            f"{latency.p95_ms:.1f}",
-            f"{latency.p99_ms:.1f}",
+            *(f"{getattr(latency, name):.1f}" for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")),
             f"{latency.items_per_s:,.0f}",
             *speedup,
+            *([] if report.price is None else [f"{way.cost_per_million(report.price):.3f}"]),
             str(latency.repeats),
         )
     console.out.print(table)
@@ -166,6 +182,17 @@ def _notes(report: BenchReport) -> list[str]:
         faster = [way for way in report.ways if way.shares is None and way.latency.p50_ms < best.latency.p50_ms]
         lines += [f"faster than the engine here: {_label(way)}" for way in faster]
     lines += _settings(report.ways)
+    reached = {way.name: way.share_of_peak for way in report.ways if way.share_of_peak is not None}
+    if reached and report.peak_gops is not None:
+        peaks = ", ".join(f"{name} {value:,.0f}" for name, value in report.peak_gops.items())
+        lines.append(
+            f"share of the machine's matrix products ({peaks} · 10⁹ operations a second): "
+            + ", ".join(f"{name} {share:.0%}" for name, share in reached.items())
+        )
+    if report.price is not None:
+        lines.append(
+            f"per million: cost of scoring a million items, one request at a time, at {report.price:g} an hour"
+        )
     if report.peak_memory_bytes is not None:
         lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
     if any(way.speedup is not None for way in report.ways):

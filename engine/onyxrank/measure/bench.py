@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -22,13 +22,16 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._bundle import Bundle, open_bundle
+from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cpus
+from onyxrank._machine import describe, usable_cpus
+from onyxrank._providers import AUTO
+from onyxrank.measure.engine_ways import engine_ways, machine_variants, tuned_way
 from onyxrank.measure.latency import Samples, interleave
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
+from onyxrank.measure.peak import PeakFactory
 from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import BATCHES, EagerFactory, EngineWay, Say, Way
@@ -87,9 +90,14 @@ def bench_bundle(
     beside: Sequence[str | os.PathLike[str]] = (),
     pool: Pool | None = None,
     seed: int = 0,
+    peak: PeakFactory | None = None,
+    price: float | None = None,
     say: Say = lambda _: None,
 ) -> BenchReport:
     """Measure a bundle on this machine.
+
+    Where `onyxrank tune` has left a profile of this machine, its setting is measured too, as the way ``tuned``,
+    unless variants, provider, threads or micro-batch are chosen here.
 
     Args:
         bundle: the folder.
@@ -104,6 +112,8 @@ def bench_bundle(
         beside: further bundles for the same texts, such as one of another architecture, for the engine alone.
         pool: real texts for the request; it is made of vocabulary words if None.
         seed: of the request.
+        peak: measures the machine's matrix products; None leaves the share of them out.
+        price: hourly price of the machine, to give costs.
         say: told each step as it begins.
 
     Raises:
@@ -114,6 +124,7 @@ def bench_bundle(
     """
     opened, others_opened = open_bundle(bundle), [open_bundle(other) for other in beside]
     request = make_request(opened, workload, pool=pool, seed=seed)
+    chosen = variants is not None or threads is not None or micro_batch_tokens is not None or provider != AUTO
     threads = threads or usable_cpus()
     names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
     if not names:
@@ -121,13 +132,16 @@ def bench_bundle(
     before = CpuTimes.now()
     with ExitStack() as closing:
         engine = chain.from_iterable(
-            engine_ways(
-                one,
-                names if one is opened else machine_variants(one),
-                provider=provider,
-                threads=threads,
-                micro_batch_tokens=micro_batch_tokens,
-                with_architecture=bool(others_opened),
+            chain(
+                engine_ways(
+                    one,
+                    names if one is opened else machine_variants(one),
+                    provider=provider,
+                    threads=threads,
+                    micro_batch_tokens=micro_batch_tokens,
+                    with_architecture=bool(others_opened),
+                ),
+                () if chosen else tuned_way(one, with_architecture=bool(others_opened)),
             )
             for one in (opened, *others_opened)
         )
@@ -136,6 +150,7 @@ def bench_bundle(
         say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
         reports = measure_ways([Entrant(row.way, request) for row in loaded], repeats=repeats, budget_s=budget_s)
         others = other_cpus(before, CpuTimes.now())
+        measured = peak(threads) if peak else None
     crowded = is_crowded(others, threads)
     if crowded:
         say(f"other processes kept {others:.1f} CPUs busy meanwhile: these figures compare nothing; measure again")
@@ -143,7 +158,12 @@ def bench_bundle(
         workload=workload,
         size=Size.of(load_encoder(opened).encode(request.history, request.items)),
         ways=tuple(
-            replace(report, added_memory_bytes=row.added_memory_bytes, score_difference=row.score_difference)
+            replace(
+                report,
+                added_memory_bytes=row.added_memory_bytes,
+                score_difference=row.score_difference,
+                share_of_peak=measured.share(report, (opened, *others_opened), request) if measured else None,
+            )
             for report, row in zip(reports, loaded, strict=True)
         ),
         other_cpus=others,
@@ -160,44 +180,9 @@ def bench_bundle(
             "seed": seed,
         },
         measured_at=now(),
+        peak_gops=measured.gops if measured else None,
+        price=price,
     )
-
-
-def machine_variants(bundle: Bundle) -> tuple[str, ...]:
-    """Names of the variants that were made for this machine's family."""
-    family = machine_family()
-    return tuple(variant.name for variant in bundle.manifest.variants if variant.runs_on(family))
-
-
-def engine_ways(
-    bundle: Bundle,
-    names: Iterable[str],
-    *,
-    provider: str,
-    threads: int,
-    micro_batch_tokens: int | None,
-    with_architecture: bool = False,
-) -> Iterator[Way]:
-    """Load the engine with one variant after the other, each when it is asked for.
-
-    Args:
-        bundle: whose variants.
-        names: of the variants.
-        provider: execution provider.
-        threads: CPU threads.
-        micro_batch_tokens: the architecture's default if None.
-        with_architecture: name the ways by architecture and variant.
-
-    """
-    for name in names:
-        yield EngineWay.load(
-            bundle.folder,
-            name,
-            provider=provider,
-            threads=threads,
-            micro_batch_tokens=micro_batch_tokens,
-            name=f"{bundle.manifest.architecture} {name}" if with_architecture else None,
-        )
 
 
 def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Say) -> list[LoadedWay]:

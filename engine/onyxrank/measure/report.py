@@ -61,6 +61,8 @@ class WayReport:
             that ways share counts at the first of them; None if not measured.
         score_difference: largest difference of a probability from the first fp32 way of its model; None if not
             compared.
+        share_of_peak: of the machine's measured matrix products in its precision, over its whole time; None if not
+            measured.
         note: what a reader of the figure must know.
 
     """
@@ -72,7 +74,12 @@ class WayReport:
     shares: Shares | None = None
     added_memory_bytes: int | None = None
     score_difference: float | None = None
+    share_of_peak: float | None = None
     note: str = ""
+
+    def cost_per_million(self, price: float) -> float:
+        """What scoring a million items costs at the median, for an hourly price of the machine."""
+        return price / 3600 / self.latency.items_per_s * 1e6
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -84,6 +91,7 @@ class WayReport:
             "shares": None if self.shares is None else self.shares.to_json(),
             "added_memory_bytes": self.added_memory_bytes,
             "score_difference": self.score_difference,
+            "share_of_peak": None if self.share_of_peak is None else round(self.share_of_peak, 4),
             "note": self.note,
         }
 
@@ -99,6 +107,8 @@ class BenchReport:
         other_cpus: CPUs that other processes kept busy while measuring; None where the system does not tell.
         crowded: whether they took CPUs that the ways needed: then no figure here compares anything.
         peak_memory_bytes: of this process with all ways loaded; None where the system does not tell.
+        peak_gops: measured peak of the matrix products by precision, 10⁹ operations a second; None if not measured.
+        price: hourly price of the machine that costs are for; None for no costs.
         machine: facts of the machine.
         versions: of Python packages that took part.
         settings: bundle, threads, repeats, budget.
@@ -116,13 +126,15 @@ class BenchReport:
     versions: Mapping[str, str]
     settings: Mapping[str, object]
     measured_at: str
+    peak_gops: Mapping[str, float] | None = None
+    price: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values."""
         return {
             "workload": asdict(self.workload),
             "size": asdict(self.size),
-            "ways": [way.to_json() for way in self.ways],
+            "ways": [self._way(way) for way in self.ways],
             "other_cpus": None if self.other_cpus is None else round(self.other_cpus, 2),
             "crowded": self.crowded,
             "peak_memory_bytes": self.peak_memory_bytes,
@@ -130,4 +142,10 @@ class BenchReport:
             "versions": dict(self.versions),
             "settings": dict(self.settings),
             "measured_at": self.measured_at,
+            "peak_gops": None if self.peak_gops is None else dict(self.peak_gops),
+            "price": self.price,
         }
+
+    def _way(self, way: WayReport) -> dict[str, Any]:
+        cost = None if self.price is None else round(way.cost_per_million(self.price), 4)
+        return way.to_json() | {"cost_per_million": cost}

@@ -1,0 +1,58 @@
+"""The engine as ways of a benchmark: variant by variant, and as the machine's profile says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from onyxrank._bundle import Bundle
+from onyxrank._machine import machine_family
+from onyxrank._profile import AUTO_PROFILE, find_profile
+from onyxrank._ranker import Ranker
+from onyxrank.measure.ways import EngineWay, Way
+
+TUNED = "tuned"
+"""Name of the way that runs with this machine's profile."""
+
+
+def machine_variants(bundle: Bundle) -> tuple[str, ...]:
+    """Names of the variants that were made for this machine's family."""
+    family = machine_family()
+    return tuple(variant.name for variant in bundle.manifest.variants if variant.runs_on(family))
+
+
+def engine_ways(
+    bundle: Bundle,
+    names: Iterable[str],
+    *,
+    provider: str,
+    threads: int,
+    micro_batch_tokens: int | None,
+    with_architecture: bool = False,
+) -> Iterator[Way]:
+    """Load the engine with one variant after the other, each when it is asked for.
+
+    Args:
+        bundle: whose variants.
+        names: of the variants.
+        provider: execution provider.
+        threads: CPU threads.
+        micro_batch_tokens: the architecture's default if None.
+        with_architecture: name the ways by architecture and variant.
+
+    """
+    for name in names:
+        yield EngineWay.load(
+            bundle.folder,
+            name,
+            provider=provider,
+            threads=threads,
+            micro_batch_tokens=micro_batch_tokens,
+            name=f"{bundle.manifest.architecture} {name}" if with_architecture else None,
+        )
+
+
+def tuned_way(bundle: Bundle, *, with_architecture: bool = False) -> Iterator[Way]:
+    """Load the engine as this machine's profile says, if there is one."""
+    if find_profile(bundle, AUTO_PROFILE).profile is not None:
+        name = f"{bundle.manifest.architecture} {TUNED}" if with_architecture else TUNED
+        yield EngineWay(Ranker.load(bundle.folder, history_cache_bytes=0), name)

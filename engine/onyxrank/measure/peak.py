@@ -1,0 +1,39 @@
+"""What a machine's matrix products can do, and which share of it a way reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from onyxrank._bundle import Bundle
+from onyxrank._encoding import EncodedRequest
+from onyxrank._loading import load_encoder
+from onyxrank.measure.report import WayReport
+from onyxrank.measure.requests import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """What a machine's matrix products can do.
+
+    Attributes:
+        gops: 10⁹ operations a second, by ``fp32`` and ``int8``.
+        operations: 10⁹ operations that a bundle needs for an encoded request; None if it does not tell.
+
+    """
+
+    gops: Mapping[str, float]
+    operations: Callable[[Bundle, EncodedRequest], float | None]
+
+    def share(self, report: WayReport, bundles: Sequence[Bundle], request: Request) -> float | None:
+        """Which share of the peak an engine's way reaches over its whole time; None for other ways."""
+        for bundle in bundles:
+            if report.settings.get("architecture") == bundle.manifest.architecture:
+                needed = self.operations(bundle, load_encoder(bundle).encode(request.history, request.items))
+                kind = "fp32" if report.settings["precision"] == "fp32" else "int8"
+                return None if needed is None else needed / (report.latency.p50_ms / 1000) / self.gops[kind]
+        return None
+
+
+PeakFactory = Callable[[int], Peak]
+"""Measures the peak with a number of threads."""

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from optimum.exporters.onnx import main_export
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from onyxrank_export.conversion.fp32 import export_fp32
 
 _LONGEST = 512
 
@@ -42,5 +43,8 @@ def peer_checkpoint(bundle: Path, folder: Path, calibration: Sequence[tuple[str,
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "calibration.json").write_text(json.dumps(list(calibration)), encoding="utf-8")
-    main_export(str(folder), output=folder / "onnx", task="text-classification", do_validation=False)
+    graph = folder / "onnx" / "model.onnx"
+    graph.parent.mkdir()
+    export_fp32(model, graph)
+    model.config.save_pretrained(graph.parent)  # where optimum looks for it
     return folder

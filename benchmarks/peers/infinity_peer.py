@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from base import Batched, versions
@@ -11,12 +12,13 @@ _BATCHES = (8, 32, 128)
 
 
 def _load(folder: str, threads: int) -> Batched:
+    os.chdir(folder)  # it looks for the graph under a path that today's optimum takes relative to the model only
     engines: dict[int, SyncEngineArray] = {}
 
     def engine(batch: int) -> SyncEngineArray:
         if batch not in engines:
             arguments = EngineArgs(
-                model_name_or_path=folder,
+                model_name_or_path=".",
                 engine="optimum",
                 device="cpu",
                 batch_size=batch,

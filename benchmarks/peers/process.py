@@ -44,7 +44,11 @@ class PeerProcess:
             text=True,
             encoding="utf-8",
         )
-        self.settings: Mapping[str, Any] = self._read()["settings"]
+        try:
+            self.settings: Mapping[str, Any] = self._read()["settings"]
+        except PeerFailed:
+            self.close()
+            raise
 
     def tune(self, request: Request, repeats: int) -> None:
         """Let it find its best setting for a request."""
@@ -68,13 +72,10 @@ class PeerProcess:
     def close(self) -> None:
         """End it."""
         try:
-            assert self._process.stdin is not None
-            self._process.stdin.write('{"do": "quit"}\n')
-            self._process.stdin.flush()
-            self._process.wait(timeout=20)
+            self._process.communicate('{"do": "quit"}\n', timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             self._process.kill()
-            self._process.wait()
+            self._process.communicate()
         self._log.close()
 
     def _ask(self, what: str, **command: object) -> dict[str, Any]:

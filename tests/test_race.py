@@ -1,0 +1,155 @@
+"""The race's own parts, with a peer that needs nothing: the real peers have environments of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onyxrank import Item, Ranker
+from onyxrank.measure.requests import Request
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import race
+from peers.checkpoint import peer_checkpoint
+from peers.process import PeerFailed, PeerProcess
+from race_page import write_page
+
+REQUEST = Request(("steel tent",), (Item("a", "stove", "gas"), Item("b", "lamp"), Item("c", "tent pegs")))
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch):
+    """Start a worker on a module of this test's own."""
+    (tmp_path / "fake_peer.py").write_text(
+        "print('noise on standard output')\n"
+        "class Fake:\n"
+        "    choices = (1, 2)\n"
+        "    def __init__(self, folder, threads):\n"
+        "        self.settings = {'folder': folder, 'threads': threads}\n"
+        "    def use(self, choice):\n"
+        "        self.choice = choice\n"
+        "    def score(self, query, texts, request):\n"
+        "        print('more noise')\n"
+        "        if len(texts) == 1:\n"
+        "            raise RuntimeError('too few')\n"
+        "        return [len(query) / 100 + len(text) for text in texts]\n"
+        "def broken(folder, threads):\n"
+        "    raise OSError('no such model')\n"
+        "WAYS = {'fake': Fake, 'broken': broken}\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    opened = []
+
+    def start(way):
+        opened.append(PeerProcess(Path(sys.executable), "fake_peer", way, tmp_path, 2, tmp_path / f"{way}.log"))
+        return opened[-1]
+
+    yield start
+    for process in opened:
+        process.close()
+
+
+def test_a_worker_ranks_scores_and_chooses_whatever_its_library_prints(start, tmp_path):
+    peer = start("fake")
+    assert peer.settings == {"folder": str(tmp_path), "threads": 2}
+    peer.tune(REQUEST, 2)
+    assert peer.settings["batch"] in (1, 2)
+    assert peer.rank(REQUEST) > 0
+    assert peer.score(REQUEST) == pytest.approx([0.1 + 9, 0.1 + 4, 0.1 + 9])
+    taken = peer.busy({"widget": REQUEST}, ["widget"], callers=3, seconds=0.2)
+    assert len(taken["widget"]) >= 3
+
+
+def test_what_fails_is_told_and_the_worker_lives_on(start):
+    with pytest.raises(PeerFailed, match="OSError: no such model"):
+        start("broken")
+    peer = start("fake")
+    with pytest.raises(PeerFailed, match="RuntimeError: too few"):
+        peer.rank(REQUEST.first(1))
+    assert peer.rank(REQUEST) > 0
+
+
+def test_a_worker_that_is_gone_is_told(start):
+    peer = start("fake")
+    peer._process.kill()
+    peer._process.wait()
+    with pytest.raises(PeerFailed, match=r"is gone|without an answer"):
+        peer.rank(REQUEST)
+
+
+def test_one_that_fails_is_out_and_the_others_are_compared(start):
+    runners = [race.Runner("PyTorch fp32", "cross", start("fake")), race.Runner("other", "cross", start("fake"))]
+    race.ROUNDS["tiny"] = 3
+    try:
+        race.measure("tiny", REQUEST, runners)
+    finally:
+        del race.ROUNDS["tiny"]
+    for runner in runners:
+        assert runner.results["tiny"]["runs"] == 3
+        assert runner.results["tiny"]["score_difference"] == 0
+        assert runner.results["tiny"]["top_10_kept"] == 1
+    race.attempt(runners[1], lambda: runners[1].process.rank(REQUEST.first(1)))
+    assert "too few" in runners[1].failure
+    race.attempt(runners[1], pytest.fail)
+
+
+def test_the_peers_checkpoint_has_one_logit_and_the_same_probabilities(trained_bundle, tmp_path):
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    folder = peer_checkpoint(trained_bundle, tmp_path / "checkpoint", [("tent", "stove")])
+    assert json.loads((folder / "calibration.json").read_text()) == [["tent", "stove"]]
+    session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    texts = [f"{item.title} {item.description}".strip() for item in REQUEST.items]
+    encoded = AutoTokenizer.from_pretrained(folder)(
+        [" ; ".join(REQUEST.history)] * len(texts), texts, padding=True, return_tensors="np"
+    )
+    names = [node.name for node in session.get_inputs()]
+    [logits] = session.run(["logits"], {name: encoded[name].astype(np.int64) for name in names})
+    assert logits.shape == (3, 1)
+    with Ranker.load(trained_bundle, variant="fp32", threads=1) as ranker:
+        expected = ranker.score(REQUEST.history, REQUEST.items)
+    assert 1 / (1 + np.exp(-logits[:, 0])) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path):
+    def result(milliseconds, difference):
+        return race.figures([milliseconds / 1000] * 3) | {
+            "score_difference": difference,
+            "top_10_kept": 1.0,
+            "settings": {"batch": 8},
+        }
+
+    def peer(name, milliseconds, difference=0.0, failure=""):
+        results = {"page": result(milliseconds, difference)}
+        results["busy"] = {"widget": race.figures([0.1, 0.2]), "items_per_s": 100.0}
+        settings = {"versions": "a 1", "batch": 8}
+        return {"name": name, "architecture": "cross", "settings": settings, "results": results, "failure": failure}
+
+    content = {
+        "measured_at": "now",
+        "machine": {"cpu_model": "CPU", "machine_family": "avx2", "cpus_usable": 2},
+        "texts": "demo shop",
+        "bundles": {"cross": "a", "shared-history": "b"},
+        "workloads": {"page": {"history_tokens": 192, "items": 100, "item_tokens_mean": 60.0, "rounds": 3}},
+        "busy": {"callers": 8, "order": ["widget"], "seconds": 20.0},
+        "crowded": True,
+        "peers": [peer("PyTorch fp32", 1000.0), peer("wrong", 100.0, 0.4), peer("onyxrank cross", 250.0, 1e-3)],
+        "failures": {"absent": "no\nwheel"},
+    }
+    write_page(content, tmp_path)
+    page = (tmp_path / "race.md").read_text()
+    assert "**Not valid.**" in page
+    assert "| PyTorch fp32 | 1,000 | 1,000–1,000 | 1,000 | 1.00 | 0.0e+00 | 100% | 8 | 3 |" in page
+    assert "| **onyxrank cross** | 250 | 250–250 | 250 | 4.00 | 1.0e-03 | 100% | 8 | 3 |" in page
+    assert "**4.0e-01**" in page
+    assert "- absent: no wheel" in page
+    assert "text-embeddings-inference" in page
+    with Image.open(tmp_path / "race.png") as picture:
+        assert picture.width > 1000

@@ -14,11 +14,12 @@ from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._graphs import ARCHITECTURES, PAIR
 from onyxrank._history import HistoryCache
 from onyxrank._scoring import SharedHistory, probabilities
+from onyxrank_export.conversion.bert_layers import check_plain_bert
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits, feeds_of
 from onyxrank_export.conversion.sessions import opened_session
-from onyxrank_export.conversion.shared_graphs import check_plain_bert, products_per_graph, write_graphs
+from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification, first_item_position
 
 LIMITS = Limits(history_tokens=10, item_tokens=6)

@@ -15,6 +15,7 @@ from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY
 from onyxrank._scoring import history_feeds, history_state, item_feeds
 from onyxrank._session import Feeds
 from onyxrank._truncation import Limits
+from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, feeds_of
@@ -24,7 +25,6 @@ from onyxrank_export.conversion.shared_graphs import products_per_graph, write_g
 Files: TypeAlias = Mapping[str, Path]
 """Graph files by role."""
 
-_CALIBRATION_ROWS = 8
 _GRAPHS = ARCHITECTURES[SHARED_HISTORY]
 
 
@@ -48,7 +48,7 @@ class Conversion(Protocol):
 
 
 class CrossConversion:
-    """One graph, plain and fused.
+    """One graph, plain and optimized.
 
     Args:
         model: the classifier.
@@ -57,13 +57,18 @@ class CrossConversion:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        self.products = {"model": 6 * model.config.num_hidden_layers}
+        layers = model.config.num_hidden_layers
+        self._written = can_write(model)
+        self.products = {"model": products_of_cross(layers) if self._written else 6 * layers}
 
     def write(self, folder: Path) -> dict[str, Files]:
         """Write ``model.onnx`` and ``model_fused.onnx``; see `Conversion.write`."""
         files = self._files(folder)
         export_fp32(self._model, files["fp32"]["model"])
-        fuse(files["fp32"]["model"], files["fp32_fused"]["model"], self._model.config)
+        if self._written:
+            write_cross_graph(self._model, files["fp32_fused"]["model"])
+        else:
+            fuse(files["fp32"]["model"], files["fp32_fused"]["model"], self._model.config)
         return files
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
@@ -77,11 +82,10 @@ class CrossConversion:
     def calibration(
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
-        """Small batches of similar length, so that padding does not widen the ranges."""
+        """Pairs one at a time: nothing is padded, which would widen the ranges."""
         rows = Rows.of(requests)
-        order = np.argsort(rows.lengths, kind="stable")
-        groups = np.split(order, range(_CALIBRATION_ROWS, len(order), _CALIBRATION_ROWS))
-        return {"model": [feeds_of(pad(rows, group, pad_id)) for group in groups]}
+        alone = np.arange(len(rows.lengths))[:, None]
+        return {"model": [feeds_of(pad(rows, row, pad_id)) for row in alone]}
 
     @staticmethod
     def _files(folder: Path) -> dict[str, Files]:

@@ -1,4 +1,4 @@
-"""A trained BERT's weights as arrays, by what they do in the graphs of shared-history."""
+"""A trained BERT's weights as arrays, by what they do in the graphs that are written by hand."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Weights:
         self.hidden: int = config.hidden_size
         self.head_size: int = config.hidden_size // config.num_attention_heads
         self.epsilon: float = config.layer_norm_eps
-        self.item_position: int = config.item_position
+        # Of shared-history only: cross has its items right behind the history.
+        self.item_position: int = getattr(config, "item_position", 0)
         self._state: dict[str, Array] = {
             name: value.detach().float().numpy() for name, value in model.state_dict().items()
         }
@@ -38,11 +39,17 @@ class Weights:
         """Word embeddings [vocabulary, hidden]."""
         return self._state["bert.embeddings.word_embeddings.weight"]
 
+    def positions(self) -> Array:
+        """Position embeddings [positions, hidden]."""
+        return self._state["bert.embeddings.position_embeddings.weight"]
+
+    def segments(self) -> Array:
+        """Embeddings of the token types [types, hidden]."""
+        return self._state["bert.embeddings.token_type_embeddings.weight"]
+
     def places(self, first: int, count: int, segment: int) -> Array:
         """Embeddings of positions and of their segment, [count, hidden]."""
-        positions = self._state["bert.embeddings.position_embeddings.weight"][first : first + count]
-        segments = self._state["bert.embeddings.token_type_embeddings.weight"]
-        return np.asarray(positions + segments[segment], dtype=np.float32)
+        return np.asarray(self.positions()[first : first + count] + self.segments()[segment], dtype=np.float32)
 
     def query(self, layer: int) -> tuple[Array, Array]:
         """The query's projection, scaled."""

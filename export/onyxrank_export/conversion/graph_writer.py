@@ -31,6 +31,10 @@ class GraphWriter:
         """An int64 constant of one dimension."""
         return self._constant("i_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
+    def integer(self, value: int) -> str:
+        """An int64 constant without dimensions."""
+        return self._constant(f"i_{value}_scalar", np.array(value, dtype=np.int64))
+
     def node(self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
         """A node with one output, which is called like the node."""
         self._nodes.append(helper.make_node(operator, list(inputs), [name], name=name, domain=domain, **attributes))
@@ -64,5 +68,5 @@ class GraphWriter:
         return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="onyxrank")
 
     def _constant(self, name: str, values: NDArray[Any]) -> str:
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name

@@ -1,0 +1,147 @@
+"""BERT's layers as nodes of a graph that is written by hand: what the graphs of both architectures share.
+
+1. A layer norm's gain and shift are in the weights and biases of the products that read it, so that what is left of
+   it is InstanceNormalization over each row: onnxruntime vectorizes that, and its fused SkipLayerNormalization not
+   (benchmarks/NOTES.md). Rows are two-dimensional, so that every bias joins its product.
+2. Query, key and value are one product. The scale 1/√d is in the query's weights; the key's bias is left out, since
+   it adds the same to all scores of a row; the value's bias passes through the softmax unchanged and is added to the
+   bias of the next product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from transformers import PretrainedConfig
+
+from onyxrank_export.conversion.bert_weights import Array, Weights
+from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
+
+
+def is_plain_bert(config: PretrainedConfig) -> bool:
+    """Whether activation and positions are those that these layers compute."""
+    return config.hidden_act == "gelu" and _positions(config) == "absolute"
+
+
+def check_plain_bert(config: PretrainedConfig) -> None:
+    """Refuse what these layers would compute wrongly.
+
+    Raises:
+        ExportError: naming the setting.
+
+    """
+    if config.hidden_act != "gelu":
+        raise ExportError(f"the model's activation is {config.hidden_act}; shared-history is exported with gelu only")
+    if not is_plain_bert(config):
+        kind = _positions(config)
+        raise ExportError(f"the model's positions are {kind}; shared-history is exported with absolute ones only")
+
+
+def _positions(config: PretrainedConfig) -> str:
+    return str(getattr(config, "position_embedding_type", "absolute"))
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Token states [rows, hidden]: ``rows · gain + shift``, with gain and shift in the weights of what reads them."""
+
+    rows: str
+    gain: Array
+    shift: Array
+
+
+class Norms:
+    """Layer norms over rows. InstanceNormalization takes a gain and a shift per row here: ones and zeros, made once.
+
+    Args:
+        writer: the graph.
+        weights: the model's.
+        rows: the names of one-element tensors with the number of rows, by the kind of rows.
+
+    """
+
+    def __init__(self, writer: GraphWriter, weights: Weights, rows: dict[str, str]) -> None:
+        self._writer, self._weights = writer, weights
+        self._vectors = {
+            kind: tuple(
+                writer.node("Expand", writer.weight(f"{name}_of_row", [value]), count, name=f"{name}_{kind}")
+                for name, value in (("gain", 1.0), ("shift", 0.0))
+            )
+            for kind, count in rows.items()
+        }
+
+    def add(self, rows: str, kind: str, name: str, norm: str) -> States:
+        """Normalize rows [rows, hidden] by the layer norm of that name in the model."""
+        writer, hidden = self._writer, self._weights.hidden
+        one = writer.node("Reshape", rows, writer.integers(1, -1, hidden), name=f"{name}_as_channels")
+        normal = writer.node(
+            "InstanceNormalization",
+            one,
+            *self._vectors[kind],
+            name=f"{name}_normalized",
+            epsilon=self._weights.epsilon,
+        )
+        return States(
+            writer.node("Reshape", normal, writer.integers(-1, hidden), name=name), *self._weights.norm(norm)
+        )
+
+
+def query_key_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> str:
+    """Query, key and value of all heads, one after the other: [rows, 3 · hidden]."""
+    query, query_bias = weights.query(layer)
+    matrix = np.hstack([query, weights.key_value(layer)])
+    bias = np.pad(query_bias, (0, matrix.shape[1] - len(query_bias)))
+    return project(writer, states, f"layer_{layer}_query_key_value", matrix, bias)
+
+
+def key_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> str:
+    """Key and value of all heads: [rows, 2 · hidden]."""
+    matrix = weights.key_value(layer)
+    return project(writer, states, f"layer_{layer}_key_value", matrix, np.zeros(matrix.shape[1], np.float32))
+
+
+def after_attention(
+    writer: GraphWriter, weights: Weights, norms: Norms, layer: int, attended: str, states: States, kind: str
+) -> States:
+    """Output projection, feed-forward, and the skip connection and layer norm after each."""
+    at, source = f"layer_{layer}", f"bert.encoder.layer.{layer}"
+    matrix, bias = weights.attention_output(layer)
+    added = _project_and_add(writer, attended, f"{at}_attention_output", matrix, bias, states)
+    states = norms.add(added, kind, f"{at}_attended", f"{source}.attention.output.LayerNorm")
+    inner = project(writer, states, f"{at}_intermediate", *weights.linear(f"{source}.intermediate.dense"))
+    inner = writer.node("Gelu", inner, name=f"{at}_gelu", domain=FUSED)
+    matrix, bias = weights.linear(f"{source}.output.dense")
+    added = _project_and_add(writer, inner, f"{at}_output", matrix, bias, states)
+    return norms.add(added, kind, f"{at}_states", f"{source}.output.LayerNorm")
+
+
+def _project_and_add(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array, skip: States) -> str:
+    """Project rows back to the hidden size and add the skip connection; its shift is in the product's bias."""
+    product = _biased(writer, rows, name, matrix, bias + skip.shift)
+    scaled = writer.node("Mul", skip.rows, writer.weight(f"{name}_skip_gain", skip.gain), name=f"{name}_skip")
+    return writer.node("Add", product, scaled, name=f"{name}_added")
+
+
+def project(writer: GraphWriter, states: States, name: str, matrix: Array, bias: Array) -> str:
+    """A product with its bias of what a layer norm gave: [rows, out]."""
+    return _biased(writer, states.rows, name, *_folded(states, matrix, bias))
+
+
+def _folded(states: States, matrix: Array, bias: Array) -> tuple[Array, Array]:
+    """Weights and bias of a product that reads normalized rows without their gain and shift."""
+    return states.gain[:, None] * matrix, bias + states.shift @ matrix
+
+
+def _biased(writer: GraphWriter, rows: str, name: str, matrix: Array, bias: Array) -> str:
+    product = writer.node("MatMul", rows, writer.weight(f"{name}_weight", matrix), name=f"{name}_product")
+    return writer.node("Add", product, writer.weight(f"{name}_bias", bias), name=name)
+
+
+def small_product(writer: GraphWriter, states: States, name: str, matrix: Array, bias: Array) -> str:
+    """A small product that stays fp32: one row an item."""
+    matrix, bias = _folded(states, matrix, bias)
+    return writer.node(
+        "Gemm", states.rows, writer.weight(f"{name}_weight", matrix), writer.weight(f"{name}_bias", bias), name=name
+    )

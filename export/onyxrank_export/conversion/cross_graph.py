@@ -1,0 +1,114 @@
+"""The graph of cross over pairs, written from a trained BERT's weights: the plain graph's function, in less time.
+
+1. What `bert_layers` says of products and layer norms; attention is onnxruntime's fused operator.
+2. In the last layer only [CLS] is read, so its query, attention output and feed-forward are computed for that one
+   row; all rows still give keys and values. This is exact: no row of the last layer sees another one's output.
+
+Padding must be on the right, as the engine pads. For models that are not plain BERT there is `fusion`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from transformers import BertForSequenceClassification, PreTrainedModel
+
+from onyxrank_export.conversion.bert_layers import (
+    Norms,
+    States,
+    after_attention,
+    is_plain_bert,
+    key_value,
+    project,
+    query_key_value,
+    small_product,
+)
+from onyxrank_export.conversion.bert_weights import Weights
+from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
+
+
+def can_write(model: PreTrainedModel) -> bool:
+    """Whether the model is computed by such a graph."""
+    return isinstance(model, BertForSequenceClassification) and is_plain_bert(model.config)
+
+
+def write_cross_graph(model: PreTrainedModel, target: Path) -> None:
+    """Write the graph in fp32, for a model that `can_write` accepts."""
+    onnx.save(cross_graph(Weights(model)), target)
+
+
+def products_of_cross(layers: int) -> int:
+    """How many large products with constant weights the graph has."""
+    return 4 * (layers - 1) + 5
+
+
+def cross_graph(weights: Weights) -> onnx.ModelProto:
+    """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [N, S] → ``logits`` float32 [N, classes]."""
+    writer = GraphWriter()
+    layers = weights.layers
+    shape = writer.node("Shape", "input_ids", name="shape")
+    pairs = writer.node("Shape", "input_ids", name="pairs", start=0, end=1)
+    cells = writer.node("Reshape", writer.node("Size", "input_ids", name="size"), writer.integers(1), name="cells")
+    norms = Norms(writer, weights, {"all": cells, "readout": pairs})
+    states = _embed(writer, weights, norms)
+    lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="lengths_int64", keepdims=0)
+    lengths = writer.node("Cast", lengths, name="lengths", to=onnx.TensorProto.INT32)
+    for layer in range(layers):
+        at, last = f"layer_{layer}", layer == layers - 1
+        if last:
+            rows = _by_pair(writer, key_value(writer, weights, states, layer), shape, 2 * weights.hidden)
+            key, value = writer.split(rows, (f"{at}_key", f"{at}_value"), axis=-1)
+            states = _readout_rows(writer, weights, states, shape)
+            query = project(writer, states, f"{at}_query", *weights.query(layer))
+            query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
+        else:
+            rows = _by_pair(writer, query_key_value(writer, weights, states, layer), shape, 3 * weights.hidden)
+            query, key, value = writer.split(rows, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=-1)
+        no_bias = ""
+        attended = writer.node(
+            "MultiHeadAttention",
+            *(query, key, value, no_bias, lengths),
+            name=f"{at}_attention_by_pair",
+            domain=FUSED,
+            num_heads=weights.heads,
+            scale=1.0,
+        )
+        attended = writer.node("Reshape", attended, writer.integers(-1, weights.hidden), name=f"{at}_attention")
+        states = after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
+    pooled = small_product(writer, states, "pooler", *weights.linear("bert.pooler.dense"))
+    plain = np.ones(weights.hidden, np.float32), np.zeros(weights.hidden, np.float32)
+    pooled_states = States(writer.node("Tanh", pooled, name="pooled"), *plain)
+    matrix, bias = weights.linear("classifier")
+    small_product(writer, pooled_states, "logits", matrix, bias)
+    edges = ["batch_size", "sequence_length"]
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    return writer.model(dict.fromkeys(names, edges), {}, {"logits": ["batch_size", len(bias)]})
+
+
+def _embed(writer: GraphWriter, weights: Weights, norms: Norms) -> States:
+    words = writer.node("Gather", writer.weight("words", weights.words()), "input_ids", name="word_embeddings")
+    segments = writer.node(
+        "Gather", writer.weight("segments", weights.segments()), "token_type_ids", name="segment_embeddings"
+    )
+    tokens = writer.node("Shape", "input_ids", name="tokens", start=1, end=2)
+    zero = writer.integers(0)
+    table = writer.weight("positions", weights.positions())
+    positions = writer.node("Slice", table, zero, tokens, zero, name="position_embeddings")
+    total = writer.node("Add", words, segments, name="words_and_segments")
+    total = writer.node("Add", total, positions, name="embeddings_sum")
+    return norms.add(total, "all", "embeddings", "bert.embeddings.LayerNorm")
+
+
+def _by_pair(writer: GraphWriter, rows: str, shape: str, width: int) -> str:
+    """[N · S, width] → [N, S, width]."""
+    whole = writer.node("Concat", shape, writer.integers(width), name=f"{rows}_shape", axis=0)
+    return writer.node("Reshape", rows, whole, name=f"{rows}_by_pair")
+
+
+def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:
+    """The state of each pair's [CLS]: [N, hidden]."""
+    by_pair = _by_pair(writer, states.rows, shape, weights.hidden)
+    rows = writer.node("Gather", by_pair, writer.integer(0), name="readout_rows", axis=1)
+    return States(rows, states.gain, states.shift)

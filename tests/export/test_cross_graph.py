@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+
+from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
+from onyxrank_export.conversion.kernels import constant_products
+
+TINY = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.fixture
+def plain(trained_bundle):
+    return trained_bundle / "onnx" / "model.onnx"
+
+
+def test_logits_are_the_plain_graphs_padded_and_alone(plain, tmp_path, trained_model, feeds, run_graph):
+    write_cross_graph(trained_model, tmp_path / "written.onnx")
+    for ours, theirs in zip(run_graph(tmp_path / "written.onnx", feeds), run_graph(plain, feeds), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "classes"), [(1, 1), (3, 2)])
+def test_any_number_of_layers_and_classes(tmp_path, run_graph, layers, classes):
+    import torch
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(**TINY, num_hidden_layers=layers, num_labels=classes)).eval()
+    for parameter in model.parameters():  # at their first values, gains are 1 and biases 0: nothing would be missed
+        torch.nn.init.normal_(parameter, std=0.3)
+    assert can_write(model)
+    write_cross_graph(model, tmp_path / "written.onnx")
+    graph = onnx.load(tmp_path / "written.onnx").graph
+    assert len(list(constant_products(graph))) == products_of_cross(layers)
+    dice = np.random.default_rng(0)
+    lengths = np.array([9, 4, 7])
+    mask = (np.arange(9) < lengths[:, None]).astype(np.int64)
+    feeds = {
+        "input_ids": dice.integers(0, 60, (3, 9)) * mask,
+        "attention_mask": mask,
+        "token_type_ids": (np.arange(9) > 2).astype(np.int64) * mask,
+    }
+    with torch.no_grad():
+        expected = model(**{name: torch.from_numpy(values) for name, values in feeds.items()}).logits.numpy()
+    [logits] = run_graph(tmp_path / "written.onnx", [feeds])
+    np.testing.assert_allclose(logits, expected, atol=1e-4)
+
+
+def test_the_last_layer_is_computed_for_one_row(tmp_path, trained_model):
+    write_cross_graph(trained_model, tmp_path / "written.onnx")
+    operators = Counter(node.op_type for node in onnx.load(tmp_path / "written.onnx").graph.node)
+    assert operators["MultiHeadAttention"] == trained_model.config.num_hidden_layers
+    assert operators["SkipLayerNormalization"] == 0
+    assert operators["Gather"] == 3  # words, segments, and the readout row
+
+
+def test_other_models_are_left_to_fusion():
+    relu = BertForSequenceClassification(BertConfig(**TINY, num_hidden_layers=1, hidden_act="relu"))
+    relative = BertConfig(**TINY, num_hidden_layers=1, position_embedding_type="relative_key")
+    other = RobertaForSequenceClassification(RobertaConfig(**TINY, num_hidden_layers=1))
+    assert not any(map(can_write, (relu, BertForSequenceClassification(relative), other)))

@@ -57,7 +57,7 @@ ROUNDS = {"page": 7, "widget": 25, "search": 9, "bulk": 1}
 REFERENCE = "PyTorch fp32"
 SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]
-BUSY_CALLERS, BUSY_SECONDS = 8, 20.0
+BUSY_CALLERS, BUSY_SECONDS = 8, 15.0
 _REST_S = 0.05
 _CALIBRATION_PAIRS = 64
 

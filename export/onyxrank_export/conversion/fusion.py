@@ -1,4 +1,4 @@
-"""Graph optimization: the exported graph with BERT's fused operators and the last layer for the readout row only.
+"""The exported graph with BERT's fused operators, for cross models that `cross_graph` does not write.
 
 1. onnxruntime's transformer optimizer fuses attention (as MultiHeadAttention, whose three projections stay ordinary
    matrix products that the quantizers can see), skip connections with layer norms, and biases with GELU.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from base import Batched, versions
 from infinity_emb import EngineArgs, SyncEngineArray
@@ -11,8 +13,17 @@ from infinity_emb import EngineArgs, SyncEngineArray
 _BATCHES = (8, 32, 128)
 
 
+def _flat(folder: Path) -> Path:
+    """The checkpoint with its graph beside its other files: of a graph in a folder it gives optimum a wrong name."""
+    target = folder.parent / f"{folder.name}-flat"
+    if not target.is_dir():
+        shutil.copytree(folder, target, ignore=shutil.ignore_patterns("onnx", "*.safetensors"))
+        shutil.copyfile(folder / "onnx" / "model.onnx", target / "model.onnx")
+    return target
+
+
 def _load(folder: str, threads: int) -> Batched:
-    os.chdir(folder)  # it looks for the graph under a path that today's optimum takes relative to the model only
+    os.chdir(_flat(Path(folder)))
     engines: dict[int, SyncEngineArray] = {}
 
     def engine(batch: int) -> SyncEngineArray:

@@ -1,7 +1,8 @@
 """Whether a setting answers on this machine what fp32 answers: the last check before it is chosen.
 
 The quality gate has judged the graph where it was exported. Another CPU runs other kernels, and a provider may
-compute in another precision, so the scores of the sample are compared once more, here.
+compute in another precision, so the scores of the sample are compared once more, here. The sample is small beside the
+gate's: a setting is refused when its overlap is below the limit by more than chance explains.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from onyxrank._scoring import Architecture
 LEAST_OVERLAP = 0.9
 """As of the quality gate."""
 _TOP = 10
+_CHANCE = 2.0
+"""Standard errors that are taken for chance."""
 _ALONE = 8
 
 
@@ -29,6 +32,7 @@ class Agreement:
 
     Attributes:
         overlap: mean share of fp32's best items that are among the setting's; the best 10, or half of a shorter list.
+        overlap_error: its standard error over the requests.
         largest_difference: of a probability.
         batch_deviation: largest change of a probability when an item is scored alone.
         faults: what is out of the limits; empty if it may be chosen.
@@ -36,6 +40,7 @@ class Agreement:
     """
 
     overlap: float
+    overlap_error: float
     largest_difference: float
     batch_deviation: float
     faults: tuple[str, ...]
@@ -61,18 +66,24 @@ def compare(
     try:
         scores = [architecture.score([request])[0] for request in requests]
     except NonFiniteScore:
-        return Agreement(
-            overlap=0.0, largest_difference=1.0, batch_deviation=1.0, faults=("answers NaN or infinity",)
-        )
-    overlap = float(np.mean([_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]))
+        faults = ("answers NaN or infinity",)
+        return Agreement(overlap=0.0, overlap_error=0.0, largest_difference=1.0, batch_deviation=1.0, faults=faults)
+    overlaps = [_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
+    overlap, error = float(np.mean(overlaps)), float(np.std(overlaps) / np.sqrt(len(overlaps)))
     difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in zip(scores, expected, strict=True))
     deviation = batch_deviation(architecture, requests[:1], most_items=_ALONE)
-    faults = []
-    if overlap < LEAST_OVERLAP:
-        faults.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
+    found = []
+    if overlap + _CHANCE * error < LEAST_OVERLAP:
+        found.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
     if deviation > BATCH_INVARIANT:
-        faults.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
-    return Agreement(overlap=overlap, largest_difference=difference, batch_deviation=deviation, faults=tuple(faults))
+        found.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
+    return Agreement(
+        overlap=overlap,
+        overlap_error=error,
+        largest_difference=difference,
+        batch_deviation=deviation,
+        faults=tuple(found),
+    )
 
 
 def _overlap(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:

@@ -31,7 +31,7 @@ from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
 _RACED = 4
-_COMPARED = 16
+_COMPARED, _COMPARED_ITEMS = 16, 40
 _FIRST_HEAT_SHARE = 0.35
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
 _FIRST_HEAT_MARGIN = 1.3
@@ -87,8 +87,11 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     begun = time.perf_counter()
     requests, source = sample_of(bundle, options.requests)
     encoder = load_encoder(bundle)
-    compared = [encoder.encode(each.history, each.items) for each in spread(requests, _COMPARED)]
-    raced = list(spread(compared, _RACED))
+    raced = [encoder.encode(each.history, each.items) for each in spread(requests, _RACED)]
+    # Lists as long as those that the gate judged by; the bundle's own sample too, since a caller may give few.
+    others = sample_of(bundle, None)[0] if options.requests else ()
+    lists = (*spread(requests, _COMPARED), *spread(others, _COMPARED))
+    compared = [encoder.encode(each.history, each.items[:_COMPARED_ITEMS]) for each in lists]
     providers, absent = running_providers(options.providers)
     groups = heats(bundle.manifest, providers, machine_family(), usable_cpus(), options.target)
     if not groups:

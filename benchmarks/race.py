@@ -53,7 +53,7 @@ WORKLOADS = {
     "search": Workload(name="search", history_tokens=8, items=50, item_tokens=64),
     "bulk": Workload(name="bulk", history_tokens=192, items=1000, item_tokens=64),
 }
-ROUNDS = {"page": 5, "widget": 15, "search": 9, "bulk": 1}
+ROUNDS = {"page": 7, "widget": 25, "search": 9, "bulk": 1}
 REFERENCE = "PyTorch fp32"
 SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]

@@ -255,7 +255,7 @@ def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_pa
     def poison(source, target, recipe, calibration):
         original(source, target, recipe, calibration)
         model = onnx.load(target)
-        bias = next(weight for weight in model.graph.initializer if weight.name.endswith("classifier.bias"))
+        bias = next(weight for weight in model.graph.initializer if weight.name == "logits_bias")
         bias.CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))
         onnx.save(model, target)
 
@@ -269,17 +269,17 @@ def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_pa
 
 
 def test_a_graph_that_is_not_the_model_is_refused(trained_run, tmp_path, monkeypatch):
-    original = architectures.fuse
+    original = architectures.write_cross_graph
 
-    def perturb(source, target, config):
-        original(source, target, config)
+    def perturb(trained, target):
+        original(trained, target)
         model = onnx.load(target)
-        weight = next(weight for weight in model.graph.initializer if weight.name.endswith("classifier.weight"))
+        weight = next(weight for weight in model.graph.initializer if weight.name == "logits_weight")
         values = numpy_helper.to_array(weight) + np.float32(0.05)
         weight.CopyFrom(numpy_helper.from_array(values, weight.name))
         onnx.save(model, target)
 
-    monkeypatch.setattr(architectures, "fuse", perturb)
+    monkeypatch.setattr(architectures, "write_cross_graph", perturb)
     with pytest.raises(ExportError, match="the graph's logits differ from PyTorch's"):
         export(trained_run, tmp_path / "bundle", precisions=("fp32",))
     assert names(tmp_path) == []

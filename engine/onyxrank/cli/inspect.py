@@ -46,7 +46,8 @@ def command(
         files.add_row(path, f"{entry.bytes / 1e6:.1f}")
     console.out.print(files)
     console.heading("On this machine")
-    console.out.print(f"{machine['cpu_model']}, {machine['cpus_usable']} usable CPUs, kernels: {machine_family()}")
+    console.out.print(machine["cpu_model"])
+    console.out.print(f"{machine['cpus_usable']} usable CPUs, kernels: {machine_family()}")
     console.out.print(f"onnxruntime {info['onnxruntime_version']} offers {', '.join(offered)}")
     console.out.print(f"loads {info['variant']} on {info['provider']}: {info['variant_reason']}")
     profile = info["profile"]

@@ -13,6 +13,7 @@ from onyxrank._scoring import Cross
 from onyxrank._session import OrtSession
 from onyxrank_export.conversion import quantize as module
 from onyxrank_export.conversion.errors import ExportError
+from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.gate import batch_deviation
 from onyxrank_export.conversion.kernels import FAST, check_int8, product_types
 from onyxrank_export.conversion.quantize import RECIPES, keep_residuals_fp32, quantize
@@ -20,6 +21,14 @@ from onyxrank_export.conversion.quantize import RECIPES, keep_residuals_fp32, qu
 LAYERS = 2
 BY_NAME = {recipe.name: recipe for recipe in RECIPES}
 STATIC, DYNAMIC = BY_NAME["int8_static_avx512_vnni"], BY_NAME["int8_dynamic_avx512_vnni"]
+
+
+@pytest.fixture(scope="module")
+def fused(trained_bundle, trained_model, tmp_path_factory):
+    """A graph of onnxruntime's fusions: six products a layer, none of them with its bias."""
+    target = tmp_path_factory.mktemp("fused") / "fused.onnx"
+    fuse(trained_bundle / "onnx" / "model.onnx", target, trained_model.config)
+    return target
 
 
 @pytest.fixture(scope="module")

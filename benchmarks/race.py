@@ -6,7 +6,7 @@
 3. Scores are compared with fp32 PyTorch (cross) or with the fp32 graphs (shared-history), so that a peer that is fast
    and wrong shows.
 
-    python benchmarks/race.py [--data FOLDER of amazon2018_office] [--cross BUNDLE --shared BUNDLE] [--shape base]
+    python benchmarks/race.py [--data FOLDER of amazon2018_office] [--cross BUNDLE --shared BUNDLE]
 
 Without --data the texts are the demo shop's; without bundles MiniLM, trained for a moment, takes part: speed does not
 depend on how well the weights rank.

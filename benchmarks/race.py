@@ -34,6 +34,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
+from onyxrank._overlap import top_overlap
 from onyxrank._profile import find_profile, profile_path, write_profile
 from onyxrank.measure.bench import now
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
@@ -122,13 +123,10 @@ def main() -> None:
     PEERS.mkdir(parents=True, exist_ok=True)
     for bundle in bundles.values():
         tuned(bundle, requests, options.tune_budget)
-    folders = {
-        CROSS: peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{bundles[CROSS].name}", calibration(texts)),
-        SHARED_HISTORY: bundles[SHARED_HISTORY],
-    }
+    checkpoint = peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{bundles[CROSS].name}", calibration(texts))
     threads = usable_cpus()
     with ExitStack() as closing:
-        runners, failures = start(folders, bundles, threads, options.only, closing)
+        runners, failures = start(checkpoint, bundles, threads, options.only, closing)
         before = Usage.now()
         for name, request in requests.items():
             measure(name, request, runners)
@@ -178,7 +176,7 @@ def tuned(bundle: Path, requests: Mapping[str, Request], budget_s: float) -> Non
 
 
 def start(
-    folders: Mapping[str, Path],
+    checkpoint: Path,
     bundles: Mapping[str, Path],
     threads: int,
     only: Sequence[str],
@@ -190,7 +188,7 @@ def start(
         if only and not any(part in name for part in only):
             continue
         say(f"starting {name}")
-        folder = bundles[architecture] if module == "onyxrank_peer" else folders[architecture]
+        folder = bundles[architecture] if module == "onyxrank_peer" else checkpoint
         try:
             log = PEERS / f"{name.replace(' ', '_')}.log"
             process = PeerProcess(python_of(environment, PEERS), module, way, folder, threads, log)
@@ -238,10 +236,9 @@ def compare(name: str, runners: Sequence[Runner], reference: str) -> None:
     for runner in runners:
         if expected is not None and scores[runner.name] is not None:
             ours, theirs = np.array(scores[runner.name]), np.array(expected)
-            best = [set(np.argsort(-each, kind="stable")[:10].tolist()) for each in (ours, theirs)]
             runner.results[name] |= {
                 "score_difference": float(np.abs(ours - theirs).max()),
-                "top_10_kept": len(best[0] & best[1]) / len(best[1]),
+                "top_10_kept": top_overlap(ours, theirs),
             }
 
 
@@ -283,13 +280,11 @@ def figures(seconds: Sequence[float]) -> dict[str, float]:
 def calibration(texts: Pool) -> list[tuple[str, str]]:
     """Pairs for the peers that quantize statically."""
     dice = np.random.default_rng(0)
-    return [
-        (
-            " ; ".join(texts[int(index)] for index in dice.integers(len(texts), size=6)),
-            f"{item.title} {item.description}",
-        )
-        for item, texts in ((pool_item, list(texts.events)) for pool_item in list(texts.items)[:_CALIBRATION_PAIRS])
-    ]
+    pairs = []
+    for item in texts.items[:_CALIBRATION_PAIRS]:
+        events = [texts.events[int(index)] for index in dice.integers(len(texts.events), size=6)]
+        pairs.append((" ; ".join(events), f"{item.title} {item.description}"))
+    return pairs
 
 
 def size_of(folder: Path, request: Request) -> dict[str, Any]:

@@ -16,9 +16,9 @@ class _Engine:
     def __init__(self, folder: str, **options: Any) -> None:
         self._ranker = Ranker.load(folder, **options)
         info = self._ranker.info()
-        names = ("variant", "provider", "threads", "sessions", "micro_batch_tokens", "history_cache")
+        names = ("variant", "provider", "threads", "sessions", "micro_batch_tokens")
         self.settings: dict[str, object] = {"versions": versions("onyxrank", "onnxruntime")}
-        self.settings |= {name: info[name] for name in names[:-1]} | {"tuned": info["profile"] is not None}
+        self.settings |= {name: info[name] for name in names} | {"tuned": info["profile"] is not None}
 
     def use(self, choice: object) -> None:
         """There is nothing to choose: `onyxrank tune` has."""

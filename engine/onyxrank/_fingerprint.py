@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def machine_fingerprint() -> dict[str, object]:
         "cpus": usable_cpus(),
         "instruction_sets": [name for name in _DECISIVE if name in sets],
         "accelerators": accelerators(),
-        "runtimes": _installed(),
+        "runtimes": installed_versions(_RUNTIMES),
     }
 
 
@@ -61,9 +61,10 @@ def differences(there: Fingerprint, here: Fingerprint) -> str:
     )
 
 
-def _installed() -> dict[str, str]:
+def installed_versions(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of those of the packages that are installed."""
     found = {}
-    for name in _RUNTIMES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

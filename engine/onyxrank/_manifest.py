@@ -162,6 +162,18 @@ class Manifest:
         if unlisted:
             raise fault(f"{', '.join(unlisted)} is used but not listed under files, so it cannot be verified")
 
+    def variant(self, name: str) -> Variant:
+        """The variant of that name, which must be there."""
+        return next(variant for variant in self.variants if variant.name == name)
+
+    def unasked(self, family: str) -> list[Variant]:
+        """The variants that may be loaded on a machine family without being named."""
+        return [
+            variant
+            for variant in self.variants
+            if variant.batch_invariant and variant.runs_on(family) and not variant.refused
+        ]
+
     @classmethod
     def parse(cls, data: object) -> Manifest:
         """Make a manifest of parsed JSON.

@@ -54,8 +54,6 @@ class Provider:
         return {**self.options, "load_config": json.dumps(config)}
 
 
-_OPENVINO = "pip install 'onyxrank[openvino]', on a machine with an Intel processor"
-
 _TABLE = (
     Provider(
         name="cuda",
@@ -77,25 +75,18 @@ _TABLE = (
         int8=True,
         unasked=True,
     ),
-    Provider(
-        name="openvino",
-        ort_name="OpenVINOExecutionProvider",
-        install=_OPENVINO,
-        int8=False,
-        plugin="onnxruntime_ep_openvino",
-        device="CPU",
-        config={"INFERENCE_PRECISION_HINT": "f32"},
-        untested=True,
-    ),
-    Provider(
-        name="openvino_bf16",
-        ort_name="OpenVINOExecutionProvider",
-        install=_OPENVINO,
-        int8=False,
-        plugin="onnxruntime_ep_openvino",
-        device="CPU",
-        config={"INFERENCE_PRECISION_HINT": "bf16"},
-        untested=True,
+    *(
+        Provider(
+            name=name,
+            ort_name="OpenVINOExecutionProvider",
+            install="pip install 'onyxrank[openvino]', on a machine with an Intel processor",
+            int8=False,
+            plugin="onnxruntime_ep_openvino",
+            device="CPU",
+            config={"INFERENCE_PRECISION_HINT": precision},
+            untested=True,
+        )
+        for name, precision in (("openvino", "f32"), ("openvino_bf16", "bf16"))
     ),
     Provider(
         name="tensorrt",

@@ -40,11 +40,7 @@ def choose_variant(manifest: Manifest, asked: str, provider: Provider, family: M
     """
     if asked != AUTO:
         return _named(manifest, asked, family)
-    safe = [
-        variant
-        for variant in manifest.variants
-        if variant.batch_invariant and variant.runs_on(family) and not variant.refused
-    ]
+    safe = manifest.unasked(family)
     int8 = [variant for variant in safe if variant.precision != "fp32"]
     if int8 and provider.int8:
         return VariantChoice(int8[0], f"batch-invariant int8 made for {family}")

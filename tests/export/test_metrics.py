@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onyxrank._overlap import top_overlap
 from onyxrank_export.evaluation.metrics import (
     calibration_error,
     per_list_metrics,
     probability_metrics,
     ranking_metrics,
-    top_overlap,
 )
 
 NAN = float("nan")

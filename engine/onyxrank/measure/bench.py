@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 
 import numpy as np
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
+from onyxrank._fingerprint import installed_versions
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
 from onyxrank._providers import AUTO
@@ -238,13 +238,7 @@ def measure_ways(
 
 def versions(*, with_torch: bool) -> dict[str, str]:
     """Versions of the packages that take part; torch and transformers only where they do."""
-    found = {}
-    for name in _VERSIONED if with_torch else _VERSIONED[:-2]:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # onnxruntime-gpu, say, goes by another name
-            continue
-    return found
+    return installed_versions(_VERSIONED if with_torch else _VERSIONED[:-2])
 
 
 def now() -> str:

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import NonFiniteScore
 from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
+from onyxrank._overlap import TOP, top_overlap
 from onyxrank._scoring import Architecture
 
 LEAST_OVERLAP = 0.9
 """As of the quality gate."""
-_TOP = 10
 _CHANCE = 2.0
 """Standard errors that are taken for chance."""
 _ALONE = 8
@@ -87,6 +87,4 @@ def compare(
 
 
 def _overlap(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    count = min(_TOP, max(1, len(ours) // 2))
-    best = [set(np.argsort(-scores, kind="stable")[:count].tolist()) for scores in (ours, theirs)]
-    return len(best[0] & best[1]) / count
+    return top_overlap(ours, theirs, min(TOP, max(1, len(ours) // 2)))

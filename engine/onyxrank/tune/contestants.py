@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from types import TracebackType
 
 from onyxrank._bundle import Bundle
 from onyxrank._encoding import EncodedRequest
@@ -20,7 +19,7 @@ from onyxrank.tune.race import Round, Run
 
 
 class Contestants:
-    """Opens settings when they are needed, and closes all at the end of a ``with`` block.
+    """Opens settings when they are needed; `close` closes all.
 
     Args:
         bundle: whose settings.
@@ -46,7 +45,7 @@ class Contestants:
         if setting not in self._open:
             kind = replace(setting, micro_batch_tokens=1)
             if kind not in self._sessions:
-                variant = next(each for each in self._bundle.manifest.variants if each.name == setting.variant)
+                variant = self._bundle.manifest.variant(setting.variant)
                 self._sessions[kind] = open_sessions(self._bundle, variant, setting)
             self._open[setting] = assemble(self._bundle, self._sessions[kind], setting, HistoryCache(0))
         return self._open[setting]
@@ -94,14 +93,3 @@ class Contestants:
         for sessions in self._sessions.values():
             for session in sessions.values():
                 session.close()
-
-    def __enter__(self) -> Contestants:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -28,7 +28,7 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
 
     """
     manifest = bundle.manifest
-    [variant] = [each for each in manifest.variants if each.name == profile.setting.variant]
+    variant = manifest.variant(profile.setting.variant)
     needed = {manifest.tokenizer.file, *variant.files.values(), *_SETTINGS}
     files = {name: entry for name, entry in manifest.files.items() if name in needed}
     slim = replace(manifest, variants=(variant,), files=files)

@@ -45,14 +45,7 @@ def layouts(cpus: int, target: Target) -> list[Layout]:
 
 def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
     """The variants that may be chosen for a provider."""
-    return [
-        variant
-        for variant in manifest.variants
-        if variant.batch_invariant
-        and variant.runs_on(family)
-        and not variant.refused
-        and (provider.int8 or variant.precision == "fp32")
-    ]
+    return [variant for variant in manifest.unasked(family) if provider.int8 or variant.precision == "fp32"]
 
 
 def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict[str, str]]:

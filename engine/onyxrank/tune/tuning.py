@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -101,14 +102,13 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
         )
     _reference(bundle)  # its absence is told before anything is measured
     clients = usable_cpus() if options.target == "throughput" else 1
-    with Contestants(bundle, raced, clients) as contestants:
+    with closing(Contestants(bundle, raced, clients)) as contestants:
         search = _Search(contestants, options, begun, told)
         result, failed = search.run(groups)
         chosen, agreements = _choose(bundle, result, contestants, compared, options, told)
-    variant = next(each for each in bundle.manifest.variants if each.name == chosen.setting.variant)
     return Profile(
         setting=chosen.setting,
-        graphs=graphs_of(bundle, variant),
+        graphs=graphs_of(bundle, bundle.manifest.variant(chosen.setting.variant)),
         fingerprint=machine_fingerprint(),
         target=options.target,
         report={

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from onyxrank._encoding import EncodedRequest
 from onyxrank._invariance import batch_deviation
+from onyxrank._overlap import top_overlap
 from onyxrank._scoring import Architecture
 from onyxrank_export.data.pairs import CandidateList
-from onyxrank_export.evaluation.metrics import ranking_metrics, top_overlap
+from onyxrank_export.evaluation.metrics import ranking_metrics
 
 _DEVIATION_LISTS = 4
 

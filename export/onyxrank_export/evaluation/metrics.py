@@ -70,12 +70,6 @@ def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float6
     return float(gap.sum() / size.sum())
 
 
-def top_overlap(first: NDArray[np.floating], second: NDArray[np.floating], cutoff: int = CUTOFF) -> float:
-    """Share of the first `cutoff` places that two scorings of one list have in common."""
-    best = [set(np.argsort(-scores, kind="stable")[:cutoff].tolist()) for scores in (first, second)]
-    return len(best[0] & best[1]) / max(1, len(best[0]))
-
-
 def _mean(values: NDArray[np.float64]) -> float:
     told = values[~np.isnan(values)]
     return float(told.mean()) if len(told) else float("nan")

@@ -86,6 +86,17 @@ class MicroBatch:
     attention_mask: NDArray[np.int64]
     token_type_ids: NDArray[np.int64]
 
+    @classmethod
+    def stack(cls, batches: Sequence[MicroBatch]) -> MicroBatch:
+        """Put micro-batches of the same width one under the other."""
+        if len(batches) == 1:
+            return batches[0]
+        return cls(
+            np.concatenate([batch.input_ids for batch in batches]),
+            np.concatenate([batch.attention_mask for batch in batches]),
+            np.concatenate([batch.token_type_ids for batch in batches]),
+        )
+
 
 def plan(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.intp]]:
     """Group rows into micro-batches.
@@ -109,12 +120,12 @@ def plan(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.intp]]:
     return groups
 
 
-def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int) -> MicroBatch:
-    """Build the arrays of one micro-batch, its rows in the order of the indices."""
+def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int, width: int = 0) -> MicroBatch:
+    """Build the arrays of one micro-batch, its rows in the order of the indices, padded to the longest or `width`."""
     owners = rows.history_of[indices]
     history_lengths = rows.histories.lengths[owners]
     lengths = rows.lengths[indices]
-    columns = np.arange(int(lengths.max()))
+    columns = np.arange(max(width, int(lengths.max())))
     input_ids = np.full((len(indices), len(columns)), pad_id, dtype=np.int64)
     _scatter(input_ids, rows.histories, owners, np.zeros_like(history_lengths))
     _scatter(input_ids, rows.items, indices, history_lengths)

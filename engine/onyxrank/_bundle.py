@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from onyxrank._errors import BundleError
+from onyxrank._errors import BundleError, InvalidInput
 from onyxrank._machine import usable_cpus
 from onyxrank._manifest import MANIFEST_NAME, FileEntry, Manifest
 
@@ -63,9 +63,12 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read and verify a bundle.
 
     Raises:
+        InvalidInput: if the path is none.
         BundleError: if the folder is missing or not a bundle, or a file is missing, altered, or outside it.
 
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInput(f"bundle must be a path, not {type(path).__name__}", field="bundle")
     folder = Path(path)
     if not folder.is_dir():
         raise BundleError(f"there is no folder {folder}; `onyxrank export` writes bundles")

@@ -69,7 +69,17 @@ class MissingExtra(OnyxrankError, ImportError):
 
 
 class Overloaded(OnyxrankError):
-    """The engine has no room for this request now; try again later."""
+    """The engine has no room for this request now; try again later.
+
+    Attributes:
+        retry_after_s: seconds after which there should be room, from the tokens that are too many and the speed of
+            the last runs; None before the first run.
+
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class DeadlineExceeded(OnyxrankError):

@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 from tokenizers import Tokenizer
 
@@ -19,13 +21,13 @@ from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
 from onyxrank._graphs import ARCHITECTURES, HISTORY
 from onyxrank._history import HistoryCache
-from onyxrank._lanes import Lanes
 from onyxrank._machine import MachineFamily, machine_family, usable_cpus
 from onyxrank._manifest import Variant
 from onyxrank._options import LoadOptions
 from onyxrank._profile import Profile, Setting, find_profile
 from onyxrank._providers import AUTO, PROVIDERS, Provider, candidates
-from onyxrank._scoring import Architecture, build_architecture
+from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS, Scheduler
+from onyxrank._scoring import build_architecture
 from onyxrank._session import OrtSession, Session, offered_providers
 from onyxrank._session_pool import SessionPool
 from onyxrank._variants import choose_variant
@@ -46,20 +48,30 @@ class Choice:
         return PROVIDERS[self.setting.provider]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
     """The running parts of a ranker.
 
     Attributes:
         encoder: texts to token ids.
-        architecture: token ids to probabilities.
+        scheduler: token ids to probabilities, for any number of threads.
         facts: what was chosen and why, as JSON values.
 
     """
 
     encoder: TextEncoder
-    architecture: Architecture
+    scheduler: Scheduler
     facts: dict[str, object]
+
+    @cached_property
+    def readers(self) -> ThreadPoolExecutor:
+        """Threads that tokenize for event loops; they start when they are needed, and end with the engine."""
+        return ThreadPoolExecutor(max(2, usable_cpus()), thread_name_prefix="onyxrank-reader")
+
+    def close(self) -> None:
+        """Finish what is in the queue and free everything."""
+        self.scheduler.close()
+        self.readers.shutdown()
 
 
 def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
@@ -87,16 +99,22 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
         facts = _facts(bundle, options, choice, sessions) | found.facts(used=choice.tuned)
         facts |= {"provider_notes": notes, "cpus": usable_cpus(), "machine_family": family}
         cache = HistoryCache(options.history_cache_bytes)
-        return Engine(encoder, assemble(bundle, sessions, choice.setting, cache), facts)
+        return Engine(encoder, assemble(bundle, sessions, choice.setting, cache, options.queue_tokens), facts)
     raise ProviderUnavailable("this onnxruntime offers no provider that onyxrank knows; reinstall onnxruntime")
 
 
-def assemble(bundle: Bundle, sessions: Mapping[str, Session], setting: Setting, cache: HistoryCache) -> Architecture:
+def assemble(
+    bundle: Bundle,
+    sessions: Mapping[str, Session],
+    setting: Setting,
+    cache: HistoryCache,
+    queue_tokens: int = DEFAULT_QUEUE_TOKENS,
+) -> Scheduler:
     """Put a bundle's open sessions, by role, together."""
     manifest = bundle.manifest
     limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens)
-    lanes = Lanes(setting.sessions)
-    return build_architecture(manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache, lanes)
+    architecture = build_architecture(manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache)
+    return Scheduler(architecture, setting.sessions, queue_tokens)
 
 
 def _choices(

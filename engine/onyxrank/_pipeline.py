@@ -1,15 +1,23 @@
-"""The way of a request: checked, encoded, scored, ranked."""
+"""The way of a request: checked, encoded, queued, ranked."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory, EncodedRequest
 from onyxrank._errors import InvalidInput
-from onyxrank._items import Item, ItemLike, to_events, to_items
+from onyxrank._items import History, Item, ItemLike, to_events, to_items
 from onyxrank._loading import Engine
+from onyxrank._queue import Job
 from onyxrank._ranking import Ranking, to_hits
+from onyxrank._scheduler import Scores
 from onyxrank._timing import Stopwatch
 
 _EMPTY_HISTORY_TOKENS = 2  # [CLS] [SEP]
@@ -50,14 +58,31 @@ def encode_numbered(engine: Engine, number: int, request: object) -> CheckedRequ
         raise InvalidInput(f"requests[{number}]: {error}", field=error.field, index=error.index) from error
 
 
-def rank(engine: Engine, requests: Sequence[CheckedRequest], top_k: int | None, watch: Stopwatch) -> list[Ranking]:
-    """Score requests and sort their items.
+def submit(
+    engine: Engine, requests: Sequence[CheckedRequest], watch: Stopwatch, deadline: float | None = None
+) -> Job:
+    """Put encoded requests into the engine's queue; see `Scheduler.submit`."""
+    return engine.scheduler.submit([request.encoded for request in requests], watch, deadline)
 
-    Raises:
-        NonFiniteScore: if the model answers NaN or infinity; names request and item.
 
-    """
-    scores = engine.architecture.score([request.encoded for request in requests], watch)
+async def ascore(
+    engine: Engine, history: History, items: Iterable[ItemLike], watch: Stopwatch, deadline: float | None
+) -> tuple[CheckedRequest, Scores]:
+    """Check, tokenize and score one request, for an event loop; see `Ranker.arank`."""
+    scheduler = engine.scheduler
+    due = moment(deadline, scheduler.clock)
+    scheduler.check_room()  # before work is spent on what would be refused
+    loop, began = asyncio.get_running_loop(), time.perf_counter()
+    request = await loop.run_in_executor(engine.readers, lambda: encode(engine, to_events(history), items))
+    watch.add("tokenize", time.perf_counter() - began)
+    job = submit(engine, [request], watch, due)
+    return request, await scheduler.answer(job)
+
+
+def to_rankings(
+    requests: Sequence[CheckedRequest], scores: Sequence[NDArray[np.float32]], top_k: int | None, watch: Stopwatch
+) -> list[Ranking]:
+    """Sort the items of requests by their scores."""
     with watch.stage("rank"):
         hits = [to_hits(request.items, row, top_k) for request, row in zip(requests, scores, strict=True)]
     timings = watch.read()

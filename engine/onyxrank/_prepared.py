@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import weakref
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory
 from onyxrank._items import ItemLike
+from onyxrank._leases import Leases
 from onyxrank._loading import Engine
-from onyxrank._pipeline import encode, rank
+from onyxrank._pipeline import encode, submit, to_rankings
 from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._timing import Stopwatch
 
@@ -18,24 +22,46 @@ from onyxrank._timing import Stopwatch
 class PreparedHistory:
     """What `Ranker.prepare` returns. Safe to share between threads; usable until its ranker is closed.
 
+    After a reload it is read again, by the new model, at the next use.
+
     Args:
-        opened: gives the ranker's engine, or raises if it is closed.
-        history: the history's token ids, and its keys and values where the architecture has them.
+        leases: of the ranker.
+        events: the history's texts, checked, oldest first.
 
     """
 
-    def __init__(self, opened: Callable[[], Engine], history: EncodedHistory) -> None:
-        self._opened = opened
-        self._history = history
+    def __init__(self, leases: Leases, events: Sequence[str]) -> None:
+        self._leases = leases
+        self._events = events
+        with leases.lease() as engine:
+            self._known = _read(engine, events)
 
-    def rank(self, items: Iterable[ItemLike], top_k: int | None = None) -> Ranking:
+    def rank(self, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
         """Rank items against the history; as `Ranker.rank`."""
-        engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
-        with watch.stage("tokenize"):
-            request = encode(engine, self._history, items)
-        return rank(engine, [request], most, watch)[0]
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            due = moment(deadline, engine.scheduler.clock)
+            with watch.stage("tokenize"):
+                request = encode(engine, self._of(engine), items)
+            scores = engine.scheduler.wait(submit(engine, [request], watch, due))
+        return to_rankings([request], scores, most, watch)[0]
 
-    def score(self, items: Iterable[ItemLike]) -> NDArray[np.float32]:
+    def score(self, items: Iterable[ItemLike], *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
-        engine = self._opened()
-        return engine.architecture.score([encode(engine, self._history, items).encoded])[0]
+        with self._leases.lease() as engine:
+            due = moment(deadline, engine.scheduler.clock)
+            request = encode(engine, self._of(engine), items)
+            return engine.scheduler.wait(submit(engine, [request], Stopwatch(), due))[0]
+
+    def _of(self, engine: Engine) -> EncodedHistory:
+        reader, history = self._known
+        if reader() is not engine:
+            self._known = reader, history = _read(engine, self._events)
+        return history
+
+
+def _read(engine: Engine, events: Sequence[str]) -> tuple[weakref.ref[Engine], EncodedHistory]:
+    """The token ids, and the keys and values where the architecture has them; of which engine, without holding it."""
+    encoded = engine.encoder.encode_history(events)
+    state = engine.scheduler.architecture.prepare(encoded.ids)
+    return weakref.ref(engine), replace(encoded, state=state)

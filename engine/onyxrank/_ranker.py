@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import os
+import threading
+import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -13,21 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._bundle import open_bundle
-from onyxrank._errors import InvalidInput, OnyxrankError
+from onyxrank._deadlines import moment
+from onyxrank._errors import InvalidInput
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._items import History, ItemLike, to_events
+from onyxrank._leases import Leases
 from onyxrank._loading import Engine, load_engine
 from onyxrank._options import LoadOptions
-from onyxrank._pipeline import encode, encode_numbered, rank
+from onyxrank._pipeline import ascore, encode, encode_numbered, submit, to_rankings
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranking import Ranking, check_top_k
+from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS
 from onyxrank._timing import Stopwatch
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
 
 
 class Ranker:
-    """Ranks items for a shopper by purchase probability. Safe to share between threads.
+    """Ranks items for a shopper by purchase probability. Safe to share between threads and event loops.
 
     Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
     one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings. Inputs are
@@ -40,8 +44,12 @@ class Ranker:
 
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine: Engine | None = engine
+    def __init__(self, engine: Engine, options: LoadOptions | None = None) -> None:
+        self._leases = Leases(engine)
+        self._options = options or LoadOptions()
+        self._reloading = threading.Lock()
+        # Where nobody calls close(), the threads end with the last reference to the ranker.
+        weakref.finalize(self, self._leases.abandon).atexit = False
 
     @classmethod
     def load(
@@ -55,6 +63,7 @@ class Ranker:
         sessions: int | None = None,
         micro_batch_tokens: int | None = None,
         history_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        queue_tokens: int = DEFAULT_QUEUE_TOKENS,
     ) -> Ranker:
         """Verify a bundle and open it.
 
@@ -73,6 +82,8 @@ class Ranker:
                 fast on most CPUs.
             history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
                 (shared-history); 0 for none.
+            queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit
+                is refused with `Overloaded`. A request counts for at most half of it; an empty queue takes any.
 
         Raises:
             BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.
@@ -80,8 +91,6 @@ class Ranker:
             InvalidInput: if an option has no such value.
 
         """
-        if not isinstance(bundle, str | os.PathLike):
-            raise InvalidInput(f"bundle must be a path, not {type(bundle).__name__}", field="bundle")
         options = LoadOptions(
             provider=provider,
             threads=threads,
@@ -90,36 +99,59 @@ class Ranker:
             sessions=sessions,
             micro_batch_tokens=micro_batch_tokens,
             history_cache_bytes=history_cache_bytes,
+            queue_tokens=queue_tokens,
         )
-        return cls(load_engine(open_bundle(bundle), options))
+        return cls(load_engine(open_bundle(bundle), options), options)
 
-    def rank(self, history: History, items: Iterable[ItemLike], top_k: int | None = None) -> Ranking:
+    def rank(
+        self, history: History, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None
+    ) -> Ranking:
         """Rank items, best first, ties in input order.
 
         Args:
             history: what the shopper did; empty for a cold start.
             items: the candidates; an empty list gives an empty ranking.
             top_k: most hits to return; all by default.
+            deadline: seconds from now after which the answer is of no use.
 
         Raises:
             InvalidInput: naming the item's index and field.
+            Overloaded: if the queue has no room for the request.
+            DeadlineExceeded: if it was not done in time; what had not begun by then is left.
             NonFiniteScore: if the model answers NaN or infinity; names the item.
-            OnyxrankError: if the ranker is closed.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
-        engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
-        with watch.stage("tokenize"):
-            request = encode(engine, to_events(history), items)
-        return rank(engine, [request], most, watch)[0]
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            due = moment(deadline, engine.scheduler.clock)
+            with watch.stage("tokenize"):
+                request = encode(engine, to_events(history), items)
+            scores = engine.scheduler.wait(submit(engine, [request], watch, due))
+        return to_rankings([request], scores, most, watch)[0]
+
+    async def arank(
+        self, history: History, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None
+    ) -> Ranking:
+        """Rank items without blocking the event loop; as `rank`. Cancelling it frees its place in the queue."""
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            request, scores = await ascore(engine, history, items, watch, deadline)
+        return to_rankings([request], scores, most, watch)[0]
 
     def rank_many(
-        self, requests: Iterable[tuple[History, Iterable[ItemLike]]], top_k: int | None = None
+        self,
+        requests: Iterable[tuple[History, Iterable[ItemLike]]],
+        top_k: int | None = None,
+        *,
+        deadline: float | None = None,
     ) -> list[Ranking]:
         """Rank several requests at once; with cross, their rows share micro-batches.
 
         Args:
             requests: pairs of history and items.
             top_k: most hits per request; all by default.
+            deadline: seconds from now for all of them together.
 
         Returns:
             One ranking per request, in their order; the same as from `rank`, but all with the timings of this
@@ -127,18 +159,25 @@ class Ranker:
 
         Raises:
             InvalidInput: naming the request, and the item's index and field.
+            Overloaded: if the queue has no room for them.
+            DeadlineExceeded: if they were not done in time.
             NonFiniteScore: if the model answers NaN or infinity; names request and item.
-            OnyxrankError: if the ranker is closed.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
-        engine, watch, most = self._opened(), Stopwatch(), check_top_k(top_k)
+        watch, most = Stopwatch(), check_top_k(top_k)
         if not isinstance(requests, Iterable):
             raise InvalidInput("requests must be pairs of history and items", field="requests")
-        with watch.stage("tokenize"):
-            encoded = [encode_numbered(engine, number, request) for number, request in enumerate(requests)]
-        return rank(engine, encoded, most, watch)
+        with self._leases.lease() as engine:
+            due = moment(deadline, engine.scheduler.clock)
+            with watch.stage("tokenize"):
+                encoded = [encode_numbered(engine, number, request) for number, request in enumerate(requests)]
+            scores = engine.scheduler.wait(submit(engine, encoded, watch, due))
+        return to_rankings(encoded, scores, most, watch)
 
-    def score(self, history: History, items: Iterable[ItemLike]) -> NDArray[np.float32]:
+    def score(
+        self, history: History, items: Iterable[ItemLike], *, deadline: float | None = None
+    ) -> NDArray[np.float32]:
         """Score items without sorting them.
 
         Returns:
@@ -146,12 +185,24 @@ class Ranker:
 
         Raises:
             InvalidInput: naming the item's index and field.
+            Overloaded: if the queue has no room for the request.
+            DeadlineExceeded: if it was not done in time.
             NonFiniteScore: if the model answers NaN or infinity; names the item.
-            OnyxrankError: if the ranker is closed.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
-        engine = self._opened()
-        return engine.architecture.score([encode(engine, to_events(history), items).encoded])[0]
+        with self._leases.lease() as engine:
+            due = moment(deadline, engine.scheduler.clock)
+            request = encode(engine, to_events(history), items)
+            return engine.scheduler.wait(submit(engine, [request], Stopwatch(), due))[0]
+
+    async def ascore(
+        self, history: History, items: Iterable[ItemLike], *, deadline: float | None = None
+    ) -> NDArray[np.float32]:
+        """Score items without blocking the event loop; as `score`."""
+        with self._leases.lease() as engine:
+            _, [scores] = await ascore(engine, history, items, Stopwatch(), deadline)
+        return scores
 
     def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]:
         """Order the caller's own items, best first.
@@ -188,23 +239,40 @@ class Ranker:
             OnyxrankError: if the ranker is closed.
 
         """
-        engine = self._opened()
-        encoded = engine.encoder.encode_history(to_events(history))
-        return PreparedHistory(self._opened, replace(encoded, state=engine.architecture.prepare(encoded.ids)))
+        return PreparedHistory(self._leases, to_events(history))
+
+    def reload(self, bundle: str | os.PathLike[str]) -> None:
+        """Serve another bundle from now on, with the options that this one was loaded with.
+
+        Calls in flight end with the model that they began with; no call fails, waits, or mixes two. When this returns
+        the old model has answered its last call and its memory is free. Not for an event loop's thread.
+
+        Args:
+            bundle: folder of the new one.
+
+        Raises:
+            BundleError: if it is missing, damaged, altered or too new: the old one goes on.
+            ProviderUnavailable: if its provider does not run: the old one goes on.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._reloading:
+            with self._leases.lease():
+                engine = load_engine(open_bundle(bundle), self._options)
+            self._leases.replace(engine)
 
     def info(self) -> dict[str, Any]:
-        """Say what is loaded, what it really runs on, and why; with shared-history also what the cache holds.
+        """Say what is loaded, what it really runs on, and why; how full the queue is; what the history cache holds.
 
         JSON values only.
         """
-        engine = self._opened()
-        return copy.deepcopy(engine.facts) | engine.architecture.facts()
+        with self._leases.lease() as engine:
+            queue = {"queue": engine.scheduler.facts()}
+            return copy.deepcopy(engine.facts) | queue | engine.scheduler.architecture.facts()
 
     def close(self) -> None:
-        """Free the sessions; calls in flight may fail. Closing again does nothing."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.architecture.close()
+        """Refuse new calls, finish those in flight, free the sessions. Closing again does nothing."""
+        self._leases.close()
 
     def __enter__(self) -> Ranker:
         return self
@@ -216,9 +284,3 @@ class Ranker:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _opened(self) -> Engine:
-        engine = self._engine
-        if engine is None:
-            raise OnyxrankError("this ranker is closed; load the bundle again")
-        return engine

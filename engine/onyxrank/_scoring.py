@@ -1,35 +1,63 @@
 """Architectures: how encoded requests become probabilities.
 
 `Cross` sends every row, history and item together, through one graph. `SharedHistory` computes a history once, with
-a graph of its own, and scores the items of the request against it.
+a graph of its own, and scores the items of the request against it. Both say what there is to run and run it piece by
+piece; in which order, beside the pieces of other calls, is for the scheduler.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._batching import BatchLimits, MicroBatch, Rows, pad, pad_items, plan
+from onyxrank._batching import BatchLimits, MicroBatch, pad, pad_items, plan
 from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._errors import BundleError, NonFiniteScore
+from onyxrank._errors import BundleError, NonFiniteScore, OnyxrankError
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._history import HistoryCache, HistoryState
-from onyxrank._lanes import Lanes
 from onyxrank._session import Feeds, Session
 from onyxrank._timing import Stopwatch
+from onyxrank._work import Piece, Work
 
 
-class Architecture(Protocol):
-    """Scores encoded requests. Safe to share between threads."""
+class Architecture(ABC):
+    """Scores encoded requests. Safe to share between threads.
 
-    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
-        """Score every item of every request.
+    Attributes:
+        joint_tokens: most tokens of a micro-batch that pieces of several calls share; 0 if they cannot.
+
+    """
+
+    joint_tokens = 0
+
+    @abstractmethod
+    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
+        """Cut the requests of a call into pieces."""
+
+    @abstractmethod
+    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
+        """Run pieces together and write the scores into their work.
 
         Args:
-            requests: the requests; micro-batches may hold rows of several.
+            pieces: one, or of several calls within `joint_tokens`.
+            watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
+
+        Returns:
+            What is wrong with the answer to each piece; such pieces have no scores.
+
+        Raises:
+            OnyxrankError: if nothing could be run.
+
+        """
+
+    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
+        """Score every item of every request now, on the caller's thread.
+
+        Args:
+            requests: the requests; with cross, micro-batches may hold rows of several.
             watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
 
         Returns:
@@ -39,18 +67,31 @@ class Architecture(Protocol):
             NonFiniteScore: if the model answers NaN or infinity; names the item.
 
         """
+        watch = watch or Stopwatch()
+        with watch.stage("batch"):
+            work = self.plan(requests)
+        while (piece := work.peek()) is not None:
+            work.begin(piece)
+            [fault] = self.run([piece], watch)
+            if fault is not None:
+                raise fault
+            work.finish(piece)
+        return work.results()
 
     def prepare(self, history: NDArray[np.int32]) -> HistoryState | None:
         """Compute what can be known of a history's token ids before the items are; None where that is nothing."""
+        return None
 
     def facts(self) -> dict[str, object]:
         """What changes while it serves, as JSON values."""
+        return {}
 
+    @abstractmethod
     def close(self) -> None:
         """Close the sessions."""
 
 
-class Cross:
+class Cross(Architecture):
     """One graph over ``[CLS] history [SEP] item [SEP]``.
 
     Args:
@@ -58,52 +99,43 @@ class Cross:
         head: ``softmax`` over 2 logits (class 1 is the purchase) or ``sigmoid`` of 1.
         limits: how large a micro-batch may get.
         pad_id: token id to pad with.
-        lanes: where micro-batches run; one after the other by default.
 
     """
 
-    def __init__(
-        self, session: Session, head: str, limits: BatchLimits, pad_id: int = 0, lanes: Lanes | None = None
-    ) -> None:
+    def __init__(self, session: Session, head: str, limits: BatchLimits, pad_id: int = 0) -> None:
         self._session = session
         self._head = head
         self._limits = limits
         self._pad_id = pad_id
-        self._lanes = lanes or Lanes()
+        self.joint_tokens = limits.micro_batch_tokens
 
-    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
-        """Score every item of every request; see `Architecture.score`."""
-        if not requests:
-            return []
-        watch = watch or Stopwatch()
+    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
+        """Cut the rows of all requests into micro-batches; see `Architecture.plan`."""
+        work = Work(requests)
+        if requests:
+            lengths = work.rows.lengths
+            work.add(
+                Piece(work=work, stage="run", request=0, rows=group, longest=int(lengths[group[0]]))
+                for group in plan(lengths, self._limits.micro_batch_tokens)
+            )
+        return work
+
+    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
+        """Run pieces in one micro-batch; see `Architecture.run`."""
         with watch.stage("batch"):
-            rows = Rows.of(requests)
-            groups = plan(rows.lengths, self._limits.micro_batch_tokens)
-
-        def feeds(indices: NDArray[np.intp]) -> Feeds:
-            return pair_feeds(pad(rows, indices, self._pad_id))
-
-        scores = np.empty(len(rows.lengths), dtype=np.float32)
-        for indices, logits in self._lanes.run(self._session, groups, feeds, watch):
-            _check_logits(logits, self._head, indices, requests)
-            scores[indices] = probabilities(logits, self._head)
-        return np.split(scores, np.cumsum([len(request.items) for request in requests])[:-1])
-
-    def prepare(self, history: NDArray[np.int32]) -> HistoryState | None:
-        """Nothing: every row computes its history again."""
-        return None
-
-    def facts(self) -> dict[str, object]:
-        """Nothing changes."""
-        return {}
+            longest = max(piece.longest for piece in pieces)
+            batches = [pad(piece.work.rows, piece.rows, self._pad_id, longest) for piece in pieces]
+            feeds = pair_feeds(MicroBatch.stack(batches))
+        with watch.stage("run"):
+            [logits] = self._session.run(feeds)
+        return _keep(pieces, logits, self._head)
 
     def close(self) -> None:
-        """Close the session and the lanes."""
-        self._lanes.close()
+        """Close the session."""
         self._session.close()
 
 
-class SharedHistory:
+class SharedHistory(Architecture):
     """Two graphs: ``[CLS] history [SEP]`` to keys and values, and ``item [SEP]`` with these to logits.
 
     Args:
@@ -113,7 +145,6 @@ class SharedHistory:
         limits: how large a micro-batch may get, in tokens of items.
         pad_id: token id to pad with.
         cache: where the states of histories are kept.
-        lanes: as of `Cross`.
 
     """
 
@@ -125,41 +156,38 @@ class SharedHistory:
         limits: BatchLimits,
         pad_id: int = 0,
         cache: HistoryCache | None = None,
-        lanes: Lanes | None = None,
     ) -> None:
         self._history, self._items = history, items
         self._head = head
         self._limits = limits
         self._pad_id = pad_id
         self._cache = cache or HistoryCache()
-        self._lanes = lanes or Lanes()
 
-    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
-        """Score every item of every request; see `Architecture.score`. Each request has micro-batches of its own."""
-        watch = watch or Stopwatch()
-        first_rows = np.cumsum([0, *(len(request.items) for request in requests)])
-        return [
-            self._score(request, requests, int(first_row), watch)
-            for request, first_row in zip(requests, first_rows, strict=False)
-        ]
+    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
+        """Cut each request into its history and micro-batches of its own items; see `Architecture.plan`."""
+        work, first_row = Work(requests), 0
+        for number, request in enumerate(requests):
+            if len(request.items):
+                if request.state is not None:
+                    work.states[number] = request.state
+                work.add(self._pieces(work, number, first_row))
+            first_row += len(request.items)
+        return work
 
-    def _score(
-        self, request: EncodedRequest, requests: Sequence[EncodedRequest], first_row: int, watch: Stopwatch
-    ) -> NDArray[np.float32]:
-        scores = np.empty(len(request.items), dtype=np.float32)
-        if not len(scores):
-            return scores
-        state = request.state or self._state(request.history, watch)
+    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
+        """Run a history, or items against theirs; see `Architecture.run`."""
+        [piece] = pieces
+        work = piece.work
+        request = work.requests[piece.request]
+        if piece.stage == "history":
+            work.states[piece.request] = self._state(request.history, watch)
+            return [None]
         with watch.stage("batch"):
-            groups = plan(request.items.lengths, self._limits.micro_batch_tokens)
-
-        def feeds(indices: NDArray[np.intp]) -> Feeds:
-            return item_feeds(request.items, indices, self._pad_id, state)
-
-        for indices, logits in self._lanes.run(self._items, groups, feeds, watch):
-            _check_logits(logits, self._head, indices + first_row, requests)
-            scores[indices] = probabilities(logits, self._head)
-        return scores
+            own = piece.rows - work.starts[piece.request]
+            feeds = item_feeds(request.items, own, self._pad_id, work.states[piece.request])
+        with watch.stage("run"):
+            [logits] = self._items.run(feeds)
+        return _keep(pieces, logits, self._head)
 
     def prepare(self, history: NDArray[np.int32]) -> HistoryState:
         """The state of a history's token ids, from the cache or computed and kept there."""
@@ -170,11 +198,20 @@ class SharedHistory:
         return {"history_cache": self._cache.facts()}
 
     def close(self) -> None:
-        """Close the lanes and both sessions, and let go of the histories."""
-        self._lanes.close()
+        """Close both sessions, and let go of the histories."""
         self._history.close()
         self._items.close()
         self._cache.clear()
+
+    def _pieces(self, work: Work, number: int, first_row: int) -> Iterator[Piece]:
+        request = work.requests[number]
+        if request.state is None:
+            none = np.empty(0, dtype=np.intp)
+            yield Piece(work=work, stage="history", request=number, rows=none, longest=len(request.history))
+        lengths = request.items.lengths
+        for group in plan(lengths, self._limits.micro_batch_tokens):
+            longest = int(lengths[group[0]])
+            yield Piece(work=work, stage="run", request=number, rows=group + first_row, longest=longest)
 
     def _state(self, history: NDArray[np.int32], watch: Stopwatch) -> HistoryState:
         state = self._cache.get(history)
@@ -224,7 +261,6 @@ def build_architecture(
     limits: BatchLimits,
     pad_id: int,
     cache: HistoryCache | None = None,
-    lanes: Lanes | None = None,
 ) -> Architecture:
     """Put sessions, by role, together as an architecture says.
 
@@ -235,16 +271,15 @@ def build_architecture(
         limits: how large a micro-batch may get.
         pad_id: token id to pad with.
         cache: of histories; the default size if None. `Cross` has no use for it.
-        lanes: where micro-batches run; one after the other by default.
 
     Raises:
         BundleError: if there is no such architecture.
 
     """
     if name == CROSS:
-        return Cross(sessions["model"], head, limits, pad_id, lanes)
+        return Cross(sessions["model"], head, limits, pad_id)
     if name == SHARED_HISTORY:
-        return SharedHistory(sessions["history"], sessions["items"], head, limits, pad_id, cache, lanes)
+        return SharedHistory(sessions["history"], sessions["items"], head, limits, pad_id, cache)
     raise BundleError(f"the architecture {name!r} has no implementation in this onyxrank")
 
 
@@ -257,24 +292,28 @@ def probabilities(logits: NDArray[np.float32], head: str) -> NDArray[np.float32]
     return (np.where(margin >= 0, 1.0, decay) / (1.0 + decay)).astype(np.float32)
 
 
-def _check_logits(
-    logits: NDArray[np.float32], head: str, rows: NDArray[np.intp], requests: Sequence[EncodedRequest]
-) -> None:
-    """Refuse logits of a wrong shape or that are not finite; `rows` are numbered through all requests."""
-    expected = (len(rows), 2 if head == "softmax" else 1)
+def _keep(pieces: Sequence[Piece], logits: NDArray[np.float32], head: str) -> list[OnyxrankError | None]:
+    """Write the probabilities of a micro-batch into the work of its pieces, and say what is wrong with which."""
+    ends = np.cumsum([len(piece.rows) for piece in pieces])
+    expected = (int(ends[-1]), 2 if head == "softmax" else 1)
     if logits.shape != expected:
         raise BundleError(
             f"the graph answers logits of shape {list(logits.shape)} where the head {head!r} needs "
             f"{list(expected)}; export the bundle again"
         )
-    broken = rows[~np.isfinite(logits).all(axis=1)]
-    if len(broken):
-        starts = np.cumsum([0, *(len(request.items) for request in requests)])
-        row = int(broken.min())
-        request = int(np.searchsorted(starts, row, side="right")) - 1
-        index = row - int(starts[request])
-        place = f"items[{index}]" if len(requests) == 1 else f"items[{index}] of requests[{request}]"
-        raise NonFiniteScore(
-            f"the model answered NaN or infinity for {place}; check the bundle with `onyxrank inspect`",
-            index=index,
-        )
+    faults: list[OnyxrankError | None] = []
+    for piece, own in zip(pieces, np.split(logits, ends[:-1]), strict=True):
+        broken = piece.rows[~np.isfinite(own).all(axis=1)]
+        faults.append(_not_finite(piece.work, int(broken.min())) if len(broken) else None)
+        if not len(broken):
+            piece.work.scores[piece.rows] = probabilities(own, head)
+    return faults
+
+
+def _not_finite(work: Work, row: int) -> NonFiniteScore:
+    request = int(np.searchsorted(work.starts, row, side="right")) - 1
+    index = row - int(work.starts[request])
+    place = f"items[{index}]" if len(work.requests) == 1 else f"items[{index}] of requests[{request}]"
+    return NonFiniteScore(
+        f"the model answered NaN or infinity for {place}; check the bundle with `onyxrank inspect`", index=index
+    )

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from onyxrank._checks import check_count
 from onyxrank._errors import BundleError, OnyxrankError
+from onyxrank._forks import exit_early_when_forked
 from onyxrank._graphs import Graph
 from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS, Provider, check_running, unavailable
@@ -99,6 +100,7 @@ class OrtSession:
             options={**_CONFIG, **provider.session_options(threads)},
         )
         self._session: Any = session
+        exit_early_when_forked()
 
     def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph; see `Session.run`.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-Stage = Literal["tokenize", "history", "batch", "run", "rank"]
+Stage = Literal["tokenize", "queue", "history", "batch", "run", "rank"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class Timings:
 
     Attributes:
         tokenize: checking the input and making token ids of it.
+        queue: waiting, for other requests or for a thread.
         history: the history's keys and values (shared-history only): 0 where they were in memory.
         batch: planning the micro-batches and padding them.
         run: inside the sessions that score items.
@@ -25,6 +26,7 @@ class Timings:
     """
 
     tokenize: float = 0.0
+    queue: float = 0.0
     history: float = 0.0
     batch: float = 0.0
     run: float = 0.0
@@ -33,7 +35,7 @@ class Timings:
     @property
     def total(self) -> float:
         """Seconds of all stages together."""
-        return self.tokenize + self.history + self.batch + self.run + self.rank
+        return self.tokenize + self.queue + self.history + self.batch + self.run + self.rank
 
     def as_record(self) -> dict[str, float]:
         """Plain dict of the stages, for JSON."""
@@ -53,7 +55,16 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._seconds[name] = self._seconds.get(name, 0.0) + time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: Stage, seconds: float) -> None:
+        """Add seconds to a stage."""
+        self._seconds[name] = self._seconds.get(name, 0.0) + seconds
+
+    def take(self, other: Stopwatch, share: float = 1.0) -> None:
+        """Add a share of what another one has."""
+        for name, seconds in other._seconds.items():
+            self.add(name, seconds * share)
 
     def read(self) -> Timings:
         """Return the seconds so far."""

@@ -13,6 +13,7 @@ from onyxrank import Limits, OnyxrankError, Ranker
 from onyxrank._batching import BatchLimits
 from onyxrank._encoding import TextEncoder
 from onyxrank._loading import Engine
+from onyxrank._scheduler import Scheduler
 from onyxrank._scoring import Cross
 from onyxrank._session import SessionInfo
 
@@ -65,4 +66,4 @@ def fake_ranker(
 ) -> Ranker:
     encoder = TextEncoder(tokenizer, limits or Limits(history_tokens=64, item_tokens=32))
     cross = Cross(session or FakeSession(), head, BatchLimits(micro_batch_tokens=budget))
-    return Ranker(Engine(encoder, cross, {"bundle": "fake"}))
+    return Ranker(Engine(encoder, Scheduler(cross), {"bundle": "fake"}))

@@ -109,7 +109,7 @@ def test_throughput_takes_no_sessions_of_its_own(bundle):
 
 
 def test_the_exhaustive_search_drops_nothing(bundle):
-    profile = tune_bundle(bundle, TuneOptions(budget_s=4.0, exhaustive=True))
+    profile = tune_bundle(bundle, TuneOptions(budget_s=8.0, exhaustive=True))
     rows = profile.report["table"]
     assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus(), "latency")))
     assert not [row for row in rows if row["fate"]]

@@ -13,7 +13,7 @@ from onyxrank._errors import OnyxrankError
 from onyxrank._history import HistoryCache
 from onyxrank._loading import assemble, open_sessions
 from onyxrank._profile import Setting
-from onyxrank._scoring import Architecture
+from onyxrank._scheduler import Scheduler
 from onyxrank._session import Session
 from onyxrank.tune.race import Round, Run
 
@@ -33,9 +33,9 @@ class Contestants:
         self._requests = requests
         self._clients = ThreadPoolExecutor(clients) if clients > 1 else None
         self._sessions: dict[Setting, Mapping[str, Session]] = {}
-        self._open: dict[Setting, Architecture] = {}
+        self._open: dict[Setting, Scheduler] = {}
 
-    def architecture(self, setting: Setting) -> Architecture:
+    def scheduler(self, setting: Setting) -> Scheduler:
         """The setting, ready to score; nothing is kept of a history from one call to the next.
 
         Raises:
@@ -61,18 +61,18 @@ class Contestants:
         failed: dict[Setting, str] = {}
         for setting in settings:
             try:
-                architecture = self.architecture(setting)
-                architecture.score(self._requests[:1])
+                scheduler = self.scheduler(setting)
+                scheduler.score(self._requests[:1])
             except OnyxrankError as error:
                 failed[setting] = str(error)
                 continue
-            runs[setting] = self._run(architecture)
+            runs[setting] = self._run(scheduler)
         return runs, failed
 
-    def _run(self, architecture: Architecture) -> Callable[[], Round]:
+    def _run(self, scheduler: Scheduler) -> Callable[[], Round]:
         def timed(request: EncodedRequest) -> float:
             start = time.perf_counter()
-            architecture.score([request])
+            scheduler.score([request])
             return time.perf_counter() - start
 
         def run() -> Round:
@@ -88,8 +88,8 @@ class Contestants:
         """Close every setting."""
         if self._clients is not None:
             self._clients.shutdown()
-        for architecture in self._open.values():
-            architecture.close()
+        for scheduler in self._open.values():
+            scheduler.close()
         for sessions in self._sessions.values():
             for session in sessions.values():
                 session.close()

@@ -186,9 +186,9 @@ def _choose(
             continue
         if expected is None:
             told(1.0, "comparing with fp32")
-            reference = contestants.architecture(_reference(bundle))
+            reference = contestants.scheduler(_reference(bundle)).architecture
             expected = [reference.score([request])[0] for request in compared]
-        agreement = compare(contestants.architecture(standing.setting), compared, expected)
+        agreement = compare(contestants.scheduler(standing.setting).architecture, compared, expected)
         agreements[standing.setting] = agreement
         if not agreement.faults:
             return standing, agreements

@@ -92,6 +92,7 @@ def to_rankings(
             total=len(request.items),
             cuts=request.encoded.cuts,
             cold_start=len(request.encoded.history) == _EMPTY_HISTORY_TOKENS,
+            tokens=len(request.encoded.history) + len(request.encoded.items.ids),
             timings=timings,
         )
         for request, found in zip(requests, hits, strict=True)

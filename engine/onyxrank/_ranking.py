@@ -44,6 +44,7 @@ class Ranking(Sequence[Hit]):
         total: how many items were ranked.
         cuts: what truncation left out.
         cold_start: whether there was no history to rank by.
+        tokens: that the model read: of the history, and of every item.
         timings: where the time went; not part of equality.
 
     """
@@ -52,6 +53,7 @@ class Ranking(Sequence[Hit]):
     total: int
     cuts: Cuts
     cold_start: bool
+    tokens: int = 0
     timings: Timings = field(default=Timings(), compare=False)
 
     @overload

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from onyxrank._errors import OnyxrankError
-from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train, tune
+from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, serve, train, tune
 
 INTERRUPTED = 130
 
@@ -22,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for module in (demo, train, export, evaluate, rank, inspect, tune, bench):
+for module in (demo, train, export, evaluate, rank, inspect, tune, bench, serve):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 
 

@@ -1,0 +1,122 @@
+"""The application: routes, what goes wrong, and what stands before them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from onyxrank._errors import OnyxrankError
+from onyxrank._ranker import Ranker
+from onyxrank.serve import cohere, logs, native, open_inference, operations, tei
+from onyxrank.serve.access import Access, Keys
+from onyxrank.serve.body import Body
+from onyxrank.serve.context import Context
+from onyxrank.serve.control import Control
+from onyxrank.serve.metrics import Metrics
+from onyxrank.serve.problems import Problem, answer, problem_of, problem_of_validation
+from onyxrank.serve.service import Service, service_of
+from onyxrank.serve.settings import ServeSettings, read_keys
+
+SETTINGS = "ONYXRANK_SERVE_SETTINGS"
+"""Environment variable through which workers get the settings; keys stay in their files."""
+
+
+def create() -> ASGIApp:
+    """The application of a worker, by the settings in its environment."""
+    return build(ServeSettings.parse(os.environ[SETTINGS]))
+
+
+def build(settings: ServeSettings) -> ASGIApp:
+    """Put the application together; its model is loaded when it starts."""
+    from onyxrank import __version__
+
+    metrics = Metrics()
+    app = FastAPI(
+        title="onyxrank",
+        version=__version__,
+        summary="Ranks items for a shopper, or for a search query.",
+        lifespan=_lifespan,
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.service = Service(settings, metrics)
+    app.state.control = Control(settings.control_file)
+    for module in (native, tei, cohere, open_inference, operations):
+        app.include_router(module.router)
+    app.add_exception_handler(OnyxrankError, _engine_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unexpected)
+    keys, admin = settings.api_key_file, settings.admin_key_file
+    guarded = Access(
+        Body(app, settings.max_body_bytes, settings.body_timeout_s),
+        None if keys is None else Keys(read_keys(keys)),
+        None if admin is None else Keys(read_keys(admin)),
+    )
+    return Context(guarded, metrics)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service, control = app.state.service, app.state.control
+    settings = service.settings
+    bundle, name = control.current() or (settings.bundle, settings.name)
+    ranker = await asyncio.to_thread(
+        Ranker.load,
+        bundle,
+        provider=settings.provider,
+        threads=settings.threads,
+        profile=settings.profile,
+        queue_tokens=settings.queue_tokens,
+    )
+    service.ranker, service.name = ranker, name
+    info = ranker.info()
+    service.metrics.model(name, info)
+    logs.log("ready", model=name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")})
+    watching = asyncio.create_task(control.watch(service))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await asyncio.to_thread(ranker.close)
+        logs.log("stopped", model=service.name)
+
+
+async def _engine_error(request: Request, error: Exception) -> Response:
+    problem = problem_of(error)
+    if problem.status != 422:
+        service_of(request).metrics.refused(problem.kind)
+    if problem.status >= 500:
+        logs.log("failure", logging.ERROR, kind=problem.kind, **logs.of_exception(error))
+    return answer(problem, request.url.path)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return answer(problem_of_validation(error.errors()), request.url.path)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kinds = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
+    problem = Problem(
+        status=error.status_code, kind=kinds.get(error.status_code, "refused"), message=str(error.detail)
+    )
+    response = answer(problem, request.url.path)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return answer(problem_of(error), request.url.path)

@@ -1,0 +1,118 @@
+"""What ``/metrics`` tells, for Prometheus. Labels are names of routes and models, never texts.
+
+With several workers the library keeps the figures in files of a folder that all share (`PROMETHEUS_MULTIPROC_DIR`),
+so that whichever worker is asked tells the sum.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+    multiprocess,
+)
+
+from onyxrank._ranking import Ranking
+
+disable_created_metrics()  # a second series for every counter, which nobody reads
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The figures of one worker."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        own: dict[str, Any] = {"registry": self._registry}
+        self._requests = Counter("onyxrank_requests", "Requests by route and status.", ["route", "status"], **own)
+        self._latency = Histogram(
+            "onyxrank_request_seconds", "Seconds from the headers to the answer.", ["route"], buckets=_SECONDS, **own
+        )
+        self._stages = Histogram(
+            "onyxrank_stage_seconds", "Seconds of a ranking, by stage.", ["stage"], buckets=_SECONDS, **own
+        )
+        self._items = Counter("onyxrank_items", "Items ranked.", **own)
+        self._refusals = Counter("onyxrank_refusals", "Requests refused or given up.", ["reason"], **own)
+        self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
+        self._cache = Counter("onyxrank_history_cache", "Histories found in memory or not.", ["found"], **own)
+        self._queue = Gauge("onyxrank_queue_tokens", "Tokens that wait or run.", multiprocess_mode="livesum", **own)
+        self._model = Gauge(
+            "onyxrank_model",
+            "The model in force (1).",
+            ["name", "architecture", "variant", "provider"],
+            multiprocess_mode="livemax",
+            **own,
+        )
+        self._lock = threading.Lock()
+        self._seen: dict[str, int] = {}
+        _forget_the_dead()
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        self._requests.labels(route, str(status)).inc()
+        self._latency.labels(route).observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was not served."""
+        self._refusals.labels(reason).inc()
+
+    def ranking(self, ranking: Ranking) -> None:
+        """Count what a ranking took and cut."""
+        for stage, seconds in ranking.timings.as_record().items():
+            self._stages.labels(stage).observe(seconds)
+        self._items.inc(ranking.total)
+        cuts = ranking.cuts
+        for part, count in (
+            ("history_event", cuts.history_events),
+            ("title", cuts.titles),
+            ("description", cuts.descriptions),
+        ):
+            if count:
+                self._cuts.labels(part).inc(count)
+
+    def model(self, name: str, info: dict[str, Any]) -> None:
+        """Say which model is in force."""
+        self._model.clear()
+        self._model.labels(name, info["architecture"], info["variant"], info["provider"]).set(1)
+        with self._lock:
+            self._seen.clear()
+
+    def look(self, info: dict[str, Any]) -> None:
+        """Take over what the ranker counts itself."""
+        self._queue.set(info["queue"]["tokens"])
+        cache = info.get("history_cache", {})
+        for found in ("hits", "misses"):
+            with self._lock:
+                new = max(0, cache.get(found, 0) - self._seen.get(found, 0))
+                self._seen[found] = cache.get(found, 0)
+            if new:
+                self._cache.labels(found).inc(new)
+
+    def page(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        if SHARED_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        everyone = CollectorRegistry()
+        multiprocess.MultiProcessCollector(everyone)  # type: ignore[no-untyped-call]
+        return generate_latest(everyone)
+
+
+def _forget_the_dead() -> None:
+    """Take workers that were killed out of the figures of what is going on now."""
+    folder = os.environ.get(SHARED_FOLDER)
+    if folder is None:
+        return
+    for path in Path(folder).glob("gauge_live*_*.db"):
+        process = path.stem.rpartition("_")[2]
+        if process.isdigit() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            multiprocess.mark_process_dead(int(process), folder)  # type: ignore[no-untyped-call]

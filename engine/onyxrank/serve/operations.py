@@ -1,0 +1,62 @@
+"""For those who run the server: health, metrics, reload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import Response
+
+from onyxrank.serve import logs
+from onyxrank.serve.control import Control
+from onyxrank.serve.service import service_of
+
+router = APIRouter(tags=["operations"])
+
+
+class ReloadRequest(BaseModel):
+    """Which bundle to serve from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bundle: str
+    name: str = ""
+
+
+@router.get("/health/live")
+async def live() -> Response:
+    """Whether the process answers at all."""
+    return Response()
+
+
+@router.get("/health/ready")
+async def ready() -> Response:
+    """Whether the model is loaded: before that nobody is let in."""
+    return Response()
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """The figures, in Prometheus's text format."""
+    service = service_of(request)
+    service.metrics.look(service.loaded().info())
+    return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.post("/admin/reload")
+async def reload(body: ReloadRequest, request: Request) -> dict[str, Any]:
+    """Serve another bundle, without failing or mixing a request; this one goes on if that cannot be loaded.
+
+    With several workers the others follow within a second.
+    """
+    service, control = service_of(request), request.app.state.control
+    name = body.name or Path(body.bundle).resolve().name
+    await service.reload(body.bundle, name)
+    assert isinstance(control, Control)
+    control.tell(body.bundle, name)
+    logs.log("reloaded", model=name)
+    info = service.loaded().info()
+    return {"model": name, "architecture": info["architecture"], "variant": info["variant"]}

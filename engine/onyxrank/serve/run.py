@@ -1,0 +1,76 @@
+"""Starts the server: one process, or a parent with several workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from onyxrank._bundle import open_bundle
+from onyxrank._errors import OnyxrankError
+from onyxrank.serve import logs
+from onyxrank.serve.app import SETTINGS
+from onyxrank.serve.connection import Connection
+from onyxrank.serve.metrics import SHARED_FOLDER
+from onyxrank.serve.settings import ServeSettings
+
+
+class StartFailed(OnyxrankError):
+    """The server did not come up."""
+
+
+def run(settings: ServeSettings) -> None:
+    """Serve until SIGTERM or SIGINT; return when the requests in flight are answered.
+
+    Raises:
+        BundleError: if the bundle is none.
+        StartFailed: if the address is taken, or a worker did not start.
+
+    """
+    open_bundle(settings.bundle)
+    with tempfile.TemporaryDirectory(prefix="onyxrank-serve-") as folder:
+        if settings.workers > 1:
+            settings = replace(settings, control_file=str(Path(folder) / "bundle.json"))
+            os.environ[SHARED_FOLDER] = folder
+        os.environ[SETTINGS] = settings.to_json()
+        _serve(settings)
+
+
+def _serve(settings: ServeSettings) -> None:
+    config = uvicorn.Config(
+        "onyxrank.serve.app:create",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        http=Connection,
+        ws="none",
+        log_config=logs.CONFIG,
+        access_log=False,
+        server_header=False,
+        ssl_certfile=settings.ssl_certfile,
+        ssl_keyfile=settings.ssl_keyfile,
+        timeout_graceful_shutdown=int(max(1, settings.drain_s)),
+    )
+    try:
+        socket = config.bind_socket()
+    except SystemExit as error:
+        raise StartFailed(f"cannot listen on {settings.host}:{settings.port}; is it taken?") from error
+    host, port = socket.getsockname()[:2]
+    scheme = "http" if settings.ssl_certfile is None else "https"
+    logs.log("listening", url=f"{scheme}://{host}:{port}", workers=settings.workers)
+    if settings.workers > 1:
+        Multiprocess(config, sockets=[socket]).run()
+        return
+    server = uvicorn.Server(config)
+    # uvicorn sends itself the signal once more when it has drained: an orderly end is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[socket])
+    if not server.started:
+        raise StartFailed("the server did not start; the log above says why")

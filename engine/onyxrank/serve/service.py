@@ -1,0 +1,147 @@
+"""What the routes share: the ranker, the limits on what it is asked, and what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+
+from onyxrank._errors import InvalidInput
+from onyxrank._items import Item
+from onyxrank._ranker import Ranker
+from onyxrank._ranking import Ranking
+from onyxrank.serve import tracing
+from onyxrank.serve.metrics import Metrics
+from onyxrank.serve.settings import ServeSettings
+
+Candidates = Sequence[Item | str]
+
+
+@dataclass(slots=True)
+class Service:
+    """One worker's model and figures.
+
+    Attributes:
+        settings: of the server.
+        ranker: None until it is loaded, and when it is closed.
+        metrics: where rankings are counted.
+        name: of the model in force.
+
+    """
+
+    settings: ServeSettings
+    metrics: Metrics
+    ranker: Ranker | None = None
+    name: str = ""
+
+    async def rank(
+        self,
+        history: str | Sequence[str],
+        items: Candidates,
+        top_k: int | None = None,
+        deadline_s: float | None = None,
+        called: str = "",
+    ) -> Ranking:
+        """Rank within the limits of the server.
+
+        Args:
+            history: as of `Ranker.rank`.
+            items: as of `Ranker.rank`.
+            top_k: as of `Ranker.rank`.
+            deadline_s: seconds from now; by default the server's.
+            called: what the client calls the list of items, if these are mere texts.
+
+        Raises:
+            InvalidInput: if there are too many items, or a text is too long.
+            OnyxrankError: as `Ranker.arank`.
+
+        """
+        settings = self.settings
+        try:
+            if len(items) > settings.max_items:
+                raise InvalidInput(
+                    f"items: {len(items)} are more than the {settings.max_items} allowed", field="items"
+                )
+            self._check_texts(history, items)
+            ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s or settings.timeout_s)
+        except InvalidInput as error:
+            raise _renamed(error, called) if called else error
+        self.metrics.ranking(ranking)
+        tracing.tell_ranking(ranking)
+        return ranking
+
+    def loaded(self) -> Ranker:
+        """The ranker.
+
+        Raises:
+            RuntimeError: before it is loaded, which no request sees.
+
+        """
+        if self.ranker is None:
+            raise RuntimeError("no model is loaded")
+        return self.ranker
+
+    async def reload(self, bundle: str, name: str) -> None:
+        """Serve another bundle; the one before goes on if it cannot be loaded."""
+        await asyncio.to_thread(self.loaded().reload, bundle)
+        self.name = name
+        self.metrics.model(name, self.loaded().info())
+
+    def _check_texts(self, history: str | Sequence[str], items: Candidates) -> None:
+        most = self.settings.max_text_chars
+        for index, text in enumerate([history] if isinstance(history, str) else history):
+            if len(text) > most:
+                raise _too_long("history", index, most)
+        for index, item in enumerate(items):
+            if isinstance(item, str):
+                if len(item) > most:
+                    raise _too_long("title", index, most)
+            elif max(len(item.title), len(item.description), len(item.id)) > most:
+                raise _too_long("title" if len(item.title) > most else "description", index, most)
+
+
+def _renamed(error: InvalidInput, called: str) -> InvalidInput:
+    """The error in the words of the API that the client speaks."""
+    message, field = str(error), error.field
+    if error.index is not None and field != "history":
+        place = f"{called}[{error.index}]"
+        return InvalidInput(message.replace(f"items[{error.index}].{field}", place), field=place)
+    if field == "history":
+        return InvalidInput(message.replace("history", "query"), field="query")
+    return InvalidInput(message.replace("items", called), field=called) if field == "items" else error
+
+
+def service_of(request: Request) -> Service:
+    """The service that a request is for."""
+    service: Service = request.app.state.service
+    return service
+
+
+def log_odds(score: float) -> float:
+    """The margin of a probability, ln(p / (1 - p)); finite: at most that of the float32 next to 0 or 1."""
+    clipped = min(max(score, 1e-45), 1 - 2**-25)
+    return math.log(clipped) - math.log1p(-clipped)
+
+
+def headers_of(ranking: Ranking) -> dict[str, str]:
+    """Times in milliseconds, under the names that text-embeddings-inference gives them."""
+    times = ranking.timings
+    return {
+        "x-compute-type": "cpu+optimized",
+        "x-total-time": _ms(times.total),
+        "x-tokenization-time": _ms(times.tokenize),
+        "x-queue-time": _ms(times.queue),
+        "x-inference-time": _ms(times.history + times.batch + times.run),
+    }
+
+
+def _ms(seconds: float) -> str:
+    return str(round(seconds * 1000))
+
+
+def _too_long(field: str, index: int, most: int) -> InvalidInput:
+    place = f"history[{index}]" if field == "history" else f"items[{index}].{field}"
+    return InvalidInput(f"{place} is longer than the {most} characters allowed", field=field, index=index)

@@ -1,0 +1,90 @@
+"""What clients of text-embeddings-inference send: ``POST /rerank``, ``GET /info``, ``GET /health``.
+
+Shapes as in its router (huggingface/text-embeddings-inference, router/src/http/types.rs). Ties stand in the order of
+the request, where its own server puts them in any.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response
+
+from onyxrank.serve.problems import Problem, answer
+from onyxrank.serve.service import headers_of, log_odds, service_of
+
+router = APIRouter(tags=["text-embeddings-inference"])
+
+
+class RerankRequest(BaseModel):
+    """A query and texts to rank for it; texts too long are always truncated."""
+
+    query: str
+    texts: list[str]
+    truncate: bool | None = None
+    truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
+    raw_scores: bool = False
+    return_text: bool = False
+
+
+class Rank(BaseModel):
+    """A text in its place."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+@router.post("/rerank", response_model=list[Rank])
+@router.post("/invocations", response_model=list[Rank], include_in_schema=False)
+async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
+    """Rank texts for a query, best first."""
+    if not body.texts:
+        problem = Problem(status=400, kind="empty", message="`texts` cannot be empty", field="texts")
+        return answer(problem, "/rerank")
+    ranking = await service_of(request).rank(body.query, body.texts, called="texts")
+    ranks = [
+        {"index": hit.index, "score": log_odds(hit.score) if body.raw_scores else hit.score}
+        | ({"text": body.texts[hit.index]} if body.return_text else {})
+        for hit in ranking
+    ]
+    return JSONResponse(ranks, headers=headers_of(ranking))
+
+
+@router.get("/info")
+async def info(request: Request) -> dict[str, Any]:
+    """What is served, as text-embeddings-inference tells it."""
+    service = service_of(request)
+    facts = service.loaded().info()
+    limits = facts["limits"]
+    return {
+        "model_id": service.name,
+        "model_sha": None,
+        "model_dtype": facts["precision"],
+        "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
+        "max_concurrent_requests": facts["queue"]["limit_tokens"],
+        "max_input_length": limits["history_tokens"] + limits["item_tokens"] + 3,
+        "max_batch_tokens": facts["micro_batch_tokens"],
+        "max_batch_requests": None,
+        "max_client_batch_size": service.settings.max_items,
+        "auto_truncate": True,
+        "tokenization_workers": max(2, os.cpu_count() or 2),
+        "version": _version(),
+        "sha": None,
+        "docker_label": None,
+    }
+
+
+@router.get("/health")
+async def health() -> Response:
+    """Whether the model answers."""
+    return Response()
+
+
+def _version() -> str:
+    from onyxrank import __version__
+
+    return __version__

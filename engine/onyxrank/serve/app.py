@@ -70,14 +70,18 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service, control = app.state.service, app.state.control
     settings = service.settings
     bundle, name = control.current() or (settings.bundle, settings.name)
-    ranker = await asyncio.to_thread(
-        Ranker.load,
-        bundle,
-        provider=settings.provider,
-        threads=settings.threads,
-        profile=settings.profile,
-        queue_tokens=settings.queue_tokens,
-    )
+    try:
+        ranker = await asyncio.to_thread(
+            Ranker.load,
+            bundle,
+            provider=settings.provider,
+            threads=settings.threads,
+            profile=settings.profile,
+            queue_tokens=settings.queue_tokens,
+        )
+    except OnyxrankError as error:
+        logs.log("start failed", logging.ERROR, reason=str(error))
+        raise
     service.ranker, service.name = ranker, name
     info = ranker.info()
     service.metrics.model(name, info)

@@ -22,6 +22,15 @@ _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _UNKNOWN = "unmatched"
 
 
+def _without_traceback(send: Send) -> Send:
+    """Why it did not start is in the log already, in one line."""
+
+    async def sent(message: Message) -> None:
+        await send({**message, "message": ""} if message["type"].endswith(".failed") else message)
+
+    return sent
+
+
 class Context:
     """The outermost middleware.
 
@@ -36,8 +45,8 @@ class Context:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; an exception that nobody expected is answered here, with 500."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, _without_traceback(send))
             return
         began, headers = time.perf_counter(), Headers(scope=scope)
         given = headers.get(HEADER, "")

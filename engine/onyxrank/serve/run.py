@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from onyxrank._bundle import open_bundle
@@ -65,7 +66,10 @@ def _serve(settings: ServeSettings) -> None:
     scheme = "http" if settings.ssl_certfile is None else "https"
     logs.log("listening", url=f"{scheme}://{host}:{port}", workers=settings.workers)
     if settings.workers > 1:
-        Multiprocess(config, sockets=[socket]).run()
+        parent = Multiprocess(config, sockets=[socket])
+        parent.run()
+        if any(worker.exitcode == STARTUP_FAILURE for worker in parent.processes):
+            raise StartFailed("a worker did not start; the log above says why")
         return
     server = uvicorn.Server(config)
     # uvicorn sends itself the signal once more when it has drained: an orderly end is no failure.

@@ -68,7 +68,7 @@ class Service:
             self._check_texts(history, items)
             ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s or settings.timeout_s)
         except InvalidInput as error:
-            raise _renamed(error, called) if called else error
+            raise _renamed(error, called) from error
         self.metrics.ranking(ranking)
         tracing.tell_ranking(ranking)
         return ranking
@@ -104,7 +104,9 @@ class Service:
 
 
 def _renamed(error: InvalidInput, called: str) -> InvalidInput:
-    """The error in the words of the API that the client speaks."""
+    """The error in the words of the API that the client speaks, where they are not the engine's own."""
+    if not called:
+        return error
     message, field = str(error), error.field
     if error.index is not None and field != "history":
         place = f"{called}[{error.index}]"

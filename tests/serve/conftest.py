@@ -1,0 +1,54 @@
+"""A served bundle: on a thread of this process, or as a program of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from serving import ADMIN_KEY, API_KEY, PATIENCE, Served, end, free_port, serving
+
+
+@pytest.fixture
+def keys(tmp_path) -> dict[str, str]:
+    """Files with a key for the API and one for the admin, by option."""
+    for name, key in (("api", API_KEY), ("admin", ADMIN_KEY)):
+        (tmp_path / name).write_text(f"# the {name}'s\n{key}\n")
+    return {"api_key_file": str(tmp_path / "api"), "admin_key_file": str(tmp_path / "admin")}
+
+
+@pytest.fixture(scope="module")
+def client(trained_bundle) -> Iterator[httpx.Client]:
+    """A client of a server in this process."""
+    with serving(bundle=str(trained_bundle)) as url, httpx.Client(base_url=url, timeout=PATIENCE) as asking:
+        yield asking
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start a server; gives it when it is ready."""
+    with contextlib.ExitStack() as stack:
+
+        def start(bundle: Path, *options: str) -> Served:
+            port = free_port()
+            log = tmp_path / f"serve-{port}.log"
+            command = [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port), "--threads", "1"]
+            with log.open("w") as file:
+                process = subprocess.Popen([*command, *options], stderr=file, stdout=file, start_new_session=True)
+            stack.callback(end, process)
+            served = Served(process, f"http://127.0.0.1:{port}", log)
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    if httpx.get(f"{served.url}/health/ready").status_code == 200:
+                        return served
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+
+        yield start

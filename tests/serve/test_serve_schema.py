@@ -1,0 +1,21 @@
+"""schemathesis over the page of the API: whatever it sends, the server does not fail."""
+
+from __future__ import annotations
+
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.checks import not_a_server_error
+
+
+def test_no_request_makes_the_server_fail(client):
+    page = schemathesis.openapi.from_url(f"{str(client.base_url).rstrip('/')}/openapi.json")
+    operations = [result.ok() for result in page.get_all_operations()]
+    assert len(operations) > 10
+    for operation in operations:
+
+        @given(case=operation.as_strategy())
+        @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        def ask(case):
+            case.call_and_validate(checks=[not_a_server_error])
+
+        ask()

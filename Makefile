@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench architectures peers startup quality quality-table clean
+.PHONY: help demo test lint types unit bench architectures peers load startup quality quality-table clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ architectures: $(READY) ## Cross and shared-history side by side: make architect
 
 peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] (about 40 minutes)
 	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED))
+
+load: $(READY) ## The server under load: make load [BUNDLE=bundle] (about 15 minutes)
+	$(BIN)/python benchmarks/load/run.py $(if $(BUNDLE),--bundle $(BUNDLE))
 
 startup: $(READY) ## Import time, first ranking, peak memory
 	$(BIN)/python benchmarks/startup.py

@@ -20,9 +20,17 @@ def python_of(name: str, work: Path) -> Path:
     """
     if name == OWN:
         return Path(sys.executable)
-    folder = work / name
+    return make_environment(work / name, HERE / "requirements" / f"{name}.txt")
+
+
+def make_environment(folder: Path, requirements: Path) -> Path:
+    """The interpreter of an environment with what a file of requirements lists, made if it is not there.
+
+    Raises:
+        CalledProcessError: if it cannot be installed.
+
+    """
     ready, python = folder / ".ready", folder / "bin" / "python"
-    requirements = HERE / "requirements" / f"{name}.txt"
     wanted = requirements.read_text(encoding="utf-8")
     if not ready.is_file() or ready.read_text(encoding="utf-8") != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)

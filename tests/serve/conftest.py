@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import subprocess
 import sys
 import time
@@ -34,18 +35,19 @@ def serve(tmp_path):
     """Start a server; gives it when it is ready."""
     with contextlib.ExitStack() as stack:
 
-        def start(bundle: Path, *options: str) -> Served:
+        def start(bundle: Path, *options: str, verify: ssl.SSLContext | bool = True) -> Served:
             port = free_port()
             log = tmp_path / f"serve-{port}.log"
             command = [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port), "--threads", "1"]
             with log.open("w") as file:
                 process = subprocess.Popen([*command, *options], stderr=file, stdout=file, start_new_session=True)
             stack.callback(end, process)
-            served = Served(process, f"http://127.0.0.1:{port}", log)
+            scheme = "https" if "--ssl-certfile" in options else "http"
+            served = Served(process, f"{scheme}://127.0.0.1:{port}", log)
             deadline = time.monotonic() + PATIENCE
             while True:
                 with contextlib.suppress(httpx.TransportError):
-                    if httpx.get(f"{served.url}/health/ready").status_code == 200:
+                    if httpx.get(f"{served.url}/health/ready", verify=verify).status_code == 200:
                         return served
                 assert process.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()

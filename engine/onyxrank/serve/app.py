@@ -47,6 +47,11 @@ def build(settings: ServeSettings) -> ASGIApp:
         lifespan=_lifespan,
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # its spans hold queries; ours do not (see `tracing`)
     )
     app.state.service = Service(settings, metrics)
     app.state.control = Control(settings.control_file)

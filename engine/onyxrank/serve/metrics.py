@@ -46,6 +46,12 @@ class Metrics:
         self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
         self._cache = Counter("onyxrank_history_cache", "Histories found in memory or not.", ["found"], **own)
         self._queue = Gauge("onyxrank_queue_tokens", "Tokens that wait or run.", multiprocess_mode="livesum", **own)
+        self._speed = Gauge(
+            "onyxrank_tokens_per_second",
+            "Tokens a second of the last micro-batches, padding included.",
+            multiprocess_mode="livesum",
+            **own,
+        )
         self._model = Gauge(
             "onyxrank_model",
             "The model in force (1).",
@@ -90,6 +96,7 @@ class Metrics:
     def look(self, info: dict[str, Any]) -> None:
         """Take over what the ranker counts itself."""
         self._queue.set(info["queue"]["tokens"])
+        self._speed.set(info["queue"]["tokens_per_second"] or 0.0)
         cache = info.get("history_cache", {})
         for found in ("hits", "misses"):
             with self._lock:

@@ -1,0 +1,313 @@
+"""The server under load, on this machine: throughput beside the bare engine, honest refusals, memory, recovery.
+
+1. The bare engine in this process: 8 threads rank the same requests, before and after the rest.
+2. `onyxrank serve` with 64 connections of widgets (10 items) and pages (100 items), three to one, for some minutes;
+   locust asks, and every answer is checked against the bare engine's scores of its own request.
+3. Three times as many requests as it can answer, while /health is asked beside; then how soon it is itself again.
+
+    python benchmarks/load/run.py [--bundle BUNDLE] [--minutes 10] [--overload-seconds 60]
+
+locust has an environment of its own in `.bench/load`. It runs on the same CPUs: the server has less than all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from load_page import write_page
+
+from model import WORK, built_bundle, say, shop_texts
+from onyxrank import Limits, Ranker
+from onyxrank._bundle import open_bundle
+from onyxrank._graphs import SHARED_HISTORY
+from onyxrank._machine import describe
+from onyxrank.measure.requests import Workload, make_request
+from onyxrank.serve.settings import QUEUE_TOKENS
+from peers.environments import make_environment
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent / "results"
+KINDS = {"widget": (10, 150), "page": (100, 50)}
+"""Items, and how many different requests: three widgets to a page."""
+CONNECTIONS, OVERLOAD = 64, 3.0
+OVERLOAD_USERS = 256
+_BARE_THREADS = 8
+_BARE_S = 60.0
+_SAMPLE_S = 2.0
+
+
+def make_requests(bundle: Path) -> list[dict[str, Any]]:
+    """Requests of the demo shop's texts, as large as the bundle reads, with the bare engine's scores."""
+    opened, texts = open_bundle(bundle), shop_texts()
+    limits = opened.manifest.limits
+    largest = Workload(history_tokens=limits.history_tokens, items=1, item_tokens=limits.item_tokens, name="largest")
+    made = []
+    with Ranker.load(bundle) as ranker:
+        for kind, (items, count) in KINDS.items():
+            for seed in range(count):
+                work = replace(largest, name=kind, items=items)
+                request = make_request(opened, work, pool=texts, seed=seed)
+                scores = ranker.score(request.history, request.items)
+                listed = [
+                    {"id": f"{seed}-{index}-{item.id}", "title": item.title, "description": item.description}
+                    for index, item in enumerate(request.items)
+                ]
+                body = {"history": list(request.history), "items": listed}
+                made.append({"kind": kind, "body": body, "scores": [float(score) for score in scores]})
+    return made
+
+
+def bare_throughput(bundle: Path, requests: Sequence[dict[str, Any]], seconds: float) -> float:
+    """Items per second of the engine alone, asked by several threads."""
+    asked, end = 0, 0.0
+    lock = threading.Lock()
+    draw = np.random.default_rng(0)
+
+    def ask(ranker: Ranker) -> None:
+        nonlocal asked
+        while time.perf_counter() < end:
+            with lock:
+                body = requests[int(draw.integers(len(requests)))]["body"]
+            ranker.rank(body["history"], body["items"])
+            with lock:
+                asked += len(body["items"])
+
+    with Ranker.load(bundle, queue_tokens=10**9) as ranker:
+        ranker.rank(requests[0]["body"]["history"], requests[0]["body"]["items"])
+        began = time.perf_counter()
+        end = began + seconds
+        with ThreadPoolExecutor(_BARE_THREADS) as threads:
+            for one in [threads.submit(ask, ranker) for _ in range(_BARE_THREADS)]:
+                one.result()
+        return asked / (time.perf_counter() - began)
+
+
+@contextmanager
+def server(bundle: Path, port: int = 8391) -> Iterator[tuple[psutil.Process, str]]:
+    """A server of its own process, ready."""
+    command = [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port)]
+    with (WORK / "serve.log").open("w") as log:
+        process = subprocess.Popen(command, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            for _ in range(600):
+                try:
+                    if httpx.get(f"{url}/health/ready").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    time.sleep(0.1)
+            yield psutil.Process(process.pid), url
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def shoot(url: str, requests: Path, seconds: float, users: int, rate: float = 0.0) -> dict[str, Any]:
+    """Have locust ask for some seconds; `rate` is requests per second of one user, 0 for as fast as answers come."""
+    python = make_environment(WORK / "load", HERE / "requirements.txt")
+    out = WORK / "load.json"
+    settings = {
+        "ONYXRANK_LOAD_REQUESTS": str(requests),
+        "ONYXRANK_LOAD_OUT": str(out),
+        "ONYXRANK_LOAD_RATE": str(rate),
+    }
+    command = [python, "-m", "locust", "-f", HERE / "locustfile.py", "--headless", "--only-summary", "-H", url]
+    command += ["-u", str(users), "-r", str(users), "-t", f"{seconds:.0f}s", "--stop-timeout", "60"]
+    with (WORK / "locust.log").open("w") as log:
+        done = subprocess.run(command, env=os.environ | settings, stdout=log, stderr=log)
+    seen: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    seen["exit_status"] = done.returncode
+    return seen
+
+
+@contextmanager
+def sampled(process: psutil.Process) -> Iterator[list[tuple[float, int]]]:
+    """Resident bytes of the server, with their moment, every few seconds."""
+    samples: list[tuple[float, int]] = []
+    stop = threading.Event()
+
+    def sample() -> None:
+        while not stop.wait(_SAMPLE_S):
+            samples.append((time.time(), process.memory_info().rss))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextmanager
+def probed(url: str) -> Iterator[list[float]]:
+    """Seconds that /health/live takes, ten times a second."""
+    seconds: list[float] = []
+    stop = threading.Event()
+
+    def probe() -> None:
+        with httpx.Client(timeout=60) as client:
+            while not stop.wait(0.1):
+                began = time.perf_counter()
+                client.get(f"{url}/health/live").raise_for_status()
+                seconds.append(time.perf_counter() - began)
+
+    thread = threading.Thread(target=probe)
+    thread.start()
+    try:
+        yield seconds
+    finally:
+        stop.set()
+        thread.join()
+
+
+def widget_seconds(url: str, body: dict[str, Any]) -> float:
+    """How long one widget takes now; infinite if it is refused."""
+    began = time.perf_counter()
+    status = httpx.post(f"{url}/v1/rank", json=body, timeout=60).status_code
+    return time.perf_counter() - began if status == 200 else float("inf")
+
+
+def recovery_seconds(url: str, body: dict[str, Any], idle_s: float) -> float:
+    """Seconds until a widget takes no more than twice what it takes on an idle server."""
+    began = time.perf_counter()
+    while widget_seconds(url, body) > 2 * idle_s:
+        time.sleep(0.02)
+    return time.perf_counter() - began
+
+
+def metric(url: str, name: str) -> float:
+    """One figure of /metrics."""
+    [line] = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith(f"{name} ")]
+    return float(line.split()[1])
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """In milliseconds."""
+    return {f"p{p}": round(float(np.percentile(seconds, p)) * 1000, 1) for p in (50, 95, 99)} | {
+        "max": round(max(seconds) * 1000, 1)
+    }
+
+
+def overhead(bundle: Path, url: str, requests: Sequence[dict[str, Any]], repeats: int) -> dict[str, float]:
+    """p50 of a widget in milliseconds: over HTTP, and by `Ranker.rank` in this process, taking turns."""
+    widgets = [request["body"] for request in requests if request["kind"] == "widget"]
+    http, bare = [], []
+    with Ranker.load(bundle) as ranker, httpx.Client(timeout=60) as client:
+        for number in range(repeats):
+            body = widgets[number % len(widgets)]
+            content = json.dumps(body).encode()
+            began = time.perf_counter()
+            client.post(f"{url}/v1/rank", content=content, headers={"content-type": "application/json"})
+            http.append(time.perf_counter() - began)
+            time.sleep(0.02)
+            began = time.perf_counter()
+            ranker.rank(body["history"], body["items"])
+            bare.append(time.perf_counter() - began)
+            time.sleep(0.02)
+    differences = [one - other for one, other in zip(http, bare, strict=True)]
+    return {
+        "http_p50_ms": round(statistics.median(http) * 1000, 2),
+        "rank_p50_ms": round(statistics.median(bare) * 1000, 2),
+        "difference_p50_ms": round(statistics.median(differences) * 1000, 2),
+        "repeats": repeats,
+    }
+
+
+def measure(bundle: Path, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
+    """Everything, in order."""
+    requests = make_requests(bundle)
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(requests, file)
+        file.flush()
+        path = Path(file.name)
+        say("the bare engine")
+        before = bare_throughput(bundle, requests, bare_s)
+        with server(bundle) as (process, url):
+            widget = requests[0]["body"]
+            say("overhead of a widget")
+            extra = overhead(bundle, url, requests, 200)
+            say(f"{CONNECTIONS} connections for {minutes:g} minutes")
+            with sampled(process) as memory:
+                began = time.time()
+                steady = shoot(url, path, minutes * 60, CONNECTIONS)
+                ended = time.time()
+            speed = metric(url, "onyxrank_tokens_per_second")
+            steady_requests = sum(count for name, count in steady["outcomes"].items() if name.endswith(" 200"))
+            capacity = steady_requests / (ended - began)
+            idle_s = statistics.median(widget_seconds(url, widget) for _ in range(20))
+            say(f"{OVERLOAD:g} times the {capacity:.1f} requests a second that it can answer")
+            with probed(url) as health:
+                rate = OVERLOAD * capacity / OVERLOAD_USERS
+                flood = shoot(url, path, overload_s, OVERLOAD_USERS, rate)
+            recovery = recovery_seconds(url, widget, idle_s)
+        after = bare_throughput(bundle, requests, bare_s)
+    items = {kind: count for kind, (count, _) in KINDS.items()}
+    ranked = sum(
+        count * items[name.split()[0]] for name, count in steady["outcomes"].items() if name.endswith(" 200")
+    )
+    return {
+        "machine": describe(),
+        "bundle": {"architecture": open_bundle(bundle).manifest.architecture},
+        "mix": {kind: {"items": items, "requests": count} for kind, (items, count) in KINDS.items()},
+        "queue_tokens": QUEUE_TOKENS,
+        "tokens_per_second": round(speed),
+        "bare_items_per_second": [round(before, 1), round(after, 1)],
+        "overhead": extra,
+        "steady": {
+            "minutes": minutes,
+            "connections": CONNECTIONS,
+            "outcomes": steady["outcomes"],
+            "items_per_second": round(ranked / (ended - began), 1),
+            "latency_ms": {kind: percentiles(seconds) for kind, seconds in steady["seconds"].items()},
+            "rss_mib": [[round(moment - began), round(size / 2**20, 1)] for moment, size in memory],
+        },
+        "overload": {
+            "seconds": overload_s,
+            "offered_per_second": round(OVERLOAD * capacity, 1),
+            "outcomes": flood["outcomes"],
+            "latency_ms": {kind: percentiles(seconds) for kind, seconds in flood["seconds"].items()},
+            "health_ms": percentiles(health),
+            "idle_widget_ms": round(idle_s * 1000, 1),
+            "recovery_s": round(recovery, 2),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Load a server on this machine.")
+    parser.add_argument("--bundle", type=Path, help="by default MiniLM, shared-history, trained for a moment")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of 64 connections")
+    parser.add_argument("--overload-seconds", type=float, default=60.0, help="of three times too much")
+    parser.add_argument("--bare-seconds", type=float, default=_BARE_S, help="of the bare engine, twice")
+    parser.add_argument("--out", type=Path, default=RESULTS / "load.json", help="where to write the figures")
+    given = parser.parse_args()
+    bundle = given.bundle or built_bundle("shared", SHARED_HISTORY, Limits(history_tokens=192, item_tokens=64))
+    figures = measure(bundle, given.minutes, given.overload_seconds, given.bare_seconds)
+    given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_page(figures, given.out.with_suffix(".md"))
+    print(given.out.with_suffix(".md").read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()

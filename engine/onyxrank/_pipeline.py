@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onyxrank._encoding import EncodedHistory, EncodedRequest
 from onyxrank._errors import InvalidInput
-from onyxrank._items import Item, ItemLike, to_events, to_items
+from onyxrank._items import Item, Items, to_events, to_items
 from onyxrank._loading import Engine
 from onyxrank._ranking import Ranking, to_hits
 from onyxrank._timing import Stopwatch
@@ -23,7 +23,7 @@ class CheckedRequest:
     encoded: EncodedRequest
 
 
-def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Iterable[ItemLike]) -> CheckedRequest:
+def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Items) -> CheckedRequest:
     """Check items and tokenize them with a checked history.
 
     Raises:

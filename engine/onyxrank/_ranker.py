@@ -7,31 +7,34 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput, OnyxrankError
+from onyxrank._frames import Table, reordered
 from onyxrank._history import DEFAULT_CACHE_BYTES
-from onyxrank._items import History, ItemLike, to_events
+from onyxrank._items import History, ItemLike, Items, to_events
 from onyxrank._loading import Engine, load_engine
 from onyxrank._options import LoadOptions
 from onyxrank._pipeline import encode, encode_numbered, rank
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranking import Ranking, check_top_k
+from onyxrank._score_frame import CHUNK_ROWS, score_frame
 from onyxrank._timing import Stopwatch
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
+TableT = TypeVar("TableT", bound=Table)
 
 
 class Ranker:
     """Ranks items for a shopper by purchase probability. Safe to share between threads.
 
     Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
-    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings. Inputs are
-    never changed.
+    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings, or a pandas,
+    polars or pyarrow table of items. Inputs are never changed.
 
     Example:
         >>> with onyxrank.Ranker.load("bundle") as ranker:  # doctest: +SKIP
@@ -93,7 +96,7 @@ class Ranker:
         )
         return cls(load_engine(open_bundle(bundle), options))
 
-    def rank(self, history: History, items: Iterable[ItemLike], top_k: int | None = None) -> Ranking:
+    def rank(self, history: History, items: Items, top_k: int | None = None) -> Ranking:
         """Rank items, best first, ties in input order.
 
         Args:
@@ -112,9 +115,7 @@ class Ranker:
             request = encode(engine, to_events(history), items)
         return rank(engine, [request], most, watch)[0]
 
-    def rank_many(
-        self, requests: Iterable[tuple[History, Iterable[ItemLike]]], top_k: int | None = None
-    ) -> list[Ranking]:
+    def rank_many(self, requests: Iterable[tuple[History, Items]], top_k: int | None = None) -> list[Ranking]:
         """Rank several requests at once; with cross, their rows share micro-batches.
 
         Args:
@@ -138,7 +139,7 @@ class Ranker:
             encoded = [encode_numbered(engine, number, request) for number, request in enumerate(requests)]
         return rank(engine, encoded, most, watch)
 
-    def score(self, history: History, items: Iterable[ItemLike]) -> NDArray[np.float32]:
+    def score(self, history: History, items: Items) -> NDArray[np.float32]:
         """Score items without sorting them.
 
         Returns:
@@ -153,7 +154,54 @@ class Ranker:
         engine = self._opened()
         return engine.architecture.score([encode(engine, to_events(history), items).encoded])[0]
 
-    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]:
+    def score_frame(
+        self,
+        frame: TableT,
+        *,
+        request: str = "request_id",
+        history: str = "history",
+        score: str = "score",
+        rank: str = "rank",
+        chunk_rows: int = CHUNK_ROWS,
+        progress: bool = True,
+    ) -> TableT:
+        """Score a whole table of requests: a row per request and item, in any order.
+
+        Whole requests are read, scored and forgotten a chunk at a time, so that memory beside the table stays at the
+        keys, the two new columns and a chunk.
+
+        Args:
+            frame: a pandas or polars DataFrame, or a pyarrow Table or RecordBatch, with the item's columns named as
+                its fields (``title`` or ``item_title``, ``description`` or ``item_description``).
+            request: column of the request's key, any text or number; rows of one key are one request.
+            history: column of its history: a text, a list of texts, oldest first, or null for a cold start; the
+                same in all rows of a request.
+            score: name of the new column of float32 purchase probabilities.
+            rank: name of the new column of int64 places in the request's ranking, from 1, ties in row order.
+            chunk_rows: rows to read and score at once; a larger request is a chunk of its own.
+            progress: show a bar on standard error where that is a terminal; needs the extra ``cli`` there.
+
+        Returns:
+            A new table of the same kind, rows and order, with the two columns on the right.
+
+        Raises:
+            InvalidInput: naming the row (from 0) and the column; `index` and `field` are these.
+            NonFiniteScore: if the model answers NaN or infinity; names the row.
+            MissingExtra: if a bar is to be shown and rich is not installed.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        names = {"request": request, "history": history, "score": score, "rank": rank}
+        table: TableT = score_frame(self._opened(), frame, chunk_rows=chunk_rows, progress=progress, **names)
+        return table
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]: ...
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: TableT) -> TableT: ...
+
+    def recommend(self, user_behavior: History, item_list: Any) -> Any:
         """Order the caller's own items, best first.
 
         Args:
@@ -161,7 +209,7 @@ class Ranker:
             item_list: the candidates.
 
         Returns:
-            The very objects of the list.
+            The very objects of the list; of a table a new one of its rows.
 
         Raises:
             InvalidInput: naming the item's index and field.
@@ -170,9 +218,7 @@ class Ranker:
 
         """
         candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
-        ranking = self.rank(user_behavior, candidates)
-        originals = list(candidates)
-        return [originals[hit.index] for hit in ranking]
+        return reordered(candidates, [hit.index for hit in self.rank(user_behavior, candidates)])
 
     def prepare(self, history: History) -> PreparedHistory:
         """Read a history once, to rank several lists against it.

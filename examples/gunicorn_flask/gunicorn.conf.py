@@ -23,6 +23,7 @@ workers = 2
 worker_class = "gthread"
 threads = 4
 preload_app = True
+control_socket_disable = True  # newer gunicorn puts one into the home folder, for its own control program
 
 
 def on_starting(server: Any) -> None:
@@ -30,8 +31,11 @@ def on_starting(server: Any) -> None:
     demo_shop.bundle()
 
 
-def post_fork(server: Any, worker: Any) -> None:
-    """In each worker, before its first request."""
+def post_worker_init(worker: Any) -> None:
+    """In each worker, after the fork and before its first request.
+
+    ``post_fork`` would do, but there a worker does not yet heed the signal to stop.
+    """
     import shop_service
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,9 @@ def open_ranker(bundle: Path, threads: int) -> None:
 
 def close_ranker() -> None:
     """Free what `open_ranker` took."""
-    app.extensions.pop("ranker").close()
+    ranker = app.extensions.pop("ranker", None)
+    if ranker is not None:
+        ranker.close()
 
 
 @app.post("/rank")

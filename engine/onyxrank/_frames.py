@@ -129,11 +129,22 @@ class ArrowFrame(Frame):
     def values(self, name: str, rows: Rows = slice(None)) -> list[Any]:
         """See `Frame.values`."""
         column = self.table.column(name)
-        return list((column[rows] if isinstance(rows, slice) else column.take(self._arrow.array(rows))).to_pylist())
+        if isinstance(rows, slice):
+            return list(column[rows].to_pylist())
+        try:
+            return list(column.take(self._arrow.array(rows)).to_pylist())
+        except self._arrow.ArrowNotImplementedError:  # text views cannot be taken
+            return [column[row].as_py() for row in rows.tolist()]
 
     def take(self, rows: NDArray[np.intp]) -> Any:
         """See `Frame.take`."""
-        return self.table.take(self._arrow.array(rows))
+        try:
+            return self.table.take(self._arrow.array(rows))
+        except self._arrow.ArrowNotImplementedError:
+            join = (
+                self._arrow.concat_tables if isinstance(self.table, self._arrow.Table) else self._arrow.concat_batches
+            )
+            return join([self.table.slice(row, 1) for row in rows.tolist()])
 
     def with_columns(self, columns: Mapping[str, NDArray[Any]]) -> Any:
         """See `Frame.with_columns`."""

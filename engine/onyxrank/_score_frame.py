@@ -108,6 +108,8 @@ def _checked(table: object, request: str, history: str, new: tuple[str, str]) ->
         if frame.find((name,), name) is None:
             raise InvalidInput(f"the table has no column {name!r}; say which it is with {argument}=…", field=name)
     for argument, name in zip(("score", "rank"), new, strict=True):
+        if not isinstance(name, str):
+            raise InvalidInput(f"{argument} must be the name of a new column, a string", field=argument)
         if name in frame.names or new.count(name) > 1:
             raise InvalidInput(
                 f"there is a column {name!r} already; choose a new name with {argument}=…", field=argument

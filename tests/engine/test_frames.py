@@ -94,6 +94,30 @@ def test_what_cannot_be_ranked_is_named(ranker, make, columns, field, index):
     assert "red tent" not in str(caught.value)
 
 
+ARROW_TEXTS = [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+
+
+@pytest.mark.parametrize("kind", ARROW_TEXTS, ids=str)
+@pytest.mark.parametrize("wrap", [pa.table, pa.RecordBatch.from_pydict], ids=["table", "batch"])
+def test_every_text_of_arrow_is_read_and_taken(ranker, kind, wrap):
+    titles = pa.array(COLUMNS["item_title"]).cast(kind)
+    order = [hit.index for hit in ranker.rank(HISTORY, COLUMNS["item_title"])]
+    best = ranker.recommend(HISTORY, wrap({"title": titles}))
+    assert best["title"].to_pylist() == [COLUMNS["item_title"][index] for index in order]
+    requests = wrap({"title": titles, "request_id": [1, 2, 1], "history": ["tent", None, "tent"]})
+    scored = ranker.score_frame(requests)
+    assert scored["score"].to_pylist()[0] == pytest.approx(ranker.score("tent", ["red tent", "dog leash"])[0])
+
+
+def test_categories_are_texts(ranker):
+    expected = ranker.score(HISTORY, COLUMNS["item_title"]).tolist()
+    for table in (
+        pd.DataFrame({"title": pd.Categorical(COLUMNS["item_title"])}),
+        pl.DataFrame({"title": pl.Series(COLUMNS["item_title"], dtype=pl.Categorical)}),
+    ):
+        assert ranker.score(HISTORY, table).tolist() == expected
+
+
 def test_two_columns_of_one_name_are_refused(ranker):
     for table in (
         pd.DataFrame([["red tent", "lamp"]], columns=["title", "title"]),

@@ -68,6 +68,20 @@ def test_every_row_gets_the_score_and_place_of_its_request(ranker, make, chunk_r
     assert out["rank"].to_pylist() == ranks
 
 
+def test_a_chunk_holds_no_more_than_asked_and_no_request_in_parts(ranker, monkeypatch):
+    architecture, seen = ranker._opened().architecture, []
+    score = architecture.score
+
+    def watched(requests, watch=None):
+        seen.append([len(request.items) for request in requests])
+        return score(requests, watch)
+
+    monkeypatch.setattr(architecture, "score", watched)
+    keys = [1] * 3 + [2] * 2 + [3] * 9 + [4] * 1 + [5] * 4
+    ranker.score_frame(pl.DataFrame({"request_id": keys, "history": "tent", "title": "lamp"}), chunk_rows=5)
+    assert seen == [[3, 2], [9], [1, 4]]
+
+
 def test_shared_history_scores_a_table_too(shared_bundle):
     columns = requests_table()
     with Ranker.load(shared_bundle, threads=1) as ranker:
@@ -141,6 +155,7 @@ def test_what_cannot_be_scored_is_named_by_row_and_column(ranker, make, columns,
         (changed(score=[1, 2, 3]), {}, "score"),
         (changed(), {"rank": "score"}, "score"),
         (changed(), {"chunk_rows": 0}, "chunk_rows"),
+        (changed(), {"score": 5}, "score"),
     ],
 )
 def test_wrong_tables_and_options_are_named(ranker, table, options, field):

@@ -26,7 +26,6 @@ from onyxrank._frames import Frame, Rows, as_frame, item_columns, item_rows
 from onyxrank._items import FIELD_NAMES, Item, to_events, to_items
 from onyxrank._loading import Engine
 from onyxrank._ranking import rank_scores
-from onyxrank.cli import extras
 
 CHUNK_ROWS = 1024
 """Enough rows to fill micro-batches of like lengths, and a bar that moves."""
@@ -231,6 +230,8 @@ def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     if not shown or sys.stderr is None or not sys.stderr.isatty():
         yield lambda rows: None
         return
+    from onyxrank.cli import extras  # the engine has no other use for a part of the command line
+
     console = extras.load("onyxrank.cli.console", extra="cli", purpose="score_frame's bar (or progress=False)")
     with console.progress("scoring") as bar:
         task = bar.add_task("", total=total, note="")

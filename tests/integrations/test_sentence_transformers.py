@@ -62,7 +62,9 @@ def test_scores_and_order_are_the_rankers(ours, ranker):
     order, scores = expected(ranker, TEXTS)
     found = ours.rank(QUERY, TEXTS, batch_size=2, show_progress_bar=False)
     assert ([hit["corpus_id"] for hit in found], [hit["score"] for hit in found]) == (order, scores)
-    predicted = ours.predict([[QUERY, text] for text in TEXTS])
+    pairs = [[QUERY, text] for text in TEXTS]
+    predicted = ours.predict(pairs)
+    assert ours.predict(np.array(pairs)).tolist() == ours.predict(iter(pairs)).tolist() == predicted.tolist()
     assert predicted.tolist() == pytest.approx(ranker.score(QUERY, TEXTS).tolist(), abs=1e-6)
 
 
@@ -82,10 +84,22 @@ def test_a_bundles_path_is_opened(bundle, ranker):
 
 @pytest.mark.parametrize(
     "pairs",
-    [[*PAIRS, (QUERY, " ")], [*PAIRS, (QUERY, None)], [*PAIRS, (None, "lamp")], [*PAIRS, "ab"], [*PAIRS, ("a",) * 3]],
-    ids=["blank", "no text", "no query", "no pair", "three"],
+    [
+        [*PAIRS, (QUERY, " ")],
+        [*PAIRS, (QUERY, None)],
+        [*PAIRS, (None, "lamp")],
+        [*PAIRS, "ab"],
+        [*PAIRS, 5],
+        [*PAIRS, ("a",) * 3],
+    ],
+    ids=["blank", "no text", "no query", "text", "number", "three"],
 )
 def test_what_is_no_pair_is_named(ours, pairs):
     with pytest.raises(InvalidInput) as caught:
         ours.predict(pairs)
     assert caught.value.index == len(PAIRS)
+
+
+def test_a_single_text_is_no_list_to_rank(ours):
+    with pytest.raises(InvalidInput):
+        ours.rank(QUERY, "red tent")

@@ -7,7 +7,7 @@ array([0.93, 0.04], dtype=float32)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onyxrank._errors import InvalidInput
 from onyxrank._items import Item, to_items
-from onyxrank.integrations._documents import RankerLike, opened, rank_documents
+from onyxrank.integrations._documents import RankerLike, opened
 
 
 class CrossEncoder:
@@ -54,9 +54,10 @@ class CrossEncoder:
             NonFiniteScore: if the model answers NaN or infinity.
 
         """
-        if len(inputs) == 2 and all(isinstance(text, str) for text in inputs):
-            return np.float32(self._scores([inputs])[0])
-        return self._scores(inputs)
+        pairs = list(inputs)
+        if len(pairs) == 2 and all(isinstance(text, str) for text in pairs):
+            return np.float32(self._scores([pairs])[0])
+        return self._scores(pairs)
 
     def rank(
         self,
@@ -85,8 +86,7 @@ class CrossEncoder:
             NonFiniteScore: if the model answers NaN or infinity; names the document.
 
         """
-        texts: Iterable[tuple[str, dict[str, object]]] = ((document, {}) for document in documents)
-        ranking = rank_documents(self.ranker, query, texts, title_key=None, most=top_k)
+        ranking = self.ranker.rank(query, documents, top_k)
         results: list[dict[str, Any]] = [{"corpus_id": hit.index, "score": np.float32(hit.score)} for hit in ranking]
         if return_documents:
             for result in results:
@@ -97,7 +97,7 @@ class CrossEncoder:
         # Checked together, so that an error names the pair; then grouped by query.
         queries, texts = [], []
         for index, pair in enumerate(pairs):
-            if isinstance(pair, str) or len(pair) != 2 or not isinstance(pair[0], str):
+            if not isinstance(pair, list | tuple | np.ndarray) or len(pair) != 2 or not isinstance(pair[0], str):
                 raise InvalidInput(f"inputs[{index}] must be a pair of query and text", field="inputs", index=index)
             queries.append(pair[0])
             texts.append(pair[1])

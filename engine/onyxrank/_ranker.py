@@ -191,9 +191,11 @@ class Ranker:
             OnyxrankError: if the ranker is closed.
 
         """
-        names = {"request": request, "history": history, "score": score, "rank": rank}
-        table: TableT = score_frame(self._opened(), frame, chunk_rows=chunk_rows, progress=progress, **names)
-        return table
+        engine, names = self._opened(), {"request": request, "history": history, "score": score, "rank": rank}
+        scored: TableT = score_frame(
+            frame, engine.encoder, engine.architecture.score, chunk_rows=chunk_rows, progress=progress, **names
+        )
+        return scored
 
     @overload
     def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]: ...

@@ -11,24 +11,26 @@ A row is its position in the table, from 0. Memory beside the table: the distinc
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._checks import check_count
-from onyxrank._encoding import EncodedRequest
+from onyxrank._encoding import EncodedRequest, TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
 from onyxrank._frames import Frame, Rows, as_frame, item_columns, item_rows
 from onyxrank._items import FIELD_NAMES, Item, to_events, to_items
-from onyxrank._loading import Engine
 from onyxrank._ranking import rank_scores
 
 CHUNK_ROWS = 1024
 """Enough rows to fill micro-batches of like lengths, and a bar that moves."""
+
+Scoring: TypeAlias = Callable[[Sequence[EncodedRequest]], Sequence[NDArray[np.float32]]]
+"""Requests to the probabilities of their items."""
 
 _KEYS_AT_ONCE = 65_536
 
@@ -70,8 +72,9 @@ class _Grouped:
 
 
 def score_frame(
-    engine: Engine,
     table: object,
+    encoder: TextEncoder,
+    scoring: Scoring,
     *,
     request: str,
     history: str,
@@ -80,15 +83,15 @@ def score_frame(
     chunk_rows: int = CHUNK_ROWS,
     progress: bool = True,
 ) -> Any:
-    """Score every row; see `Ranker.score_frame`."""
+    """Score every row with an encoder and what scores its requests; see `Ranker.score_frame`."""
     asked = _checked(table, request, history, (score, rank))
     most = check_count(chunk_rows, "chunk_rows")
     count = len(asked.frame)
     scores, ranks = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
     with _bar(count, shown=progress) as advance:
         for chunk in _grouped(_request_numbers(asked)).chunks(most):
-            encoded = _encoded(engine, asked, chunk)
-            for (first, last), found in zip(chunk.bounds(), _scored(engine, encoded, chunk), strict=True):
+            encoded = _encoded(encoder, asked, chunk)
+            for (first, last), found in zip(chunk.bounds(), _scored(scoring, encoded, chunk), strict=True):
                 rows = chunk.rows[first:last]
                 scores[rows] = found
                 ranks[rows[rank_scores(found)]] = np.arange(1, len(rows) + 1)
@@ -144,7 +147,7 @@ def _grouped(numbers: NDArray[np.int64]) -> _Grouped:
     return _Grouped(rows, starts)
 
 
-def _encoded(engine: Engine, asked: _Input, chunk: _Grouped) -> list[EncodedRequest]:
+def _encoded(encoder: TextEncoder, asked: _Input, chunk: _Grouped) -> list[EncodedRequest]:
     """Check and tokenize a chunk's requests."""
     # Libraries take a range without copying or searching; requests whose rows are adjacent, the usual case, are one.
     adjacent = bool((np.diff(chunk.rows) == 1).all())
@@ -154,7 +157,7 @@ def _encoded(engine: Engine, asked: _Input, chunk: _Grouped) -> list[EncodedRequ
     encoded = []
     for (first, last), history in zip(chunk.bounds(), histories, strict=True):
         try:
-            encoded.append(engine.encoder.encode(history, items[first:last]))
+            encoded.append(encoder.encode(history, items[first:last]))
         except InvalidInput as error:
             raise _at(error, asked, chunk.rows[first:last]) from error
     return encoded
@@ -198,14 +201,14 @@ def _plain(history: Any) -> Any:
     return list(history) if isinstance(history, np.ndarray | tuple) and np.ndim(history) == 1 else history
 
 
-def _scored(engine: Engine, encoded: list[EncodedRequest], chunk: _Grouped) -> list[NDArray[np.float32]]:
+def _scored(scoring: Scoring, encoded: list[EncodedRequest], chunk: _Grouped) -> Sequence[NDArray[np.float32]]:
     try:
-        return engine.architecture.score(encoded)
+        return scoring(encoded)
     except NonFiniteScore:
         # The error knows the place in the request but not the request: it is found by asking again, one by one.
         for (first, last), request in zip(chunk.bounds(), encoded, strict=True):
             try:
-                engine.architecture.score([request])
+                scoring([request])
             except NonFiniteScore as error:
                 row = int(chunk.rows[first:last][error.index])
                 raise NonFiniteScore(

@@ -12,7 +12,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from onyxrank import InvalidInput, MissingExtra, NonFiniteScore, OnyxrankError, Ranker
+from onyxrank import InvalidInput, Limits, MissingExtra, NonFiniteScore, OnyxrankError, Ranker
+from onyxrank._encoding import TextEncoder
+from onyxrank._score_frame import score_frame
 
 TITLES = ["red tent", "desk lamp", "dog leash", "steel pegs", "wool yarn", "cat toy", "garden hose"]
 HISTORIES = {"x": ["steel tent", "camping stove"], "y": [], "z": ["coffee grinder"], "w": ["dog leash", "cat toy"]}
@@ -68,17 +70,23 @@ def test_every_row_gets_the_score_and_place_of_its_request(ranker, make, chunk_r
     assert out["rank"].to_pylist() == ranks
 
 
-def test_a_chunk_holds_no_more_than_asked_and_no_request_in_parts(ranker, monkeypatch):
-    architecture, seen = ranker._opened().architecture, []
-    score = architecture.score
+@pytest.fixture
+def scored_by(make_tokenizer):
+    """Score a table by a callable of the engine's kind."""
+    names = {"request": "request_id", "history": "history", "score": "score", "rank": "rank"}
+    encoder = TextEncoder(make_tokenizer(), Limits())
+    return lambda table, scoring, **options: score_frame(pl.DataFrame(table), encoder, scoring, **names, **options)
 
-    def watched(requests, watch=None):
+
+def test_a_chunk_holds_no_more_than_asked_and_no_request_in_parts(scored_by):
+    seen = []
+
+    def scoring(requests):
         seen.append([len(request.items) for request in requests])
-        return score(requests, watch)
+        return [np.zeros(count, np.float32) for count in seen[-1]]
 
-    monkeypatch.setattr(architecture, "score", watched)
     keys = [1] * 3 + [2] * 2 + [3] * 9 + [4] * 1 + [5] * 4
-    ranker.score_frame(pl.DataFrame({"request_id": keys, "history": "tent", "title": "lamp"}), chunk_rows=5)
+    scored_by({"request_id": keys, "history": "tent", "title": "lamp"}, scoring, chunk_rows=5)
     assert seen == [[3, 2], [9], [1, 4]]
 
 
@@ -164,22 +172,15 @@ def test_wrong_tables_and_options_are_named(ranker, table, options, field):
     assert caught.value.field == field
 
 
-def test_a_score_that_is_not_finite_is_named_by_row(ranker, monkeypatch):
-    cross = ranker._opened().architecture
-    score = cross.score
+def test_a_score_that_is_not_finite_is_named_by_row(scored_by):
+    def scoring(requests):
+        if any(len(request.items) == 2 for request in requests):
+            raise NonFiniteScore("items[1]", index=1)
+        return [np.zeros(len(request.items), np.float32) for request in requests]
 
-    def broken(requests, watch=None):
-        for request in requests:
-            if len(request.items) == 2:
-                raise NonFiniteScore("items[1]", index=1)
-        return score(requests, watch)
-
-    monkeypatch.setattr(cross, "score", broken)
-    table = pl.DataFrame(
-        {"request_id": [1, 2, 1, 3], "history": ["tent", "hose", "tent", "cat"], "title": TITLES[:4]}
-    )
+    table = {"request_id": [1, 2, 1, 3], "history": ["tent", "hose", "tent", "cat"], "title": TITLES[:4]}
     with pytest.raises(NonFiniteScore, match="row 2") as caught:
-        ranker.score_frame(table)
+        scored_by(table, scoring)
     assert caught.value.index == 2
 
 

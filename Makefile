@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench architectures peers load startup quality quality-table clean
+.PHONY: help demo test test-integrations test-clients lint types unit bench architectures peers load startup
+.PHONY: quality quality-table clean example-fastapi example-flask example-batch example-search
 
 help: ## Show the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
@@ -31,6 +32,49 @@ types: $(READY) ## mypy, strict
 
 unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
+
+# A library's environment: the extra of its name, and what its tests need besides.
+LIBRARIES := langchain llama-index haystack
+
+test-integrations: $(READY) $(LIBRARIES:%=.integrations/%/.ready) ## The adapters in LangChain's, LlamaIndex's and Haystack's own environments
+	$(BIN)/pytest -q tests/integrations/test_sentence_transformers.py
+	for library in $(LIBRARIES); do \
+		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" .integrations/$$library/bin/python -m pytest -q \
+			tests/integrations/test_$$(echo $$library | tr - _).py || exit 1; \
+	done
+
+# The clients leave their sockets to the collector, which warns.
+CLIENT_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
+
+test-clients: $(READY) .clients/cohere/.ready .clients/langchain/.ready ## Clients of TEI and Cohere, unmodified, against a served bundle
+	for one in cohere:cohere_client cohere:hub_client cohere:haystack_clients langchain:langchain_client; do \
+		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" ONYXRANK_PYTHON=$(CURDIR)/$(BIN)/python \
+			.clients/$${one%%:*}/bin/python -m pytest -q $(CLIENT_WARNINGS) tests/clients/test_$${one##*:}.py || exit 1; \
+	done
+
+.clients/%/.ready: pyproject.toml constraints.txt tests/clients/requirements/%.txt
+	test -x .clients/$*/bin/python || $(PYTHON) -m venv .clients/$*
+	.clients/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . \
+		-r tests/clients/requirements/$*.txt
+	touch $@
+
+.integrations/%/.ready: pyproject.toml constraints.txt tests/integrations/requirements/%.txt
+	test -x .integrations/$*/bin/python || $(PYTHON) -m venv .integrations/$*
+	.integrations/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]' \
+		-r tests/integrations/requirements/$*.txt
+	touch $@
+
+example-fastapi: $(READY) ## A FastAPI service: make example-fastapi [PORT=8000]
+	$(BIN)/python examples/fastapi_app.py $(if $(PORT),--port $(PORT))
+
+example-flask: $(READY) ## A Flask app under gunicorn: make example-flask [PORT=8000]
+	$(if $(PORT),PORT=$(PORT)) $(BIN)/gunicorn --config examples/gunicorn_flask/gunicorn.conf.py
+
+example-batch: $(READY) ## A parquet file of requests scored: make example-batch [REQUESTS=file] [OUT=file]
+	$(BIN)/python examples/batch_parquet.py $(if $(REQUESTS),--requests $(REQUESTS)) $(if $(OUT),--out $(OUT))
+
+example-search: $(READY) ## A search result reranked: make example-search [QUERY="words"]
+	$(BIN)/python examples/rerank_search.py $(QUERY)
 
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
 	$(BIN)/python benchmarks/model.py
@@ -60,4 +104,4 @@ quality-table: $(READY) ## Both architectures on all real data: make quality-tab
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) demo .bench .clients .examples .integrations dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

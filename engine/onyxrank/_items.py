@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from onyxrank._errors import InvalidInput
+from onyxrank._frames import Table, as_frame, item_columns, item_rows
 
-_FIELD_NAMES = {
+FIELD_NAMES = {
     "id": ("id", "item_id"),
     "title": ("title", "item_title"),
     "description": ("description", "item_description"),
 }
+"""Under which names mappings and tables give an item's fields; the first that is there counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +38,33 @@ class Item:
 
 
 ItemLike: TypeAlias = Item | Mapping[str, object] | str
+Items: TypeAlias = Iterable[ItemLike] | Table
 History: TypeAlias = str | Sequence[str]
 
 
-def to_items(items: Iterable[ItemLike]) -> tuple[Item, ...]:
+def to_items(items: Items) -> tuple[Item, ...]:
     """Check candidates and make values of them, in input order.
 
     Args:
         items: ``Item``s, mappings with ``id``/``item_id``, ``title``/``item_title`` and optionally
-            ``description``/``item_description``, or plain strings (titles; the id is then the position).
+            ``description``/``item_description``, or plain strings (titles; the id is then the position). Or a
+            pandas, polars or pyarrow table with columns of these names, whose null descriptions are empty.
 
     Raises:
         InvalidInput: naming the index and field of the first candidate that cannot be ranked.
 
     """
-    if isinstance(items, str | bytes | Mapping | set | frozenset) or not _is_listed(items):
+    frame = as_frame(items)
+    listed: Any = items
+    if frame is not None:
+        listed = item_rows(frame, item_columns(frame, FIELD_NAMES, "title"))
+    elif isinstance(items, str | bytes | Mapping | set | frozenset) or not _is_listed(items):
         raise InvalidInput(
-            f"items must be a list of items, not {type(items).__name__}; put a single item in a list, and turn a "
-            "table into one of its rows",
+            f"items must be a list of items or a pandas, polars or pyarrow table, not {type(items).__name__}; put a "
+            "single item in a list",
             field="items",
         )
-    return tuple(_to_item(index, item) for index, item in enumerate(items))
+    return tuple(_to_item(index, item) for index, item in enumerate(listed))
 
 
 def to_events(history: History) -> tuple[str, ...]:
@@ -106,13 +114,13 @@ def _to_item(index: int, item: ItemLike) -> Item:
 
 
 def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: object = ...) -> object:
-    for name in _FIELD_NAMES[field]:
+    for name in FIELD_NAMES[field]:
         if name in item:
             return item[name]
     if default is not ...:
         return default
     raise InvalidInput(
-        f"items[{index}] has no {field}; give it under {' or '.join(map(repr, _FIELD_NAMES[field]))}",
+        f"items[{index}] has no {field}; give it under {' or '.join(map(repr, FIELD_NAMES[field]))}",
         field=field,
         index=index,
     )

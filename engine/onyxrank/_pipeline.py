@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory, EncodedRequest
 from onyxrank._errors import InvalidInput
-from onyxrank._items import History, Item, ItemLike, to_events, to_items
+from onyxrank._items import History, Item, Items, to_events, to_items
 from onyxrank._loading import Engine
 from onyxrank._queue import Job
 from onyxrank._ranking import Ranking, to_hits
@@ -31,7 +31,7 @@ class CheckedRequest:
     encoded: EncodedRequest
 
 
-def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Iterable[ItemLike]) -> CheckedRequest:
+def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Items) -> CheckedRequest:
     """Check items and tokenize them with a checked history.
 
     Raises:
@@ -66,7 +66,7 @@ def submit(
 
 
 async def ascore(
-    engine: Engine, history: History, items: Iterable[ItemLike], watch: Stopwatch, deadline: float | None
+    engine: Engine, history: History, items: Items, watch: Stopwatch, deadline: float | None
 ) -> tuple[CheckedRequest, Scores]:
     """Check, tokenize and score one request, for an event loop; see `Ranker.arank`."""
     scheduler = engine.scheduler

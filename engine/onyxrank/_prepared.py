@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory
-from onyxrank._items import ItemLike
+from onyxrank._items import Items
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine
 from onyxrank._pipeline import encode, submit, to_rankings
@@ -36,7 +36,7 @@ class PreparedHistory:
         with leases.lease() as engine:
             self._known = _read(engine, events)
 
-    def rank(self, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
+    def rank(self, items: Items, top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
         """Rank items against the history; as `Ranker.rank`."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
@@ -46,7 +46,7 @@ class PreparedHistory:
             scores = engine.scheduler.wait(submit(engine, [request], watch, due))
         return to_rankings([request], scores, most, watch)[0]
 
-    def score(self, items: Iterable[ItemLike], *, deadline: float | None = None) -> NDArray[np.float32]:
+    def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
         with self._leases.lease() as engine:
             due = moment(deadline, engine.scheduler.clock)

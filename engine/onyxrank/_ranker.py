@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from onyxrank._bundle import open_bundle
 from onyxrank._deadlines import moment
 from onyxrank._errors import InvalidInput
+from onyxrank._frames import Table, reordered
 from onyxrank._history import DEFAULT_CACHE_BYTES
-from onyxrank._items import History, ItemLike, to_events
+from onyxrank._items import History, ItemLike, Items, to_events
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine, load_engine
 from onyxrank._options import LoadOptions
@@ -25,17 +26,19 @@ from onyxrank._pipeline import ascore, encode, encode_numbered, submit, to_ranki
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS
+from onyxrank._score_frame import CHUNK_ROWS, score_frame
 from onyxrank._timing import Stopwatch
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
+TableT = TypeVar("TableT", bound=Table)
 
 
 class Ranker:
     """Ranks items for a shopper by purchase probability. Safe to share between threads and event loops.
 
     Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
-    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings. Inputs are
-    never changed.
+    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings, or a pandas,
+    polars or pyarrow table of items. Inputs are never changed.
 
     Example:
         >>> with onyxrank.Ranker.load("bundle") as ranker:  # doctest: +SKIP
@@ -104,7 +107,7 @@ class Ranker:
         return cls(load_engine(open_bundle(bundle), options), options)
 
     def rank(
-        self, history: History, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None
+        self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
     ) -> Ranking:
         """Rank items, best first, ties in input order.
 
@@ -131,7 +134,7 @@ class Ranker:
         return to_rankings([request], scores, most, watch)[0]
 
     async def arank(
-        self, history: History, items: Iterable[ItemLike], top_k: int | None = None, *, deadline: float | None = None
+        self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
     ) -> Ranking:
         """Rank items without blocking the event loop; as `rank`. Cancelling it frees its place in the queue."""
         watch, most = Stopwatch(), check_top_k(top_k)
@@ -141,7 +144,7 @@ class Ranker:
 
     def rank_many(
         self,
-        requests: Iterable[tuple[History, Iterable[ItemLike]]],
+        requests: Iterable[tuple[History, Items]],
         top_k: int | None = None,
         *,
         deadline: float | None = None,
@@ -175,9 +178,7 @@ class Ranker:
             scores = engine.scheduler.wait(submit(engine, encoded, watch, due))
         return to_rankings(encoded, scores, most, watch)
 
-    def score(
-        self, history: History, items: Iterable[ItemLike], *, deadline: float | None = None
-    ) -> NDArray[np.float32]:
+    def score(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them.
 
         Returns:
@@ -196,15 +197,70 @@ class Ranker:
             request = encode(engine, to_events(history), items)
             return engine.scheduler.wait(submit(engine, [request], Stopwatch(), due))[0]
 
-    async def ascore(
-        self, history: History, items: Iterable[ItemLike], *, deadline: float | None = None
-    ) -> NDArray[np.float32]:
+    async def ascore(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without blocking the event loop; as `score`."""
         with self._leases.lease() as engine:
             _, [scores] = await ascore(engine, history, items, Stopwatch(), deadline)
         return scores
 
-    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]:
+    def score_frame(
+        self,
+        frame: TableT,
+        *,
+        request: str = "request_id",
+        history: str = "history",
+        score: str = "score",
+        rank: str = "rank",
+        chunk_rows: int = CHUNK_ROWS,
+        progress: bool = True,
+    ) -> TableT:
+        """Score a whole table of requests: a row per request and item, in any order.
+
+        Whole requests are read, scored and forgotten a chunk at a time, so that memory beside the table stays at the
+        keys, the two new columns and a chunk.
+
+        Args:
+            frame: a pandas or polars DataFrame, or a pyarrow Table or RecordBatch, with the item's columns named as
+                its fields (``title`` or ``item_title``, ``description`` or ``item_description``).
+            request: column of the request's key, any text or number; rows of one key are one request.
+            history: column of its history: a text, a list of texts, oldest first, or null for a cold start; the
+                same in all rows of a request.
+            score: name of the new column of float32 purchase probabilities.
+            rank: name of the new column of int64 places in the request's ranking, from 1, ties in row order.
+            chunk_rows: rows to read and score at once; a larger request is a chunk of its own.
+            progress: show a bar on standard error where that is a terminal; needs the extra ``cli`` there.
+
+        Returns:
+            A new table of the same kind, rows and order, with the two columns on the right.
+
+        Raises:
+            InvalidInput: naming the row (from 0) and the column; `index` and `field` are these.
+            Overloaded: if the queue has no room for a chunk, because others fill it.
+            NonFiniteScore: if the model answers NaN or infinity; names the row.
+            MissingExtra: if a bar is to be shown and rich is not installed.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        names = {"request": request, "history": history, "score": score, "rank": rank}
+        with self._leases.lease() as engine:
+            scheduler = engine.scheduler
+            scored: TableT = score_frame(
+                frame,
+                engine.encoder,
+                lambda requests: scheduler.wait(scheduler.submit(requests)),
+                chunk_rows=chunk_rows,
+                progress=progress,
+                **names,
+            )
+        return scored
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]: ...
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: TableT) -> TableT: ...
+
+    def recommend(self, user_behavior: History, item_list: Any) -> Any:
         """Order the caller's own items, best first.
 
         Args:
@@ -212,7 +268,7 @@ class Ranker:
             item_list: the candidates.
 
         Returns:
-            The very objects of the list.
+            The very objects of the list; of a table a new one of its rows.
 
         Raises:
             InvalidInput: naming the item's index and field.
@@ -221,9 +277,7 @@ class Ranker:
 
         """
         candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
-        ranking = self.rank(user_behavior, candidates)
-        originals = list(candidates)
-        return [originals[hit.index] for hit in ranking]
+        return reordered(candidates, [hit.index for hit in self.rank(user_behavior, candidates)])
 
     def prepare(self, history: History) -> PreparedHistory:
         """Read a history once, to rank several lists against it.

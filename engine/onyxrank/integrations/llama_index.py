@@ -1,0 +1,62 @@
+"""A node postprocessor for LlamaIndex (extra ``llama-index``)."""
+
+from __future__ import annotations
+
+from onyxrank._errors import InvalidInput, MissingExtra
+from onyxrank._ranker import Ranker
+from onyxrank.integrations._documents import RankerLike, opened, rank_documents
+
+try:
+    from llama_index.core.bridge.pydantic import PrivateAttr
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+except ModuleNotFoundError as error:
+    raise MissingExtra("llama-index", "onyxrank.integrations.llama_index", error.name) from error
+
+
+class OnyxRerank(BaseNodePostprocessor):
+    """Puts nodes in order of their probability, which is the new score.
+
+    Nodes' own texts, without metadata, are ranked as titles; see `title_key`. The retriever's score is not kept.
+
+    Args:
+        ranker: a loaded ranker, or a bundle's path.
+        top_n: most nodes to return; None for all.
+        title_key: metadata key of a node's title; its text is then the description. A node without it, or with an
+            empty one, is ranked by its text.
+
+    """
+
+    top_n: int | None = None
+    title_key: str | None = None
+    _ranker: Ranker = PrivateAttr()
+
+    def __init__(self, ranker: RankerLike, *, top_n: int | None = None, title_key: str | None = None) -> None:
+        super().__init__(top_n=top_n, title_key=title_key)
+        self._ranker = opened(ranker)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in LlamaIndex's own dicts."""
+        return "OnyxRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        """Rank nodes; `apostprocess_nodes` does so in a thread of its own.
+
+        Returns:
+            New ``NodeWithScore`` of the same nodes, best first, ties in input order.
+
+        Raises:
+            InvalidInput: if there is no query, or naming the node's index, if it has no text.
+            NonFiniteScore: if the model answers NaN or infinity; names the node.
+
+        """
+        if query_bundle is None:
+            raise InvalidInput("nodes are ranked for a query: give query_bundle or query_str", field="query")
+        texts = ((found.node.get_content(metadata_mode=MetadataMode.NONE), found.node.metadata) for found in nodes)
+        ranking = rank_documents(
+            self._ranker, query_bundle.query_str, texts, title_key=self.title_key, most=self.top_n
+        )
+        return [NodeWithScore(node=nodes[hit.index].node, score=hit.score) for hit in ranking]

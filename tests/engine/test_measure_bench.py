@@ -47,7 +47,7 @@ def test_the_engine_alone(tiny_bundle):
     assert way.score_difference == 0.0
     assert way.settings["threads"] == report.settings["threads"]
     assert 0 < way.shares.run < 1
-    stages = way.shares.tokenize + way.shares.batch + way.shares.run + way.shares.rank
+    stages = way.shares.tokenize + way.shares.queue + way.shares.batch + way.shares.run + way.shares.rank
     assert way.shares.overhead == pytest.approx(1 - way.shares.run)
     assert 0.5 < stages <= 1.0
     assert report.size.history_tokens == 16
@@ -119,7 +119,7 @@ def test_an_entrant_may_stand_for_several_requests(tiny_bundle):
 
 
 def test_shares_are_of_wall_time():
-    timings = [Timings(tokenize=0.1, history=0.2, batch=0.1, run=0.4, rank=0.1), Timings(run=0.6)]
+    timings = [Timings(tokenize=0.1, queue=0.1, history=0.2, batch=0.1, run=0.4, rank=0.1), Timings(run=0.6)]
     shares = Shares.of(timings, seconds=2.0).to_json()
     assert shares.pop("overhead") == 0.4
-    assert shares == {"tokenize": 0.05, "history": 0.1, "batch": 0.05, "run": 0.5, "rank": 0.05}
+    assert shares == {"tokenize": 0.05, "queue": 0.05, "history": 0.1, "batch": 0.05, "run": 0.5, "rank": 0.05}

@@ -16,8 +16,8 @@ import matplotlib.pyplot as plt
 from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.ways import EAGER_LABELS
 
-_STAGES = ("tokenize", "history", "batch", "run", "rank")
-_COLORS = ("#c9a227", "#7b2d8b", "#d1495b", "#0b6e4f", "#2b59c3")
+_STAGES = ("tokenize", "queue", "history", "batch", "run", "rank")
+_COLORS = ("#c9a227", "#8a97a6", "#7b2d8b", "#d1495b", "#0b6e4f", "#2b59c3")
 _OURS, _THEIRS = "#0b6e4f", "#9aa5b1"
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c2733; }

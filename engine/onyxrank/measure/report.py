@@ -17,6 +17,7 @@ class Shares:
 
     Attributes:
         tokenize: checking the input and making token ids of it.
+        queue: waiting for a thread, or for other requests.
         history: inside the session of the history (shared-history).
         batch: planning and padding micro-batches.
         run: inside the session of the pairs, or of the items.
@@ -26,6 +27,7 @@ class Shares:
     """
 
     tokenize: float
+    queue: float
     history: float
     batch: float
     run: float
@@ -35,11 +37,11 @@ class Shares:
     @classmethod
     def of(cls, timings: Sequence[Timings], seconds: float) -> Shares:
         """Divide the stages of some calls by the wall time of the same calls."""
-        tokenize, history, batch, run, rank = (
-            sum(getattr(timing, stage) for timing in timings) / seconds
-            for stage in ("tokenize", "history", "batch", "run", "rank")
-        )
-        return cls(tokenize=tokenize, history=history, batch=batch, run=run, rank=rank, overhead=1.0 - history - run)
+        shares = {
+            stage: sum(getattr(timing, stage) for timing in timings) / seconds
+            for stage in ("tokenize", "queue", "history", "batch", "run", "rank")
+        }
+        return cls(**shares, overhead=1.0 - shares["history"] - shares["run"])
 
     def to_json(self) -> dict[str, float]:
         """JSON values."""

@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,7 +26,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ from onyxrank import Limits, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank._graphs import SHARED_HISTORY
 from onyxrank._machine import describe
-from onyxrank.measure.requests import Workload, make_request
 from onyxrank.serve.settings import QUEUE_TOKENS
 from peers.environments import make_environment
 
@@ -49,6 +49,8 @@ HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
 KINDS = {"widget": (10, 150), "page": (100, 50)}
 """Items, and how many different requests: three widgets to a page."""
+HISTORY_EVENTS = 30
+"""More than the model reads."""
 CONNECTIONS, OVERLOAD = 64, 3.0
 OVERLOAD_USERS = 256
 _BARE_THREADS = 8
@@ -58,21 +60,19 @@ _SAMPLE_S = 2.0
 
 def make_requests(bundle: Path) -> list[dict[str, Any]]:
     """Requests of the demo shop's texts, as large as the bundle reads, with the bare engine's scores."""
-    opened, texts = open_bundle(bundle), shop_texts()
-    limits = opened.manifest.limits
-    largest = Workload(history_tokens=limits.history_tokens, items=1, item_tokens=limits.item_tokens, name="largest")
+    texts, draw = shop_texts(), random.Random(0)
     made = []
     with Ranker.load(bundle) as ranker:
-        for kind, (items, count) in KINDS.items():
-            for seed in range(count):
-                work = replace(largest, name=kind, items=items)
-                request = make_request(opened, work, pool=texts, seed=seed)
-                scores = ranker.score(request.history, request.items)
+        for kind, (count, different) in KINDS.items():
+            for number in range(different):
+                history = draw.choices(texts.events, k=HISTORY_EVENTS)
+                items = draw.sample(texts.items, k=count)
                 listed = [
-                    {"id": f"{seed}-{index}-{item.id}", "title": item.title, "description": item.description}
-                    for index, item in enumerate(request.items)
+                    {"id": f"{number}-{index}-{item.id}", "title": item.title, "description": item.description}
+                    for index, item in enumerate(items)
                 ]
-                body = {"history": list(request.history), "items": listed}
+                scores = ranker.score(history, items)
+                body = {"history": history, "items": listed}
                 made.append({"kind": kind, "body": body, "scores": [float(score) for score in scores]})
     return made
 
@@ -103,23 +103,32 @@ def bare_throughput(bundle: Path, requests: Sequence[dict[str, Any]], seconds: f
 
 
 @contextmanager
-def server(bundle: Path, port: int = 8391) -> Iterator[tuple[psutil.Process, str]]:
+def server(bundle: Path) -> Iterator[tuple[psutil.Process, str]]:
     """A server of its own process, ready."""
-    command = [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
     with (WORK / "serve.log").open("w") as log:
-        process = subprocess.Popen(command, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port)], stderr=log
+        )
         try:
-            url = f"http://127.0.0.1:{port}"
-            for _ in range(600):
-                try:
-                    if httpx.get(f"{url}/health/ready").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.1)
+            while not _ready(url):
+                if process.poll() is not None:
+                    sys.exit(f"the server did not start; see {WORK / 'serve.log'}")
+                time.sleep(0.1)
             yield psutil.Process(process.pid), url
         finally:
             process.terminate()
             process.wait()
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def shoot(url: str, requests: Path, seconds: float, users: int, rate: float = 0.0) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from peers.environments import make_environment
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE.parent / "results"
-KINDS = {"widget": (10, 150), "page": (100, 50)}
+KINDS = {"widget": (10, 60), "page": (100, 20)}
 """Items, and how many different requests: three widgets to a page."""
 HISTORY_EVENTS = 30
 """More than the model reads."""

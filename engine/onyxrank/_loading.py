@@ -30,6 +30,7 @@ from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS, Scheduler
 from onyxrank._scoring import build_architecture
 from onyxrank._session import OrtSession, Session, offered_providers
 from onyxrank._session_pool import SessionPool
+from onyxrank._system import give_memory_back
 from onyxrank._variants import choose_variant
 
 
@@ -72,6 +73,7 @@ class Engine:
         """Finish what is in the queue and free everything."""
         self.scheduler.close()
         self.readers.shutdown()
+        give_memory_back()
 
 
 def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:

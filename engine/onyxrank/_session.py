@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from onyxrank._checks import check_count
 from onyxrank._errors import BundleError, OnyxrankError
-from onyxrank._forks import exit_early_when_forked
 from onyxrank._graphs import Graph
 from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS, Provider, check_running, unavailable
+from onyxrank._system import exit_early_when_forked
 
 _CONFIG = {"session.set_denormal_as_zero": "1"}
 _LOG_ERRORS = 3

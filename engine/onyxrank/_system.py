@@ -1,0 +1,37 @@
+"""Two things that only the C library can do."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from typing import Any
+
+
+@functools.cache
+def exit_early_when_forked() -> None:
+    """From now on, leave out the C library's exit handlers in processes forked from this one.
+
+    When a process ends, onnxruntime destroys what its threads share, and in a forked one waits for threads that stayed
+    in the other: it hangs in an exit handler (seen with 1.32 on Linux). Nothing can be run there anyway, see `_leases`;
+    but a worker of gunicorn, say, must still end, with its own status. Python's own handlers, flushing included, have
+    run by then. Where the C library has no `on_exit`, nothing is done.
+    """
+    library = _library()
+    if hasattr(library, "on_exit"):
+        os.register_at_fork(after_in_child=lambda: library.on_exit(library._exit, None))
+
+
+def give_memory_back() -> None:
+    """Give freed memory back to the system, where the C library would keep it.
+
+    glibc keeps it in the arenas of threads that have ended: a process that changed its model 30 times held 580 to 750
+    MiB, and with this 190 to 270, as after the first (benchmarks/reload.py). Elsewhere nothing is done.
+    """
+    library = _library()
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
+def _library() -> Any:
+    return ctypes.CDLL(None) if os.name == "posix" else None

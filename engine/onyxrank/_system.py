@@ -12,10 +12,10 @@ from typing import Any
 def exit_early_when_forked() -> None:
     """From now on, leave out the C library's exit handlers in processes forked from this one.
 
-    When a process ends, onnxruntime destroys what its threads share, and in a forked one waits for threads that stayed
-    in the other: it hangs in an exit handler (seen with 1.32 on Linux). Nothing can be run there anyway, see `_leases`;
-    but a worker of gunicorn, say, must still end, with its own status. Python's own handlers, flushing included, have
-    run by then. Where the C library has no `on_exit`, nothing is done.
+    When a process ends, onnxruntime destroys what its threads share, and in a forked one waits for threads that
+    stayed in the other: it hangs in an exit handler (seen with 1.32 on Linux). Nothing can be run there anyway, see
+    `_leases`; but a worker of gunicorn, say, must still end, with its own status. Python's own handlers, flushing
+    included, have run by then. Where the C library has no `on_exit`, nothing is done.
     """
     library = _library()
     if hasattr(library, "on_exit"):

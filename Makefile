@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench architectures peers startup quality quality-table clean
+.PHONY: help demo test lint types unit docs bench architectures peers startup quality quality-table clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ types: $(READY) ## mypy, strict
 unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 
+docs: $(READY) ## The documentation, warnings as errors: docs/_build/index.html
+	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python -m pytest benchmarks/bench_latency.py -q --benchmark-json=.bench/latency.json
@@ -57,4 +61,4 @@ quality-table: $(READY) ## Both architectures on all real data: make quality-tab
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo .bench dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) demo .bench docs/_build docs/_generated dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

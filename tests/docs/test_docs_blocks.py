@@ -1,0 +1,58 @@
+"""Every block of code that readers are shown is run."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+
+import pytest
+from doc_folder import copy_bundle, write_data, write_requests
+from doc_pages import CODE_PAGES, blocks_of
+from doc_runner import COVERED, SUBSTITUTIONS, UNRUN, Page, _commands
+
+RUN = [page for page in CODE_PAGES if blocks_of(page)]
+TRAINS = {"docs/quickstart.md", "docs/train.md"}
+"""Pages that make their bundle themselves."""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, trained_bundle, shared_bundle, trained_run):
+    """What the names in the blocks stand for."""
+
+    def make(page):
+        write_requests(tmp_path)
+        if page not in TRAINS:
+            copy_bundle(shared_bundle, tmp_path / "bundle")
+            copy_bundle(shared_bundle, tmp_path / "demo/shared-history/bundle")
+        if page == "docs/train.md":
+            write_data(tmp_path)
+            shutil.copytree(trained_run, tmp_path / "model", ignore=shutil.ignore_patterns("run.json", "checkpoints"))
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("COLUMNS", "100")
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUN)
+def test_every_block_runs(page, folder):
+    if any("curl " in block.text for block in blocks_of(page)) and shutil.which("curl") is None:
+        pytest.skip("the page asks a server with curl, which is not here")
+    with Page(folder(page)) as running:
+        for block in blocks_of(page):
+            try:
+                running.run(block)
+            except (Exception, SystemExit) as error:
+                raise AssertionError(f"{block} does not run") from error
+
+
+def test_every_exception_is_still_needed():
+    blocks = [block for page in CODE_PAGES for block in blocks_of(page)]
+    assert {(block.page, block.language) for block in blocks} >= set(UNRUN)
+    assert max(Counter((block.page, block.language) for block in blocks if (block.page, block.language) in UNRUN).values()) == 1
+    commands = [command for block in blocks if block.language == "bash" for command in _commands(block.text)]
+    assert set(commands) >= set(COVERED)
+    assert all(any(re.search(pattern, command) for command in commands) for pattern in SUBSTITUTIONS)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pygments.lexers import TextLexer
 from sphinx.application import Sphinx
 
 GENERATED = Path(__file__).parent / "_generated"
@@ -36,7 +37,8 @@ def find_alias(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register both."""
+    """Register them."""
+    app.add_lexer("csv", TextLexer)  # Pygments has none
     app.connect("builder-inited", write_command_line)
     app.connect("missing-reference", find_alias)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -14,7 +15,12 @@ from markdown_it.token import Token
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/*/*.md"))
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/*/*.md"),
+    )
     if "_build" not in path.parts and "_generated" not in path.parts
 )
 CODE_PAGES = [page for page in PAGES if not page.startswith("benchmarks/")]
@@ -70,7 +76,7 @@ def links_of(page: str) -> list[str]:
 def anchors_of(page: str) -> set[str]:
     """Names of the page's headings, as GitHub and MyST make them."""
     tokens = list(_tokens(page))
-    return {_slug(text.content) for head, text in zip(tokens, tokens[1:]) if head.type == "heading_open"}
+    return {_slug(text.content) for head, text in pairwise(tokens) if head.type == "heading_open"}
 
 
 def _slug(heading: str) -> str:

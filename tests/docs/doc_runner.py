@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ SUBSTITUTIONS: dict[str, tuple[str, str]] = {
     ),
     r"--max-steps \d+": ("--max-steps 4", "2,400 steps take 51 minutes"),
     r"^(onyxrank export \S+ --out \S+)$": (r"\1 --precision fp32", "the gate judges nothing learnt in a second"),
-    r"^(onyxrank export .*)": (r"\1 --gate-lists 8", "as many as parity needs"),
+    r"^(onyxrank export .*)": (r"\1 --gate-lists 8", "as many as show that it works"),
     r"^(onyxrank evaluate .*)": (r"\1 --lists 8", "as many as show that it works"),
     r"^(onyxrank tune \S+)(.*?)( --budget \S+)?$": (r"\1\2 --budget 3s", "minutes of measuring"),
     r"^(onyxrank bench \S+).*": (r"\1 --items 4 --repeats 1 --budget 1 --no-eager", "a minute of measuring"),
@@ -51,6 +52,9 @@ SUBSTITUTIONS: dict[str, tuple[str, str]] = {
 COVERED: dict[str, str] = {
     "python3 -m venv venv": "tests/test_packaging.py makes an environment and installs into it",
     ". venv/bin/activate": "the same",
+    "onyxrank train --data interactions.csv --base minilm --out run-long --evaluations 4 --resume": (
+        "tests/export/test_resuming.py interrupts a training and resumes it"
+    ),
 }
 """Lines that are run elsewhere."""
 
@@ -113,7 +117,7 @@ class Page:
             elif command.startswith("make "):
                 self._shell(f"{command} --dry-run --directory {shlex.quote(str(ROOT))}")
             elif command.startswith("onyxrank ") and not _SHELL.search(command):
-                self._output += _captured(lambda words=shlex.split(_substituted(command), comments=True): _call(words))
+                self._output += _captured(partial(_call, shlex.split(_substituted(command))))
             else:
                 self._output += self._shell(command)
 

@@ -52,7 +52,14 @@ def test_every_block_runs(page, folder):
 def test_every_exception_is_still_needed():
     blocks = [block for page in CODE_PAGES for block in blocks_of(page)]
     assert {(block.page, block.language) for block in blocks} >= set(UNRUN)
-    assert max(Counter((block.page, block.language) for block in blocks if (block.page, block.language) in UNRUN).values()) == 1
+    assert (
+        max(
+            Counter(
+                (block.page, block.language) for block in blocks if (block.page, block.language) in UNRUN
+            ).values()
+        )
+        == 1
+    )
     commands = [command for block in blocks if block.language == "bash" for command in _commands(block.text)]
     assert set(commands) >= set(COVERED)
     assert all(any(re.search(pattern, command) for command in commands) for pattern in SUBSTITUTIONS)

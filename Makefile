@@ -33,7 +33,7 @@ unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 
 docs: $(READY) ## The documentation, warnings as errors: docs/_build/index.html
-	$(BIN)/python -m sphinx -W --keep-going -n -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)

@@ -31,7 +31,6 @@ myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 autodoc_type_aliases = {name: name for name in ("History", "ItemLike")}
 add_module_names = False
 napoleon_google_docstring = True

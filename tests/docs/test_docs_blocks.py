@@ -12,7 +12,7 @@ from doc_pages import CODE_PAGES, blocks_of
 from doc_runner import COVERED, SUBSTITUTIONS, UNRUN, Page, _commands
 
 RUN = [page for page in CODE_PAGES if blocks_of(page)]
-TRAINS = {"docs/quickstart.md", "docs/train.md"}
+TRAINS = {"README.md", "docs/quickstart.md", "docs/train.md"}
 """Pages that make their bundle themselves."""
 
 
@@ -22,11 +22,11 @@ def folder(tmp_path, monkeypatch, trained_bundle, shared_bundle, trained_run):
 
     def make(page):
         write_requests(tmp_path)
+        write_data(tmp_path)
+        copy_bundle(shared_bundle, tmp_path / "demo/shared-history/bundle")
         if page not in TRAINS:
             copy_bundle(shared_bundle, tmp_path / "bundle")
-            copy_bundle(shared_bundle, tmp_path / "demo/shared-history/bundle")
         if page == "docs/train.md":
-            write_data(tmp_path)
             shutil.copytree(trained_run, tmp_path / "model", ignore=shutil.ignore_patterns("run.json", "checkpoints"))
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)

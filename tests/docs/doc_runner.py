@@ -5,7 +5,7 @@
    else in bash. What serves runs beside until the page ends or serves something else.
 3. `text` and `json` after one of them are its output. A run's figures are its own, so they are compared in shape:
    as many lines, the first of them alike; the same keys.
-4. `csv` is read as data. Other languages are named, with a reason, in `UNRUN`.
+4. `csv` is read as data. Other languages are named, with a reason, in `doc_exceptions.UNRUN`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import io
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import socket
@@ -26,44 +27,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from doc_exceptions import COVERED, HOOKS, SUBSTITUTIONS, UNRUN
 from doc_pages import ROOT, Block
 
 PATIENCE = 60.0
 _PORT = "8080"
 _SHELL = re.compile(r"[|<>;&$`]")
 _SERVING = ("onyxrank serve ", "uvicorn ")
-
-SUBSTITUTIONS: dict[str, tuple[str, str]] = {
-    r"--base (minilm|bert-base-uncased)": ("--base tiny", "no hub here, and a minute for a second"),
-    r"^(onyxrank train )(?!.*--help)": (
-        r"\1--history-tokens 12 --item-tokens 6 --validation-lists 10 ",
-        "a small model is enough to see that the command works",
-    ),
-    r"--max-steps \d+": ("--max-steps 4", "2,400 steps take 51 minutes"),
-    r"^(onyxrank export \S+ --out \S+)$": (r"\1 --precision fp32", "the gate judges nothing learnt in a second"),
-    r"^(onyxrank export .*)": (r"\1 --gate-lists 8", "as many as show that it works"),
-    r"^(onyxrank evaluate .*)": (r"\1 --lists 8", "as many as show that it works"),
-    r"^(onyxrank tune \S+)(.*?)( --budget \S+)?$": (r"\1\2 --budget 3s", "minutes of measuring"),
-    r"^(onyxrank bench \S+).*": (r"\1 --items 4 --repeats 1 --budget 1 --no-eager", "a minute of measuring"),
-    r"--history-tokens 128 --item-tokens 48$": ("--history-tokens 12 --item-tokens 6", "of the small model"),
-}
-"""Pattern in a command: what stands for it in the test, and why."""
-
-COVERED: dict[str, str] = {
-    "python3 -m venv venv": "tests/test_packaging.py makes an environment and installs into it",
-    ". venv/bin/activate": "the same",
-    "onyxrank train --data interactions.csv --base minilm --out run-long --evaluations 4 --resume": (
-        "tests/export/test_resuming.py interrupts a training and resumes it"
-    ),
-}
-"""Lines that are run elsewhere."""
-
-UNRUN: dict[tuple[str, str], str] = {
-    ("docs/serve.md", "nginx"): "nginx is no dependency of the tests",
-    ("docs/deploy.md", "dockerfile"): "there is no Docker in the tests",
-    ("docs/bundle.md", "text"): "the tree of a folder; test_docs_blocks compares it with a bundle",
-}
-"""Blocks that nothing runs, by page and language."""
 
 
 class Page:
@@ -96,6 +66,8 @@ class Page:
         text = block.text.replace(_PORT, self._port)
         if block.title:
             (self._folder / block.title).write_text(text)
+            if block.title in HOOKS:
+                HOOKS[block.title](runpy.run_path(str(self._folder / block.title)))
             return "written"
         known[block.language](block, text)
         return "run"
@@ -107,7 +79,7 @@ class Page:
 
     def _bash(self, block: Block, text: str) -> None:
         self._output = ""
-        for command in _commands(text):
+        for command in commands_of(text):
             if command in COVERED:
                 continue
             if command.startswith(_SERVING):
@@ -181,7 +153,7 @@ class Page:
             self._server.wait(PATIENCE)
 
 
-def _commands(text: str) -> list[str]:
+def commands_of(text: str) -> list[str]:
     """The commands of a block: a line each, or several where a quotation or a backslash goes on."""
     commands, begun = [], ""
     for line in text.splitlines():

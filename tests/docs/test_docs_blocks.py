@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections import Counter
 
 import pytest
+from doc_exceptions import COVERED, HOOKS, SUBSTITUTIONS, UNRUN
 from doc_folder import copy_bundle, write_data, write_requests
 from doc_pages import CODE_PAGES, blocks_of
-from doc_runner import COVERED, SUBSTITUTIONS, UNRUN, Page, _commands
+from doc_runner import Page, commands_of
 
 RUN = [page for page in CODE_PAGES if blocks_of(page)]
 TRAINS = {"README.md", "docs/quickstart.md", "docs/train.md"}
@@ -51,15 +51,20 @@ def test_every_block_runs(page, folder):
 
 def test_every_exception_is_still_needed():
     blocks = [block for page in CODE_PAGES for block in blocks_of(page)]
-    assert {(block.page, block.language) for block in blocks} >= set(UNRUN)
-    assert (
-        max(
-            Counter(
-                (block.page, block.language) for block in blocks if (block.page, block.language) in UNRUN
-            ).values()
-        )
-        == 1
-    )
-    commands = [command for block in blocks if block.language == "bash" for command in _commands(block.text)]
+    unrun = [(block.page, block.language) for block in blocks if (block.page, block.language) in UNRUN]
+    assert sorted(unrun) == sorted(UNRUN)
+    commands = [command for block in blocks if block.language == "bash" for command in commands_of(block.text)]
     assert set(commands) >= set(COVERED)
-    assert all(any(re.search(pattern, command) for command in commands) for pattern in SUBSTITUTIONS)
+    assert [pattern for pattern in SUBSTITUTIONS if not any(re.search(pattern, each) for each in commands)] == []
+    assert set(HOOKS) <= {block.title for block in blocks}
+
+
+@pytest.mark.slow
+def test_the_tree_of_a_bundle_is_that_of_bundles(trained_bundle, shared_bundle):
+    [tree] = [block.text for block in blocks_of("docs/bundle.md") if block.language == "text"]
+    told = re.sub("…", "[a-z0-9_]+", tree.replace(".", r"\."))
+    for bundle in (trained_bundle, shared_bundle):
+        for path in bundle.rglob("*"):
+            assert re.search(rf"\b{path.name}\b", tree) or any(
+                re.fullmatch(name, path.name) for name in re.findall(r"[\w\[\]+\\.-]+onnx", told)
+            ), f"docs/bundle.md does not name {path.name}"

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations test-clients lint types unit bench architectures peers load startup
+.PHONY: help demo test test-integrations test-clients lint types unit docs bench architectures peers load startup
 .PHONY: quality quality-table clean example-fastapi example-flask example-batch example-search
 
 help: ## Show the targets
@@ -76,6 +76,10 @@ example-batch: $(READY) ## A parquet file of requests scored: make example-batch
 example-search: $(READY) ## A search result reranked: make example-search [QUERY="words"]
 	$(BIN)/python examples/rerank_search.py $(QUERY)
 
+docs: $(READY) ## The documentation, warnings as errors: docs/_build/index.html
+	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python -m pytest benchmarks/bench_latency.py -q --benchmark-json=.bench/latency.json
@@ -104,4 +108,4 @@ quality-table: $(READY) ## Both architectures on all real data: make quality-tab
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo .bench .clients .examples .integrations dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) demo .bench .clients .examples .integrations docs/_build docs/_generated dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

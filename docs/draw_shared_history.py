@@ -1,4 +1,4 @@
-"""Draws shared-history.png, the picture in the README: python docs/draw_shared_history.py."""
+"""Draws shared-history.png, the picture of docs/shared-history.md: python docs/draw_shared_history.py."""
 
 from __future__ import annotations
 

@@ -12,10 +12,11 @@ from onyxrank._errors import (
     Overloaded,
     ProviderUnavailable,
 )
-from onyxrank._items import Item
+from onyxrank._items import History, Item, ItemLike, Items
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranker import Ranker
 from onyxrank._ranking import Hit, Ranking
+from onyxrank._timing import Timings
 from onyxrank._truncation import Cuts, Limits
 
 __version__ = "0.1.0"
@@ -24,9 +25,12 @@ __all__ = [
     "BundleError",
     "Cuts",
     "DeadlineExceeded",
+    "History",
     "Hit",
     "InvalidInput",
     "Item",
+    "ItemLike",
+    "Items",
     "Limits",
     "MissingExtra",
     "NonFiniteScore",
@@ -36,5 +40,6 @@ __all__ = [
     "ProviderUnavailable",
     "Ranker",
     "Ranking",
+    "Timings",
     "__version__",
 ]

@@ -1,4 +1,4 @@
-"""Every error onyxrank raises on purpose.
+"""Every error that the engine raises on purpose.
 
 OnyxrankError
 ├── InvalidInput (also ValueError)   the caller's history or items

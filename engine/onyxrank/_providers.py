@@ -67,6 +67,7 @@ _TABLE = (
         # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
         unasked=True,
+        untested=True,
     ),
     Provider(
         name="cpu",

@@ -271,9 +271,7 @@ class Ranker:
             The very objects of the list; of a table a new one of its rows.
 
         Raises:
-            InvalidInput: naming the item's index and field.
-            NonFiniteScore: if the model answers NaN or infinity; names the item.
-            OnyxrankError: if the ranker is closed.
+            OnyxrankError: as `rank`.
 
         """
         candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
@@ -306,6 +304,7 @@ class Ranker:
 
         Raises:
             BundleError: if it is missing, damaged, altered or too new: the old one goes on.
+            InvalidInput: if it has no variant of the name that was asked for: the old one goes on.
             ProviderUnavailable: if its provider does not run: the old one goes on.
             OnyxrankError: if the ranker is closed, or was carried through a fork.
 

@@ -196,7 +196,7 @@ def test_the_log_holds_no_text_and_request_ids_come_back(serve, trained_bundle):
     assert served.stop() == 0
     lines = [json.loads(line) for line in served.lines()]
     assert SECRET not in served.log.read_text()
-    assert {"listening", "ready", "request", "stopped"} <= {line["event"] for line in lines}
+    assert {"starting", "ready", "request", "stopped"} <= {line["event"] for line in lines}
     [line] = [line for line in lines if line.get("request_id") == "shop-17"]
     assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/rank", 200)
 

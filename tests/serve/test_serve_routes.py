@@ -83,7 +83,7 @@ WRONG = [
     ({"query": "x", "items": ["b"] * 10_001}, 422, "items", "10000"),
     ([], 422, "body", "valid dictionary"),
     ("text", 422, "body", "valid dictionary"),
-    (None, 422, "body", "required"),
+    (None, 422, "content-type", "application/json"),
 ]
 
 
@@ -112,6 +112,11 @@ def test_what_is_no_json_is_refused(client, content, says):
     response = client.post("/v1/rank", content=content, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     assert says in response.json()["error"]["message"]
+
+
+def test_a_body_of_no_declared_type_is_told_so(client):
+    response = client.post("/v1/rank", content=b'{"query": "a", "items": ["b"]}')
+    assert (response.status_code, response.json()["error"]["field"]) == (422, "content-type")
 
 
 def test_lone_surrogates_and_emoji(client):

@@ -107,12 +107,16 @@ async def _engine_error(request: Request, error: Exception) -> Response:
     if problem.status != 422:
         service_of(request).metrics.refused(problem.kind)
     if problem.status >= 500:
-        logs.log("failure", logging.ERROR, kind=problem.kind, **logs.of_exception(error))
+        logs.log("failure", logging.ERROR, kind=problem.kind, reason=str(error), **logs.of_exception(error))
     return answer(problem, request.url.path)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if "json" not in request.headers.get("content-type", "") and request.method == "POST":
+        message = "the body must be sent as content-type: application/json"
+        problem = Problem(status=422, kind="invalid_input", message=message, field="content-type")
+        return answer(problem, request.url.path)
     return answer(problem_of_validation(error.errors()), request.url.path)
 
 

@@ -121,7 +121,7 @@ async def infer(body: InferRequest, model: str, request: Request, version: str =
 def _known(request: Request, model: str, version: str) -> Service:
     service = service_of(request)
     if model != service.name or version != VERSION:
-        raise HTTPException(404, "no such model or version; GET /v2/models lists none, /info names the one there is")
+        raise HTTPException(404, "no such model or version; GET /info names the model")
     return service
 
 

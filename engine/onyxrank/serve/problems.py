@@ -13,7 +13,15 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from onyxrank._errors import BundleError, DeadlineExceeded, InvalidInput, NonFiniteScore, OnyxrankError, Overloaded
+from onyxrank._errors import (
+    BundleError,
+    DeadlineExceeded,
+    InvalidInput,
+    NonFiniteScore,
+    OnyxrankError,
+    Overloaded,
+    ProviderUnavailable,
+)
 
 _UNKNOWN_WAIT_S = 1.0
 _MOST_FAULTS = 10
@@ -55,6 +63,8 @@ def problem_of(error: Exception) -> Problem:
         return Problem(status=500, kind="non_finite_score", message=str(error))
     if isinstance(error, BundleError):
         return Problem(status=422, kind="bundle_error", message=str(error), field="bundle")
+    if isinstance(error, ProviderUnavailable):
+        return Problem(status=503, kind="provider_unavailable", message=str(error))
     if isinstance(error, OnyxrankError):
         return Problem(status=503, kind="unavailable", message="the model does not answer now")
     return Problem(status=500, kind="internal", message="an error of the server; its log has the request id")

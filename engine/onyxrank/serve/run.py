@@ -64,7 +64,7 @@ def _serve(settings: ServeSettings) -> None:
         raise StartFailed(f"cannot listen on {settings.host}:{settings.port}; is it taken?") from error
     host, port = socket.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
-    logs.log("listening", url=f"{scheme}://{host}:{port}", workers=settings.workers)
+    logs.log("starting", url=f"{scheme}://{host}:{port}", workers=settings.workers)
     if settings.workers > 1:
         parent = Multiprocess(config, sockets=[socket])
         parent.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from starlette.requests import Request
 
@@ -96,11 +96,10 @@ class Service:
             if len(text) > most:
                 raise _too_long("history", index, most)
         for index, item in enumerate(items):
-            if isinstance(item, str):
-                if len(item) > most:
-                    raise _too_long("title", index, most)
-            elif max(len(item.title), len(item.description), len(item.id)) > most:
-                raise _too_long("title" if len(item.title) > most else "description", index, most)
+            fields = {"title": item} if isinstance(item, str) else asdict(item)
+            for field, text in fields.items():
+                if len(text) > most:
+                    raise _too_long(field, index, most)
 
 
 def _renamed(error: InvalidInput, called: str) -> InvalidInput:

@@ -79,7 +79,7 @@ class ServeSettings:
             raise InvalidInput("TLS needs both a certificate and its key", field="ssl_keyfile")
         for field in ("api_key_file", "admin_key_file"):
             if getattr(self, field) is not None:
-                read_keys(getattr(self, field))
+                read_keys(getattr(self, field), field)
         if self.api_key_file is None and not self.insecure and not is_loopback(self.host):
             raise InvalidInput(
                 f"listening on {self.host}, beyond this machine, needs --api-key-file (or --insecure to go without)",
@@ -98,7 +98,7 @@ class ServeSettings:
         return cls(**json.loads(text))
 
 
-def read_keys(path: str | Path) -> tuple[str, ...]:
+def read_keys(path: str | Path, field: str = "api_key_file") -> tuple[str, ...]:
     """Read keys, one a line; blank lines and lines that begin with ``#`` are left out.
 
     Raises:
@@ -108,15 +108,15 @@ def read_keys(path: str | Path) -> tuple[str, ...]:
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: keys cannot be read ({type(error).__name__})", field="api_key_file") from error
+        raise InvalidInput(f"{path}: keys cannot be read ({type(error).__name__})", field=field) from error
     keys = tuple(line for line in lines if line and not line.startswith("#"))
     if not keys:
-        raise InvalidInput(f"{path}: holds no key; write one a line", field="api_key_file")
+        raise InvalidInput(f"{path}: holds no key; write one a line", field=field)
     for number, key in enumerate(keys, 1):
         if len(key) < LEAST_KEY_CHARACTERS or not key.isascii() or any(character.isspace() for character in key):
             raise InvalidInput(
                 f"{path}: key {number} must be at least {LEAST_KEY_CHARACTERS} ASCII characters without spaces",
-                field="api_key_file",
+                field=field,
             )
     return keys
 

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from onyxrank._truncation import TEMPLATE_TOKENS
 from onyxrank.serve.problems import Problem, answer
 from onyxrank.serve.service import headers_of, log_odds, service_of
 
@@ -59,14 +60,14 @@ async def info(request: Request) -> dict[str, Any]:
     """What is served, as text-embeddings-inference tells it."""
     service = service_of(request)
     facts = service.loaded().info()
-    limits = facts["limits"]
+    longest = facts["limits"]["history_tokens"] + facts["limits"]["item_tokens"] + TEMPLATE_TOKENS
     return {
         "model_id": service.name,
         "model_sha": None,
         "model_dtype": facts["precision"],
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
-        "max_concurrent_requests": facts["queue"]["limit_tokens"],
-        "max_input_length": limits["history_tokens"] + limits["item_tokens"] + 3,
+        "max_concurrent_requests": facts["queue"]["limit_tokens"] // longest,
+        "max_input_length": longest,
         "max_batch_tokens": facts["micro_batch_tokens"],
         "max_batch_requests": None,
         "max_client_batch_size": service.settings.max_items,

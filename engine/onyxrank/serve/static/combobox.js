@@ -119,7 +119,9 @@ export class Combobox {
     this.note.textContent =
       this.total > shown
         ? `${count(shown)} of ${counted(this.total, text ? "match" : "item")}${text ? "es" : ""} listed`
-        : `${count(this.total)} ${this.total === 1 ? "match" : "matches"}`;
+        : this.total === 0
+          ? "No item has these words"
+          : `${count(this.total)} ${this.total === 1 ? "match" : "matches"}`;
   }
 
   #pressed(event) {

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit bench architectures peers startup quality quality-table clean
+.PHONY: help demo test lint types unit page-browser bench architectures peers startup quality quality-table clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,6 +31,16 @@ types: $(READY) ## mypy, strict
 
 unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
+
+page-browser: $(READY) ## Install a Chromium for the tests of the page, which skip without one
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation; \
+	else \
+		$(BIN)/playwright install chromium; \
+	fi
 
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
 	$(BIN)/python benchmarks/model.py

@@ -8,9 +8,9 @@ import re
 import httpx
 import numpy as np
 import pytest
-from aisles import items_table
 from serving import API_KEY, PATIENCE, serving
 
+from aisles import items_table
 from onyxrank import InvalidInput, Item, Ranker
 from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.catalogue import Catalogue

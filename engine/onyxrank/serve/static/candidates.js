@@ -25,7 +25,7 @@ export class Candidates {
     const all = Math.min(most, catalogue);
     byId("most").replaceChildren(
       ...steps.map((step) => el("option", { value: step, selected: step === USUAL }, counted(step, "item"))),
-      el("option", { value: Math.max(1, all) }, all === catalogue ? `all ${count(all)} items` : counted(all, "item")),
+      el("option", { value: Math.max(1, all), selected: all <= USUAL }, all === catalogue ? `all ${count(all)} items` : counted(all, "item")),
     );
     const [fromCatalogue] = this.#radios();
     fromCatalogue.disabled = catalogue === 0;

@@ -54,7 +54,7 @@ export class Chart {
 
 function legend() {
   const entry = (name, text) => el("span", { class: `key ${name}` }, text);
-  return el("p", { class: "legend", "aria-hidden": "true" }, entry("engine", "engine"), entry("rest", "until shown, ms"));
+  return el("p", { class: "legend", "aria-hidden": "true" }, entry("engine", "engine"), entry("rest", "network and page"));
 }
 
 function tableRow({ number, items, seen, engine }) {

@@ -58,9 +58,9 @@ async function start() {
       return;
     }
   }
-  const locked = byId("main").hidden;
+  const locked = byId("work").hidden;
   byId("key-form").hidden = true;
-  byId("main").hidden = false;
+  byId("work").hidden = false;
   if (locked) (mode === "query" ? byId("query") : byId("add")).focus();
   changed({ atOnce: true });
 }
@@ -182,7 +182,7 @@ function showProblem(failure, retryInS = null) {
 
 function askForKey() {
   live.stop();
-  byId("main").hidden = true;
+  byId("work").hidden = true;
   byId("key-form").hidden = false;
   byId("key-problem").textContent = hasKey() ? "This key does not open the server." : "";
   byId("key").focus();

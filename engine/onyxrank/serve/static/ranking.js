@@ -41,6 +41,7 @@ export class RankedList {
 
   /** Tell the buttons which items are in the history now. */
   mark() {
+    this.list.classList.toggle("without-picks", this.picked === null);
     for (const { item, button } of this.rows.values()) {
       button.hidden = this.picked === null;
       button.setAttribute("aria-pressed", this.picked !== null && this.picked(item));

@@ -23,9 +23,10 @@ export class Candidates {
   open({ catalogue, most_candidates: most }) {
     const steps = STEPS.filter((step) => step < Math.min(most, catalogue));
     const all = Math.min(most, catalogue);
+    const last = all === catalogue ? `all ${counted(all, "item")}` : counted(all, "item");
     byId("most").replaceChildren(
       ...steps.map((step) => el("option", { value: step, selected: step === USUAL }, counted(step, "item"))),
-      el("option", { value: Math.max(1, all), selected: all <= USUAL }, all === catalogue ? `all ${count(all)} items` : counted(all, "item")),
+      el("option", { value: Math.max(1, all), selected: all <= USUAL }, last),
     );
     const [fromCatalogue] = this.#radios();
     fromCatalogue.disabled = catalogue === 0;
@@ -73,7 +74,7 @@ export class Candidates {
   #tell() {
     const most = byId("most").selectedOptions[0]?.textContent ?? "";
     const filter = byId("within").value.trim() ? ", filtered" : "";
-    byId("candidates-now").textContent =
-      this.source === "catalogue" ? `${most} of the catalogue${filter}` : `${counted(this.titles.length, "item")} of my own`;
+    const own = `${counted(this.titles.length, "item")} of my own`;
+    byId("candidates-now").textContent = this.source === "catalogue" ? `${most} of the catalogue${filter}` : own;
   }
 }

@@ -15,7 +15,7 @@ export class Chart {
     this.number = 0;
   }
 
-  /** @param {{seen: number, engine: number, items: number}} request milliseconds seen by the page, and of the engine */
+  /** @param {{seen: number, engine: number, items: number}} request times in ms */
   add(request) {
     this.number += 1;
     this.requests = [...this.requests, { ...request, number: this.number }].slice(-MOST);
@@ -53,8 +53,9 @@ export class Chart {
 }
 
 function legend() {
-  const entry = (name, text) => el("span", { class: `key ${name}` }, text);
-  return el("p", { class: "legend", "aria-hidden": "true" }, entry("engine", "engine"), entry("rest", "network and page"));
+  const entries = { engine: "engine", rest: "network and page" };
+  const keys = Object.entries(entries).map(([name, text]) => el("span", { class: `key ${name}` }, text));
+  return el("p", { class: "legend", "aria-hidden": "true" }, ...keys);
 }
 
 function tableRow({ number, items, seen, engine }) {

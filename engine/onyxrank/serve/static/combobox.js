@@ -118,10 +118,10 @@ export class Combobox {
     this.note.hidden = !this.catalogue;
     this.note.textContent =
       this.total > shown
-        ? `${count(shown)} of ${counted(this.total, text ? "match" : "item")}${text ? "es" : ""} listed`
+        ? `${count(shown)} of ${text ? counted(this.total, "match", "matches") : counted(this.total, "item")} listed`
         : this.total === 0
           ? "No item has these words"
-          : `${count(this.total)} ${this.total === 1 ? "match" : "matches"}`;
+          : counted(this.total, "match", "matches");
   }
 
   #pressed(event) {

@@ -39,7 +39,7 @@ const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFr
 export const count = (number) => whole.format(number);
 
 /** "1 item", "12 items". */
-export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+export const counted = (number, one, many = `${one}s`) => `${count(number)} ${number === 1 ? one : many}`;
 
 /** Milliseconds without their unit: tenths where they matter. */
 export const ms = (number) => (number < 10 ? tenths : whole).format(number);

@@ -1,4 +1,4 @@
-// What the shopper did, oldest first. An event is an item of the catalogue (`key`, its position) or a text of its own.
+// What the shopper did, oldest first: items of the catalogue (`key`, the position there) or texts of the user's own.
 
 import { announce, el, unseen } from "./dom.js";
 
@@ -72,7 +72,8 @@ export class History {
       (buttons[Math.min(index, buttons.length - 1)] ?? this.field).focus();
     };
     const cross = el("span", { "aria-hidden": "true" }, "×");
-    const button = el("button", { type: "button", class: "remove", onclick: remove }, cross, unseen(`Remove ${title}`));
+    const attributes = { type: "button", class: "remove", onclick: remove };
+    const button = el("button", attributes, cross, unseen(`Remove ${title}`));
     return el("li", {}, el("span", { class: "title" }, title), button);
   }
 }

@@ -1,5 +1,5 @@
-// One request at a time, for the newest input: it waits for a pause in typing, gives up the one before, and comes back
-// by itself where the server asks for patience.
+// One request at a time, for the newest input: it waits for a pause in typing, gives up the one before, and comes
+// back by itself where the server asks for patience.
 
 const PAUSE_MS = 220;
 const MOST_RETRIES = 4;

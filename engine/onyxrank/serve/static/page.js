@@ -25,7 +25,7 @@ const history = new History({ list: byId("history"), clear: byId("clear"), field
 const hits = new RankedList({ list: byId("hits"), more: byId("more") }, (item) => history.toggle(item));
 const combobox = new Combobox(
   { field: byId("add"), popup: byId("add-popup"), list: byId("add-options"), note: byId("add-count") },
-  { choose: (event) => history.add(event), removeLast: () => history.removeLast(), failed: (error) => showProblem(error) },
+  { choose: (event) => history.add(event), removeLast: () => history.removeLast(), failed: showProblem },
 );
 
 for (const radio of document.querySelectorAll("input[name=mode]")) {
@@ -131,13 +131,14 @@ function showRanking(answer, asked) {
   }
   byId("empty").hidden = true;
   hits.show(rowsOf(answer.results, asked), mode === "history" ? (item) => history.has(item) : null);
-  const { history: events, titles, descriptions } = answer.truncated;
-  const cut = titles + descriptions;
+  const { history: left, titles, descriptions } = answer.truncated;
+  const cut = [titles && counted(titles, "title"), descriptions && counted(descriptions, "description")];
+  const parts = cut.filter(Boolean).join(" and ");
   const notes = [
     answer.cold_start && "No history yet: this is how the model ranks for a shopper it knows nothing about.",
     candidates.explain(answer, asked),
-    events > 0 && `The oldest ${counted(events, "event")} did not fit the model and did not count.`,
-    cut > 0 && `${counted(cut, "text")} of items did not fit the model and were cut short.`,
+    left > 0 && `The model reads only so much history: the oldest ${counted(left, "entry", "entries")} did not count.`,
+    parts && `The model did not read ${parts} to the end.`,
   ].filter(Boolean);
   byId("note").textContent = notes.join(" ");
   byId("note").hidden = notes.length === 0;
@@ -172,6 +173,7 @@ function showProblem(failure, retryInS = null) {
     askForKey();
     return;
   }
+  if (!failure.kind) console.error(failure);
   const text = failure.kind ? failure.message : "The page met an error of its own. Reload it, please.";
   const again = retryInS === null ? "" : ` Trying again in ${counted(retryInS, "second")}.`;
   const before = hits.results.length > 0 ? " Below is the ranking from before." : "";

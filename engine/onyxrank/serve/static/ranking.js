@@ -77,8 +77,8 @@ export class RankedList {
       return [row, top === undefined ? null : top - row.getBoundingClientRect().top];
     });
     for (const [row, distance] of steps) {
-      if (distance === null) row.animate([{ opacity: 0 }, { opacity: 1 }], timing);
-      else if (distance !== 0) row.animate([{ transform: `translateY(${distance}px)` }, { transform: "none" }], timing);
+      const from = distance === null ? { opacity: 0 } : { transform: `translateY(${distance}px)` };
+      if (distance !== 0) row.animate([from, {}], timing);
     }
   }
 

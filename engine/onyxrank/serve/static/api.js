@@ -52,7 +52,7 @@ async function failureOf(response) {
       return new Failure("overloaded", "The server is busy with other requests.", wait);
     }
     case 504:
-      return new Failure("deadline", "The ranking took longer than this server allows. Rank fewer items or try again.");
+      return new Failure("deadline", "The ranking took longer than this server allows. Try again, or rank fewer.");
     default:
       return new Failure("refused", `The server could not rank this (status ${response.status}).`);
   }

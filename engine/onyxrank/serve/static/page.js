@@ -137,7 +137,7 @@ function showRanking(answer, asked) {
   const notes = [
     answer.cold_start && "No history yet: this is how the model ranks for a shopper it knows nothing about.",
     candidates.explain(answer, asked),
-    left > 0 && `The model reads only so much history: the oldest ${counted(left, "entry", "entries")} did not count.`,
+    left > 0 && `The model reads no longer history: the oldest ${counted(left, "entry", "entries")} did not count.`,
     parts && `The model did not read ${parts} to the end.`,
   ].filter(Boolean);
   byId("note").textContent = notes.join(" ");

@@ -34,7 +34,7 @@ def main(address: str) -> None:
         page.wait_for_timeout(1000)  # the rows arrive
         shot = Image.open(BytesIO(page.screenshot()))
         browser.close()
-    shot.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(_PICTURE, optimize=True)
+    shot.convert("RGB").quantize(256, kmeans=8, dither=Image.Dither.NONE).save(_PICTURE, optimize=True)
 
 
 if __name__ == "__main__":

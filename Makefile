@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types unit page-browser bench architectures peers startup quality quality-table clean
+.PHONY: help demo test lint types unit bench architectures peers startup quality quality-table clean
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,7 @@ types: $(READY) ## mypy, strict
 unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 
+.PHONY: page-browser
 page-browser: $(READY) ## Install a Chromium for the tests of the page, which skip without one
 	for name in chromium chromium-browser google-chrome google-chrome-stable; do \
 		command -v $$name && exit 0; \

@@ -29,9 +29,6 @@ lint: $(READY) ## ruff: lint and format
 types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
-unit: $(READY) ## pytest, with the engine's coverage
-	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
-
 .PHONY: page-browser
 page-browser: $(READY) ## Install a Chromium for the tests of the page, which skip without one
 	for name in chromium chromium-browser google-chrome google-chrome-stable; do \
@@ -42,6 +39,9 @@ page-browser: $(READY) ## Install a Chromium for the tests of the page, which sk
 	else \
 		$(BIN)/playwright install chromium; \
 	fi
+
+unit: $(READY) ## pytest, with the engine's coverage
+	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 
 bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
 	$(BIN)/python benchmarks/model.py

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import subprocess
 import sys
 import time
@@ -53,7 +52,7 @@ def visit(chromium):
     """Open the page at an address."""
     import browsing
 
-    return functools.partial(browsing.visiting, chromium)
+    return lambda url, **options: browsing.visiting(chromium, url, **options)
 
 
 @pytest.fixture

@@ -30,6 +30,17 @@ lint: $(READY) ## ruff: lint and format
 types: $(READY) ## mypy, strict
 	$(BIN)/mypy
 
+.PHONY: page-browser
+page-browser: $(READY) ## Install a Chromium for the tests of the page, which skip without one
+	for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		command -v $$name && exit 0; \
+	done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+		apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation; \
+	else \
+		$(BIN)/playwright install chromium; \
+	fi
+
 unit: $(READY) ## pytest, with the engine's coverage
 	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 

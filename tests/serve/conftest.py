@@ -30,6 +30,32 @@ def client(trained_bundle) -> Iterator[httpx.Client]:
         yield asking
 
 
+@pytest.fixture(scope="module")
+def shop_url(trained_bundle, aisle_data) -> Iterator[str]:
+    """Address of a server with a catalogue of 96 items, in this process."""
+    with serving(bundle=str(trained_bundle), items_file=str(aisle_data / "items.parquet")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser; skips where there is none."""
+    import browsing
+
+    with browsing.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browsing.found_chromium(playwright))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Open the page at an address."""
+    import browsing
+
+    return lambda url, **options: browsing.visiting(chromium, url, **options)
+
+
 @pytest.fixture
 def serve(tmp_path):
     """Start a server; gives it when it is ready."""

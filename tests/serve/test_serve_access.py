@@ -6,6 +6,7 @@ from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
 
 from onyxrank import InvalidInput
 from onyxrank.serve.access import OPEN_PATHS, Keys
+from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.settings import ServeSettings, is_loopback, read_keys
 
 BODY = {"query": "tent", "items": ["lamp"]}
@@ -33,9 +34,11 @@ def routes(client):
     return [(method.upper(), path) for path, methods in page["paths"].items() for method in methods]
 
 
-def test_every_route_but_health_needs_a_key(guarded):
+def test_every_route_but_health_and_files_of_the_page_needs_a_key(guarded):
     asked = [*routes(guarded), ("GET", "/openapi.json"), ("GET", "/nothing"), ("POST", "/invocations")]
+    asked += [("GET", path) for path in (*ASSETS, "/page/", "/page/nothing.js")]
     assert len(asked) > 15
+    assert {"/page/facts", "/page/catalogue", "/page/rank"} <= {path for _, path in asked} - OPEN_PATHS
     for method, path in asked:
         path = path.format(model="shop")
         for headers in (

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.problems import Problem, answer
 
-OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"})
-"""Asked by probes, which have no key; they tell nothing but whether the server works."""
+_PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+OPEN_PATHS = frozenset({*_PROBES, *ASSETS})
+"""Asked by probes, which have no key, and tell nothing but whether the server works; or files of the page, which hold
+no data and ask for a key."""
 ADMIN = "/admin/"
 
 

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 
 from onyxrank._errors import OnyxrankError
 from onyxrank._ranker import Ranker
-from onyxrank.serve import cohere, logs, native, open_inference, operations, tei
+from onyxrank.serve import cohere, logs, native, open_inference, operations, page, tei
 from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body
+from onyxrank.serve.catalogue import Catalogue
 from onyxrank.serve.context import Context
 from onyxrank.serve.control import Control
 from onyxrank.serve.metrics import Metrics
@@ -55,7 +56,7 @@ def build(settings: ServeSettings) -> ASGIApp:
     )
     app.state.service = Service(settings, metrics)
     app.state.control = Control(settings.control_file)
-    for module in (native, tei, cohere, open_inference, operations):
+    for module in (native, tei, cohere, open_inference, operations, page):
         app.include_router(module.router)
     app.add_exception_handler(OnyxrankError, _engine_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -76,6 +77,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings = service.settings
     bundle, name = control.current() or (settings.bundle, settings.name)
     try:
+        app.state.catalogue = await asyncio.to_thread(Catalogue.read, settings.items_file)
         ranker = await asyncio.to_thread(
             Ranker.load,
             bundle,

@@ -29,6 +29,7 @@ class ServeSettings:
         insecure: listen beyond this machine without a key.
         ssl_certfile: PEM file of the certificate, to serve TLS.
         ssl_keyfile: PEM file of its key.
+        items_file: catalogue of the page, as `read_items` takes it; None for a page without one.
         provider: as of `Ranker.load`.
         threads: as of `Ranker.load`.
         profile: as of `Ranker.load`.
@@ -54,6 +55,7 @@ class ServeSettings:
     insecure: bool = False
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
+    items_file: str | None = None
     provider: str = "auto"
     threads: int | None = None
     profile: str | None = "auto"

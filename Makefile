@@ -51,7 +51,7 @@ test-integrations: $(READY) $(LIBRARIES:%=.integrations/%/.ready) ## The adapter
 	$(BIN)/pytest -q tests/integrations/test_sentence_transformers.py
 	for library in $(LIBRARIES); do \
 		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" .integrations/$$library/bin/python -m pytest -q \
-			tests/integrations/test_$$(echo $$library | tr - _).py || exit 1; \
+			tests/integrations/test_$$(echo $$library | tr - _).py tests/integrations/test_documented.py || exit 1; \
 	done
 
 # The clients leave their sockets to the collector, which warns.

@@ -11,33 +11,18 @@ import os
 import random
 import time
 from collections import Counter, defaultdict
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import gevent
+from checking import is_own
 from locust import FastHttpUser, constant_throughput, events, task
 
 REQUESTS: list[dict[str, Any]] = json.loads(Path(os.environ["ONYXRANK_LOAD_REQUESTS"]).read_text(encoding="utf-8"))
-TOLERANCE = 1e-5
 OUTCOMES: Counter[str] = Counter()
 SECONDS: dict[str, list[float]] = defaultdict(list)
 DONE: list[float] = []
 _RATE = float(os.environ.get("ONYXRANK_LOAD_RATE", "0"))
-
-
-def is_own(answer: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Whether an answer holds every item of its request once, sorted, each with the score of the bare engine."""
-    results, scores = answer["results"], wanted["scores"]
-    if sorted(row["index"] for row in results) != list(range(len(scores))):
-        return False
-    if any(one["score"] < after["score"] for one, after in pairwise(results)):
-        return False
-    ids = wanted["body"]["items"]
-    return all(
-        abs(row["score"] - scores[row["index"]]) <= TOLERANCE and row["id"] == ids[row["index"]]["id"]
-        for row in results
-    )
 
 
 class Shopper(FastHttpUser):

@@ -245,6 +245,7 @@ def overhead(bundle: Path, url: str, requests: Sequence[dict[str, Any]], repeats
 
 def measure(bundle: Path, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
     """Everything, in order."""
+    make_environment(WORK / "load", HERE / "requirements.txt")
     requests = make_requests(bundle)
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(requests, file)

@@ -30,6 +30,12 @@ COVERED: dict[str, str] = {
 }
 """Lines that are run elsewhere."""
 
+ELSEWHERE: dict[str, str] = {
+    f"onyxrank.integrations.{name} ": "tests/integrations/test_documented.py runs it where the library is"
+    for name in ("langchain", "llama_index", "haystack")
+}
+"""What a Python block imports: where it is run."""
+
 UNRUN: dict[tuple[str, str], str] = {
     ("docs/serve.md", "nginx"): "nginx is no dependency of the tests",
     ("docs/deploy.md", "dockerfile"): "there is no Docker in the tests",

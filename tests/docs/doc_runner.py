@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from doc_exceptions import COVERED, HOOKS, SUBSTITUTIONS, UNRUN
+from doc_exceptions import COVERED, ELSEWHERE, HOOKS, SUBSTITUTIONS, UNRUN
 from doc_pages import ROOT, Block
 
 PATIENCE = 60.0
@@ -62,6 +62,8 @@ class Page:
         known = {"python": self._python, "bash": self._bash, "text": self._text, "json": self._json, "csv": self._csv}
         if (block.page, block.language) in UNRUN:
             return "unrun"
+        if any(name in block.text for name in ELSEWHERE):
+            return "run elsewhere"
         assert block.language in known, f"{block}: nothing runs {block.language!r}"
         text = block.text.replace(_PORT, self._port)
         if block.title:

@@ -6,7 +6,7 @@ import re
 import shutil
 
 import pytest
-from doc_exceptions import COVERED, HOOKS, SUBSTITUTIONS, UNRUN
+from doc_exceptions import COVERED, ELSEWHERE, HOOKS, SUBSTITUTIONS, UNRUN
 from doc_folder import copy_bundle, write_data, write_requests
 from doc_pages import CODE_PAGES, blocks_of
 from doc_runner import Page, commands_of
@@ -56,6 +56,7 @@ def test_every_exception_is_still_needed():
     commands = [command for block in blocks if block.language == "bash" for command in commands_of(block.text)]
     assert set(commands) >= set(COVERED)
     assert [pattern for pattern in SUBSTITUTIONS if not any(re.search(pattern, each) for each in commands)] == []
+    assert [name for name in ELSEWHERE if not any(name in block.text for block in blocks)] == []
     assert set(HOOKS) <= {block.title for block in blocks}
 
 

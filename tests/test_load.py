@@ -56,7 +56,7 @@ def test_the_page_says_everything(load, tmp_path):
     }
     figures = {
         "machine": {"cpu_model": "CPU", "cpus_usable": 2, "machine_family": "avx2", "os": "Linux", "python": "3.11"},
-        "bundle": {"architecture": "cross"},
+        "bundle": {"architecture": "cross", "variant": "fp32"},
         "queue_tokens": 1000,
         "tokens_per_second": 500,
         "bare_items_per_second": [210.0, 190.0],

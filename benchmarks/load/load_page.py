@@ -30,15 +30,16 @@ def _lines(figures: Mapping[str, Any]) -> list[str]:
         "",
         f"Written by `make load`; not edited. {machine['cpu_model']}, {machine['cpus_usable']} CPUs, kernels "
         f"{machine['machine_family']}, {machine['os']}, Python {machine['python']}; MiniLM-L6, "
-        f"{figures['bundle']['architecture']}; one worker. locust asks from the same CPUs, so the server has "
-        "less than all of them, and every answer is checked against the bare engine's scores of its own request.",
+        f"{figures['bundle']['architecture']}, {figures['bundle']['variant']}; one worker. locust asks from the same "
+        "CPUs, so the server has less than all of them, and every answer is checked against the bare engine's scores "
+        "of its own request.",
         "",
         "| | |",
         "| --- | ---: |",
         f"| a widget (10 items): `Ranker.rank`, p50 | {extra['rank_p50_ms']} ms |",
         f"| … over HTTP, p50 | {extra['http_p50_ms']} ms |",
         f"| … p50 of the difference, {extra['repeats']} pairs taking turns | {extra['difference_p50_ms']} ms |",
-        f"| bare engine, 8 threads, mean of before and after | {bare:.0f} items/s |",
+        f"| bare engine, 8 threads, the same mix, mean of two runs | {bare:.0f} items/s |",
         f"| served, {steady['connections']} connections, {steady['minutes']:g} minutes | "
         f"{steady['items_per_second']:.0f} items/s ({steady['items_per_second'] / bare:.0%}) |",
         f"| resident memory at the end, against that after a minute | {growth:+.1%} "

@@ -1,11 +1,11 @@
 """The server under load, on this machine: throughput beside the bare engine, honest refusals, memory, recovery.
 
-1. The bare engine in this process: 8 threads rank the same requests, before and after the rest.
-2. `onyxrank serve` with 64 connections of widgets (10 items) and pages (100 items), three to one, for some minutes;
+1. `onyxrank serve` with 64 connections of widgets (10 items) and pages (100 items), three to one, for some minutes;
    locust asks, and every answer is checked against the bare engine's scores of its own request.
+2. The bare engine in this process: 8 threads rank as many widgets to a page as were served, here and at the end.
 3. Three times as many requests as it can answer, while /health is asked beside; then how soon it is itself again.
 
-    python benchmarks/load/run.py [--bundle BUNDLE] [--minutes 10] [--overload-seconds 60]
+    python benchmarks/load/run.py [--bundle BUNDLE] [--variant NAME] [--minutes 10] [--overload-seconds 60]
 
 locust has an environment of its own in `.bench/load`. It runs on the same CPUs: the server has less than all of them.
 """
@@ -23,9 +23,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +59,11 @@ _BARE_S = 60.0
 _SAMPLE_S = 2.0
 
 
-def make_requests(bundle: Path) -> list[dict[str, Any]]:
+def make_requests(bundle: Path, variant: str) -> list[dict[str, Any]]:
     """Requests of the demo shop's texts, as large as the bundle reads, with the bare engine's scores."""
     texts, draw = shop_texts(), random.Random(0)
     made = []
-    with Ranker.load(bundle) as ranker:
+    with Ranker.load(bundle, variant=variant) as ranker:
         for kind, (count, different) in KINDS.items():
             for number in range(different):
                 history = draw.choices(texts.events, k=HISTORY_EVENTS)
@@ -77,22 +78,26 @@ def make_requests(bundle: Path) -> list[dict[str, Any]]:
     return made
 
 
-def bare_throughput(bundle: Path, requests: Sequence[dict[str, Any]], seconds: float) -> float:
-    """Items per second of the engine alone, asked by several threads."""
+def bare_throughput(
+    bundle: Path, variant: str, requests: Sequence[dict[str, Any]], mix: Mapping[str, int], seconds: float
+) -> float:
+    """Items per second of the engine alone, asked by several threads for so many requests of each kind."""
     asked, end = 0, 0.0
     lock = threading.Lock()
-    draw = np.random.default_rng(0)
+    draw = random.Random(0)
+    kinds = {kind: [request["body"] for request in requests if request["kind"] == kind] for kind in mix}
 
     def ask(ranker: Ranker) -> None:
         nonlocal asked
         while time.perf_counter() < end:
             with lock:
-                body = requests[int(draw.integers(len(requests)))]["body"]
+                [kind] = draw.choices(list(mix), list(mix.values()))
+                body = draw.choice(kinds[kind])
             ranker.rank(body["history"], body["items"])
             with lock:
                 asked += len(body["items"])
 
-    with Ranker.load(bundle, queue_tokens=10**9) as ranker:
+    with Ranker.load(bundle, variant=variant, queue_tokens=10**9) as ranker:
         ranker.rank(requests[0]["body"]["history"], requests[0]["body"]["items"])
         began = time.perf_counter()
         end = began + seconds
@@ -103,7 +108,7 @@ def bare_throughput(bundle: Path, requests: Sequence[dict[str, Any]], seconds: f
 
 
 @contextmanager
-def server(bundle: Path) -> Iterator[tuple[psutil.Process, str]]:
+def server(bundle: Path, variant: str) -> Iterator[tuple[psutil.Process, str]]:
     """A server of its own process, ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,7 +116,8 @@ def server(bundle: Path) -> Iterator[tuple[psutil.Process, str]]:
     url = f"http://127.0.0.1:{port}"
     with (WORK / "serve.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port)], stderr=log
+            [sys.executable, "-m", "onyxrank", "serve", str(bundle), "--port", str(port), "--variant", variant],
+            stderr=log,
         )
         try:
             while not _ready(url):
@@ -218,16 +224,23 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     }
 
 
-def overhead(bundle: Path, url: str, requests: Sequence[dict[str, Any]], repeats: int) -> dict[str, float]:
+def overhead(
+    bundle: Path, variant: str, url: str, requests: Sequence[dict[str, Any]], repeats: int
+) -> dict[str, float]:
     """p50 of a widget in milliseconds: over HTTP, and by `Ranker.rank` in this process, taking turns."""
     widgets = [request["body"] for request in requests if request["kind"] == "widget"]
     http, bare = [], []
-    with Ranker.load(bundle) as ranker, httpx.Client(timeout=60) as client:
+    # httpx itself would take most of a millisecond.
+    client = HTTPConnection(url.removeprefix("http://"))
+    client.connect()
+    client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with Ranker.load(bundle, variant=variant) as ranker, closing(client):
         for number in range(repeats):
             body = widgets[number % len(widgets)]
             content = json.dumps(body).encode()
             began = time.perf_counter()
-            client.post(f"{url}/v1/rank", content=content, headers={"content-type": "application/json"})
+            client.request("POST", "/v1/rank", content, {"content-type": "application/json"})
+            client.getresponse().read()
             http.append(time.perf_counter() - began)
             time.sleep(0.02)
             began = time.perf_counter()
@@ -243,46 +256,44 @@ def overhead(bundle: Path, url: str, requests: Sequence[dict[str, Any]], repeats
     }
 
 
-def measure(bundle: Path, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
+def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
     """Everything, in order."""
     make_environment(WORK / "load", HERE / "requirements.txt")
-    requests = make_requests(bundle)
+    say("requests, and what the bare engine says to them")
+    requests = make_requests(bundle, variant)
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(requests, file)
         file.flush()
         path = Path(file.name)
-        say("the bare engine")
-        before = bare_throughput(bundle, requests, bare_s)
-        with server(bundle) as (process, url):
+        with server(bundle, variant) as (process, url):
             widget = requests[0]["body"]
             say("overhead of a widget")
-            extra = overhead(bundle, url, requests, 200)
+            extra = overhead(bundle, variant, url, requests, 200)
             say(f"{CONNECTIONS} connections for {minutes:g} minutes")
             with sampled(process) as memory:
                 began = time.time()
                 steady = shoot(url, path, minutes * 60, CONNECTIONS)
                 ended = time.time()
             speed = metric(url, "onyxrank_tokens_per_second")
-            steady_requests = sum(count for name, count in steady["outcomes"].items() if name.endswith(" 200"))
-            capacity = steady_requests / (ended - began)
+            mix = {kind: steady["outcomes"].get(f"{kind} 200", 0) for kind in KINDS}
+            say("the bare engine, for what was served")
+            bare = [bare_throughput(bundle, variant, requests, mix, bare_s)]
+            capacity = sum(mix.values()) / (ended - began)
             idle_s = statistics.median(widget_seconds(url, widget) for _ in range(20))
             say(f"{OVERLOAD:g} times the {capacity:.1f} requests a second that it can answer")
             with probed(url) as health:
                 rate = OVERLOAD * capacity / OVERLOAD_USERS
                 flood = shoot(url, path, overload_s, OVERLOAD_USERS, rate)
             recovery = recovery_seconds(url, widget, idle_s)
-        after = bare_throughput(bundle, requests, bare_s)
-    items = {kind: count for kind, (count, _) in KINDS.items()}
-    ranked = sum(
-        count * items[name.split()[0]] for name, count in steady["outcomes"].items() if name.endswith(" 200")
-    )
+        say("the bare engine again")
+        bare.append(bare_throughput(bundle, variant, requests, mix, bare_s))
+    ranked = sum(count * KINDS[kind][0] for kind, count in mix.items())
     return {
         "machine": describe(),
-        "bundle": {"architecture": open_bundle(bundle).manifest.architecture},
-        "mix": {kind: {"items": items, "requests": count} for kind, (items, count) in KINDS.items()},
+        "bundle": {"architecture": open_bundle(bundle).manifest.architecture, "variant": variant},
         "queue_tokens": QUEUE_TOKENS,
         "tokens_per_second": round(speed),
-        "bare_items_per_second": [round(before, 1), round(after, 1)],
+        "bare_items_per_second": [round(one, 1) for one in bare],
         "overhead": extra,
         "steady": {
             "minutes": minutes,
@@ -307,13 +318,14 @@ def measure(bundle: Path, minutes: float, overload_s: float, bare_s: float) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description="Load a server on this machine.")
     parser.add_argument("--bundle", type=Path, help="by default MiniLM, shared-history, trained for a moment")
+    parser.add_argument("--variant", default="auto", help="of the bundle; the default one has int8 by force")
     parser.add_argument("--minutes", type=float, default=10.0, help="of 64 connections")
     parser.add_argument("--overload-seconds", type=float, default=60.0, help="of three times too much")
     parser.add_argument("--bare-seconds", type=float, default=_BARE_S, help="of the bare engine, twice")
     parser.add_argument("--out", type=Path, default=RESULTS / "load.json", help="where to write the figures")
     given = parser.parse_args()
     bundle = given.bundle or built_bundle("shared", SHARED_HISTORY, Limits(history_tokens=192, item_tokens=64))
-    figures = measure(bundle, given.minutes, given.overload_seconds, given.bare_seconds)
+    figures = measure(bundle, given.variant, given.minutes, given.overload_seconds, given.bare_seconds)
     given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     write_page(figures, given.out.with_suffix(".md"))
     print(given.out.with_suffix(".md").read_text(encoding="utf-8"))

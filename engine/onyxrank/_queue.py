@@ -2,11 +2,12 @@
 
 1. The queue counts tokens, padding included, of every request in it, waiting or running; a request for at most half
    of the limit, so that one huge list does not shut the others out.
-2. A request is refused while there is no room for it; an empty queue takes any.
-3. Two requests have a claim on the next micro-batch: the one that came first, and the one of the fewest tokens
-   in all. They are served in turn, so that each side gets half of the tokens. Hence no request takes more than about
-   twice as long as if first come were first served, whatever short ones arrive, and none more than about twice as
-   long as if the shortest were served first, however long those before it are.
+2. A request is refused while the queue is full, whatever its size: if small ones were let in where large ones do not
+   fit, they would take every place that comes free. So the limit is passed by one request at most.
+3. Two requests have a claim on the next micro-batch: the one that came first, and the first of the smallest, sizes
+   being told apart by powers of two. They are served in turn, so that each side gets half of the tokens. Hence no
+   request takes more than about twice as long as if first come were first served, whatever short ones arrive, and
+   none more than about twice as long as if the smallest size were served first, however long those before it are.
 4. Where the architecture allows it, a micro-batch with room left takes in those of other requests, if that wastes
    little padding.
 5. A request whose deadline has passed leaves before its next micro-batch.
@@ -90,14 +91,14 @@ class Queue:
         """The job of a piece; None if it has left."""
         return self._jobs.get(piece.work)
 
-    def lacking(self, tokens: int = 1) -> int:
-        """Tokens that are too many for a request of so many to find room; 0 if there is room."""
-        return max(0, self.tokens + self._charge(tokens) - self.limit) if self._jobs else 0
+    def lacking(self) -> int:
+        """Tokens that must leave before a request finds room; 0 if there is room."""
+        return max(0, self.tokens - self.limit + 1)
 
     def admit(self, job: Job) -> None:
         """Take a job in, for which there is room."""
         job.tokens, job.arrived = job.work.left, self.clock()
-        job.charge = self._charge(job.tokens)
+        job.charge = min(job.tokens, max(1, self.limit // 2))
         self._jobs[job.work] = job
         self.tokens += job.charge
 
@@ -122,7 +123,7 @@ class Queue:
         if not ready:
             return []
         first = ready[0]
-        shortest = min(ready, key=lambda candidate: candidate[0].tokens)
+        shortest = min(ready, key=lambda candidate: candidate[0].tokens.bit_length())
         lead = first if self._owed_to_first > 0 else shortest
         if first is not shortest:
             self._owed_to_first += lead[1].tokens if lead is shortest else -lead[1].tokens
@@ -154,6 +155,3 @@ class Queue:
             if joint <= self._budget and joint <= _PADDING * (alone + piece.tokens):
                 together.append((job, piece))
                 rows, longest, alone = rows + len(piece.rows), max(longest, piece.longest), alone + piece.tokens
-
-    def _charge(self, tokens: int) -> int:
-        return min(tokens, max(1, self.limit // 2))

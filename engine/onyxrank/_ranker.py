@@ -86,7 +86,7 @@ class Ranker:
             history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
                 (shared-history); 0 for none.
             queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit
-                is refused with `Overloaded`. A request counts for at most half of it; an empty queue takes any.
+                is refused with `Overloaded`. A request counts for at most half of it.
 
         Raises:
             BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.

@@ -25,7 +25,8 @@ from onyxrank._work import Piece
 
 DEFAULT_QUEUE_TOKENS = 262_144
 """Of the queue: with MiniLM-L6 about 15 seconds of work on two cores."""
-_SMOOTHING = 0.2
+_MEMORY = 0.95
+"""What a run still counts for in the speed after each further run: about the last 20 matter."""
 Scores = list[NDArray[np.float32]]
 
 
@@ -49,6 +50,20 @@ class Counts:
     cancelled: int = 0
     runs: int = 0
     joined: int = 0
+
+
+class _Speed:
+    """Tokens a second of the last runs, weighed by their time: a history from the cache takes none, says nothing."""
+
+    def __init__(self) -> None:
+        self._tokens = self._seconds = 0.0
+
+    def add(self, tokens: int, seconds: float) -> None:
+        self._tokens = self._tokens * _MEMORY + tokens
+        self._seconds = self._seconds * _MEMORY + seconds
+
+    def tokens_per_second(self, workers: int) -> float | None:
+        return self._tokens / self._seconds * workers if self._seconds > 0 else None
 
 
 class Scheduler:
@@ -77,7 +92,7 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closing = False
         self._counts = Counts()
-        self._tokens_per_second: float | None = None
+        self._lately = _Speed()
 
     def check_room(self) -> None:
         """Refuse early, before a request is tokenized, what `submit` would refuse.
@@ -119,7 +134,7 @@ class Scheduler:
             if deadline is not None and self.clock() >= deadline:
                 self._counts.expired += 1
                 raise _late()
-            self._refuse(self._queue.lacking(job.work.left))
+            self._refuse(self._queue.lacking())
             self._queue.admit(job)
             self._counts.admitted += 1
             self._start()
@@ -180,7 +195,7 @@ class Scheduler:
                 "tokens": self._queue.tokens,
                 "limit_tokens": self._queue.limit,
                 "requests": len(self._queue),
-                "tokens_per_second": self._tokens_per_second,
+                "tokens_per_second": self._lately.tokens_per_second(self._workers),
                 **{name: getattr(self._counts, name) for name in Counts.__dataclass_fields__},
             }
 
@@ -210,7 +225,7 @@ class Scheduler:
         if not lacking:
             return
         self._counts.refused += 1
-        speed = self._tokens_per_second
+        speed = self._lately.tokens_per_second(self._workers)
         raise Overloaded(
             f"no room in the queue of {self._queue.limit} tokens; try again later, or raise queue_tokens",
             retry_after_s=lacking / speed if speed else None,
@@ -248,7 +263,7 @@ class Scheduler:
         with self._changed:
             self._counts.runs += 1
             self._counts.joined += len(pieces) > 1
-            self._measure(sum(piece.tokens for piece in pieces), seconds)
+            self._lately.add(sum(piece.tokens for piece in pieces), seconds)
             for piece, fault in zip(pieces, faults, strict=True):
                 job = self._queue.ran(piece)
                 if job is None:
@@ -264,13 +279,6 @@ class Scheduler:
         for job, fault in answers:
             job.tell_times(now)
             _answer(job, fault)
-
-    def _measure(self, tokens: int, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        speed = tokens / seconds * self._workers
-        before = self._tokens_per_second
-        self._tokens_per_second = speed if before is None else before + _SMOOTHING * (speed - before)
 
 
 def _answer(job: Job, fault: BaseException | None) -> None:

@@ -82,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             Ranker.load,
             bundle,
             provider=settings.provider,
+            variant=settings.variant,
             threads=settings.threads,
             profile=settings.profile,
             queue_tokens=settings.queue_tokens,

@@ -47,7 +47,11 @@ def of_exception(error: BaseException) -> dict[str, Any]:
 
 def log(event: str, level: int = logging.INFO, **fields: Any) -> None:
     """Write one line."""
-    logger.log(level, event, extra={"fields": fields})
+    if logger.isEnabledFor(level):
+        # Made here: `Logger.log` would look for its caller, which takes longer than the rest and is not told.
+        record = logging.LogRecord(logger.name, level, "", 0, event, (), None)
+        record.fields = fields
+        logger.handle(record)
 
 
 CONFIG: dict[str, Any] = {

@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 
 from onyxrank._ranking import Ranking
+from onyxrank._timing import Timings
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -41,6 +42,7 @@ class Metrics:
         self._stages = Histogram(
             "onyxrank_stage_seconds", "Seconds of a ranking, by stage.", ["stage"], buckets=_SECONDS, **own
         )
+        self._stage = {stage: self._stages.labels(stage) for stage in Timings().as_record()}
         self._items = Counter("onyxrank_items", "Items ranked.", **own)
         self._refusals = Counter("onyxrank_refusals", "Requests refused or given up.", ["reason"], **own)
         self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
@@ -75,7 +77,7 @@ class Metrics:
     def ranking(self, ranking: Ranking) -> None:
         """Count what a ranking took and cut."""
         for stage, seconds in ranking.timings.as_record().items():
-            self._stages.labels(stage).observe(seconds)
+            self._stage[stage].observe(seconds)
         self._items.inc(ranking.total)
         cuts = ranking.cuts
         for part, count in (

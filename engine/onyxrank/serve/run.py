@@ -53,6 +53,7 @@ def _serve(settings: ServeSettings) -> None:
         ws="none",
         log_config=logs.CONFIG,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,

@@ -11,7 +11,8 @@ from onyxrank._checks import check_count
 from onyxrank._errors import InvalidInput
 
 LEAST_KEY_CHARACTERS = 16
-QUEUE_TOKENS = 65_536
+QUEUE_TOKENS = 16_384
+"""Of the queue, where people wait: with MiniLM-L6 about two seconds of work on two cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class ServeSettings:
         ssl_keyfile: PEM file of its key.
         items_file: catalogue of the page, as `read_items` takes it; None for a page without one.
         provider: as of `Ranker.load`.
+        variant: as of `Ranker.load`.
         threads: as of `Ranker.load`.
         profile: as of `Ranker.load`.
         queue_tokens: as of `Ranker.load`, per worker.
@@ -57,6 +59,7 @@ class ServeSettings:
     ssl_keyfile: str | None = None
     items_file: str | None = None
     provider: str = "auto"
+    variant: str = "auto"
     threads: int | None = None
     profile: str | None = "auto"
     queue_tokens: int = QUEUE_TOKENS

@@ -41,6 +41,8 @@ def tell_ranking(ranking: Ranking) -> None:
     if _tracer is None:
         return
     span = trace.get_current_span()
+    if not span.is_recording():
+        return
     span.set_attributes({"onyxrank.items": ranking.total, "onyxrank.cold_start": ranking.cold_start})
     for stage, seconds in ranking.timings.as_record().items():
         span.set_attribute(f"onyxrank.{stage}_s", seconds)

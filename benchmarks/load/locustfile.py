@@ -34,8 +34,10 @@ class Shopper(FastHttpUser):
         wait_time = constant_throughput(_RATE)
 
     def on_start(self) -> None:
-        """Draw of its own."""
+        """Draw of its own; and where the rate is fixed, not all at the same moment."""
         self._draw = random.Random(id(self))
+        if _RATE:
+            gevent.sleep(self._draw.uniform(0, 1 / _RATE))
 
     @task
     def rank(self) -> None:

@@ -256,6 +256,37 @@ def overhead(
     }
 
 
+def overload(url: str, requests: Path, widget: dict[str, Any], capacity: float, seconds: float) -> dict[str, Any]:
+    """Ask for several times what can be answered, and see how the server fares meanwhile and afterwards."""
+    idle_s = statistics.median(widget_seconds(url, widget) for _ in range(20))
+    say(f"{OVERLOAD:g} times the {capacity:.1f} requests a second that it can answer")
+    with probed(url) as health:
+        flood = shoot(url, requests, seconds, OVERLOAD_USERS, OVERLOAD * capacity / OVERLOAD_USERS)
+    recovery = recovery_seconds(url, widget, idle_s)
+    return {
+        "seconds": seconds,
+        "offered_per_second": round(OVERLOAD * capacity, 1),
+        "outcomes": flood["outcomes"],
+        "latency_ms": {kind: percentiles(times) for kind, times in flood["seconds"].items()},
+        "health_ms": percentiles(health),
+        "idle_widget_ms": round(idle_s * 1000, 1),
+        "recovery_s": round(recovery, 2),
+    }
+
+
+def overload_again(figures: dict[str, Any], bundle: Path, variant: str, seconds: float) -> dict[str, Any]:
+    """Figures of an earlier run with the overload measured anew."""
+    steady = figures["steady"]
+    served = sum(count for name, count in steady["outcomes"].items() if name.endswith(" 200"))
+    requests = make_requests(bundle, variant)
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(requests, file)
+        file.flush()
+        with server(bundle, variant) as (_, url):
+            capacity = served / (steady["minutes"] * 60)
+            return figures | {"overload": overload(url, Path(file.name), requests[0]["body"], capacity, seconds)}
+
+
 def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
     """Everything, in order."""
     make_environment(WORK / "load", HERE / "requirements.txt")
@@ -279,12 +310,7 @@ def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_
             say("the bare engine, for what was served")
             bare = [bare_throughput(bundle, variant, requests, mix, bare_s)]
             capacity = sum(mix.values()) / (ended - began)
-            idle_s = statistics.median(widget_seconds(url, widget) for _ in range(20))
-            say(f"{OVERLOAD:g} times the {capacity:.1f} requests a second that it can answer")
-            with probed(url) as health:
-                rate = OVERLOAD * capacity / OVERLOAD_USERS
-                flood = shoot(url, path, overload_s, OVERLOAD_USERS, rate)
-            recovery = recovery_seconds(url, widget, idle_s)
+            flood = overload(url, path, widget, capacity, overload_s)
         say("the bare engine again")
         bare.append(bare_throughput(bundle, variant, requests, mix, bare_s))
     ranked = sum(count * KINDS[kind][0] for kind, count in mix.items())
@@ -303,15 +329,7 @@ def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_
             "latency_ms": {kind: percentiles(seconds) for kind, seconds in steady["seconds"].items()},
             "rss_mib": [[round(moment - began), round(size / 2**20, 1)] for moment, size in memory],
         },
-        "overload": {
-            "seconds": overload_s,
-            "offered_per_second": round(OVERLOAD * capacity, 1),
-            "outcomes": flood["outcomes"],
-            "latency_ms": {kind: percentiles(seconds) for kind, seconds in flood["seconds"].items()},
-            "health_ms": percentiles(health),
-            "idle_widget_ms": round(idle_s * 1000, 1),
-            "recovery_s": round(recovery, 2),
-        },
+        "overload": flood,
     }
 
 
@@ -321,11 +339,16 @@ def main() -> None:
     parser.add_argument("--variant", default="auto", help="of the bundle; the default one has int8 by force")
     parser.add_argument("--minutes", type=float, default=10.0, help="of 64 connections")
     parser.add_argument("--overload-seconds", type=float, default=60.0, help="of three times too much")
+    parser.add_argument("--overload-only", action="store_true", help="keep the other figures of the last run")
     parser.add_argument("--bare-seconds", type=float, default=_BARE_S, help="of the bare engine, twice")
     parser.add_argument("--out", type=Path, default=RESULTS / "load.json", help="where to write the figures")
     given = parser.parse_args()
     bundle = given.bundle or built_bundle("shared", SHARED_HISTORY, Limits(history_tokens=192, item_tokens=64))
-    figures = measure(bundle, given.variant, given.minutes, given.overload_seconds, given.bare_seconds)
+    if given.overload_only:
+        figures = json.loads(given.out.read_text(encoding="utf-8"))
+        figures = overload_again(figures, bundle, given.variant, given.overload_seconds)
+    else:
+        figures = measure(bundle, given.variant, given.minutes, given.overload_seconds, given.bare_seconds)
     given.out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     write_page(figures, given.out.with_suffix(".md"))
     print(given.out.with_suffix(".md").read_text(encoding="utf-8"))

@@ -314,6 +314,17 @@ class Ranker:
                 engine = load_engine(open_bundle(bundle), self._options)
             self._leases.replace(engine)
 
+    def check_room(self) -> None:
+        """Refuse early what would find no room: for servers, before they read a request.
+
+        Raises:
+            Overloaded: if the queue is full.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._leases.lease() as engine:
+            engine.scheduler.check_room()
+
     def info(self) -> dict[str, Any]:
         """Say what is loaded, what it really runs on, and why; how full the queue is; what the history cache holds.
 

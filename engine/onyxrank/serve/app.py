@@ -26,6 +26,7 @@ from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.problems import Problem, answer, problem_of, problem_of_validation
 from onyxrank.serve.service import Service, service_of
 from onyxrank.serve.settings import ServeSettings, read_keys
+from onyxrank.serve.shedding import Shedding
 
 SETTINGS = "ONYXRANK_SERVE_SETTINGS"
 """Environment variable through which workers get the settings; keys stay in their files."""
@@ -64,7 +65,7 @@ def build(settings: ServeSettings) -> ASGIApp:
     app.add_exception_handler(Exception, _unexpected)
     keys, admin = settings.api_key_file, settings.admin_key_file
     guarded = Access(
-        Body(app, settings.max_body_bytes, settings.body_timeout_s),
+        Body(Shedding(app, app.state.service), settings.max_body_bytes, settings.body_timeout_s),
         None if keys is None else Keys(read_keys(keys)),
         None if admin is None else Keys(read_keys(admin)),
     )

@@ -1,0 +1,39 @@
+"""Refuses rankings that find no room before anything is made of their body: under overload that must cost little."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from onyxrank._errors import Overloaded
+from onyxrank.serve.problems import answer, problem_of
+from onyxrank.serve.service import Service
+
+_RANKING = frozenset({"/v1/rank", "/rerank", "/invocations", "/v1/rerank", "/v2/rerank", "/jina/v1/rerank"})
+
+
+class Shedding:
+    """Middleware that answers 429 while the queue is full.
+
+    Args:
+        app: what comes behind it.
+        service: whose queue.
+
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in _RANKING:
+            try:
+                self._service.loaded().check_room()
+            except Overloaded as error:
+                problem = problem_of(error)
+                scope["route"] = SimpleNamespace(path=scope["path"])  # as the router would, for log and metrics
+                self._service.metrics.refused(problem.kind)
+                await answer(problem, scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)

@@ -31,7 +31,7 @@ myst_heading_anchors = 4
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_type_aliases = {name: name for name in ("History", "ItemLike")}
+autodoc_type_aliases = {name: name for name in ("History", "ItemLike", "Items")}
 add_module_names = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
@@ -45,5 +45,6 @@ nitpick_ignore_regex = [
     ("py:obj", ".*"),
     # Of other projects, whose documentation cannot be read while this is built.
     ("py:.*", r"(collections\.abc|numpy|os|typing)\..*"),
-    ("py:class", r".*ItemT"),
+    # A table is one of three libraries', and the variables stand for one's own.
+    ("py:class", r".*(ItemT|TableT|_frames\.Table)"),
 ]

@@ -50,9 +50,19 @@ def command(made):
     def command(target, **settings):
         arguments = [f"{name}={value}" for name, value in settings.items()]
         # The environment is this one and ready: only the example itself is to run.
-        environment = {name: value for name, value in os.environ.items() if name != "ONYXRANK_BUNDLE"}
+        # The suite itself may run under make, whose variables would reach this one.
+        left_out = {"ONYXRANK_BUNDLE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"}
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
         return (
-            ["make", "-o", ".venv/.ready", target, f"BIN={Path(sys.executable).parent}", *arguments],
+            [
+                "make",
+                "--no-print-directory",
+                "-o",
+                ".venv/.ready",
+                target,
+                f"BIN={Path(sys.executable).parent}",
+                *arguments,
+            ],
             {**environment, "ONYXRANK_EXAMPLES": str(made)},
         )
 
@@ -70,7 +80,7 @@ def run(command, target, **settings):
 
 @contextmanager
 def serving(command, target, log):
-    """The address of a server that is up; it is stopped as by Ctrl-C."""
+    """The address of a server that is up; it is stopped as a service is (Ctrl-C is ignored in background jobs)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,9 +93,9 @@ def serving(command, target, log):
             wait_for(f"http://127.0.0.1:{port}/health", process, log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGTERM)
             try:
-                process.wait(timeout=30)
+                process.wait(timeout=60)
             finally:
                 if process.returncode is None:
                     os.killpg(process.pid, signal.SIGKILL)

@@ -352,9 +352,11 @@ def test_metrics_tell_what_all_workers_did(serve, trained_bundle, workers):
         (["/nowhere"], "there is no folder"),
         (["BUNDLE", "--host", "0.0.0.0"], "needs --api-key-file"),
         (["BUNDLE", "--port", "TAKEN"], "cannot listen on"),
+        (["BUNDLE", "--items", "/nowhere/items.csv"], "no such file"),
+        (["BUNDLE", "--variant", "int8"], "did not start"),
         (["BUNDLE", "--workers", "2", "--provider", "cuda"], "did not start"),
     ],
-    ids=["no bundle", "no key", "port taken", "workers fail"],
+    ids=["no bundle", "no key", "port taken", "no items", "no variant", "workers fail"],
 )
 def test_a_server_that_cannot_start_says_why(trained_bundle, arguments, says):
     with socket.socket() as taken:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -50,10 +49,10 @@ async def metrics(request: Request) -> Response:
 async def reload(body: ReloadRequest, request: Request) -> dict[str, Any]:
     """Serve another bundle, without failing or mixing a request; this one goes on if that cannot be loaded.
 
-    With several workers the others follow within a second.
+    The model keeps its name unless another is given. With several workers the others follow within a second.
     """
     service, control = service_of(request), request.app.state.control
-    name = body.name or Path(body.bundle).resolve().name
+    name = body.name or service.name
     await service.reload(body.bundle, name)
     assert isinstance(control, Control)
     control.tell(body.bundle, name)

@@ -14,6 +14,7 @@ from uvicorn.supervisors import Multiprocess
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import OnyxrankError
+from onyxrank.cli.items_file import read_items
 from onyxrank.serve import logs
 from onyxrank.serve.app import SETTINGS
 from onyxrank.serve.connection import Connection
@@ -30,10 +31,13 @@ def run(settings: ServeSettings) -> None:
 
     Raises:
         BundleError: if the bundle is none.
+        InvalidInput: if the catalogue cannot be read.
         StartFailed: if the address is taken, or a worker did not start.
 
     """
     open_bundle(settings.bundle)
+    if settings.items_file is not None:
+        read_items(Path(settings.items_file))
     with tempfile.TemporaryDirectory(prefix="onyxrank-serve-") as folder:
         if settings.workers > 1:
             settings = replace(settings, control_file=str(Path(folder) / "bundle.json"))
@@ -76,6 +80,9 @@ def _serve(settings: ServeSettings) -> None:
     # uvicorn sends itself the signal once more when it has drained: an orderly end is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server.run(sockets=[socket])
+    try:
+        server.run(sockets=[socket])
+    except SystemExit as error:
+        raise StartFailed("the server did not start; the log above says why") from error
     if not server.started:
         raise StartFailed("the server did not start; the log above says why")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from starlette.requests import Request
 
@@ -96,9 +96,8 @@ class Service:
             if len(text) > most:
                 raise _too_long("history", index, most)
         for index, item in enumerate(items):
-            fields = {"title": item} if isinstance(item, str) else asdict(item)
-            for field, text in fields.items():
-                if len(text) > most:
+            for field in ("title",) if isinstance(item, str) else ("id", "title", "description"):
+                if len(item if isinstance(item, str) else getattr(item, field)) > most:
                     raise _too_long(field, index, most)
 
 

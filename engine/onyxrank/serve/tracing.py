@@ -19,7 +19,8 @@ else:
 @contextmanager
 def request_span(method: str, headers: Mapping[str, str]) -> Iterator[Any]:
     """A span of the request, within the caller's trace if its headers name one; None without OpenTelemetry."""
-    if _tracer is None:
+    # With the API alone there is nobody to tell.
+    if _tracer is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         yield None
         return
     context = propagate.extract(headers)

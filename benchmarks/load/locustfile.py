@@ -16,7 +16,7 @@ from typing import Any
 
 import gevent
 from checking import is_own
-from locust import FastHttpUser, constant_throughput, events, task
+from locust import FastHttpUser, events, task
 
 REQUESTS: list[dict[str, Any]] = json.loads(Path(os.environ["ONYXRANK_LOAD_REQUESTS"]).read_text(encoding="utf-8"))
 OUTCOMES: Counter[str] = Counter()
@@ -31,13 +31,14 @@ class Shopper(FastHttpUser):
     connection_timeout = 60.0
     network_timeout = 120.0
     if _RATE:
-        wait_time = constant_throughput(_RATE)
+        # As shoppers come; locust's own pacing keeps all of its users in step.
+        wait_time = staticmethod(lambda: random.expovariate(_RATE))
 
     def on_start(self) -> None:
         """Draw of its own; and where the rate is fixed, not all at the same moment."""
         self._draw = random.Random(id(self))
         if _RATE:
-            gevent.sleep(self._draw.uniform(0, 1 / _RATE))
+            gevent.sleep(self._draw.expovariate(_RATE))
 
     @task
     def rank(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +40,7 @@ def encode(engine: Engine, history: Sequence[str] | EncodedHistory, items: Items
         InvalidInput: naming the item's index and field.
 
     """
-    checked = to_items(items)
-    return CheckedRequest(checked, engine.encoder.encode(history, checked))
+    return _encode_checked(engine, history, to_items(items))
 
 
 def encode_numbered(engine: Engine, number: int, request: object) -> CheckedRequest:
@@ -60,11 +59,14 @@ def encode_numbered(engine: Engine, number: int, request: object) -> CheckedRequ
         raise InvalidInput(f"requests[{number}]: {error}", field=error.field, index=error.index) from error
 
 
-def submit(
-    engine: Engine, requests: Sequence[CheckedRequest], watch: Stopwatch, deadline: float | None = None
-) -> Job:
-    """Put encoded requests into the engine's queue; see `Scheduler.submit`."""
-    return engine.scheduler.submit([request.encoded for request in requests], watch, deadline)
+def score(
+    engine: Engine, read: Callable[[], list[CheckedRequest]], watch: Stopwatch, deadline: float | None
+) -> tuple[list[CheckedRequest], Scores]:
+    """Read requests and score them, on the caller's thread; see `Ranker.rank`."""
+    due = moment(deadline, engine.scheduler.clock)
+    with watch.stage("tokenize"):
+        requests = read()
+    return requests, engine.scheduler.wait(_submit(engine, requests, watch, due))
 
 
 async def ascore(
@@ -77,13 +79,22 @@ async def ascore(
     began = time.perf_counter()
     events, checked = to_events(history), to_items(items)
     if _characters(events, checked) <= _READ_AT_ONCE:
-        request = encode(engine, events, checked)
+        request = _encode_checked(engine, events, checked)
     else:
         loop = asyncio.get_running_loop()
-        request = await loop.run_in_executor(engine.readers, encode, engine, events, checked)
+        request = await loop.run_in_executor(engine.readers, _encode_checked, engine, events, checked)
     watch.add("tokenize", time.perf_counter() - began)
-    job = submit(engine, [request], watch, due)
-    return request, await scheduler.answer(job)
+    return request, await scheduler.answer(_submit(engine, [request], watch, due))
+
+
+def _encode_checked(
+    engine: Engine, history: Sequence[str] | EncodedHistory, items: tuple[Item, ...]
+) -> CheckedRequest:
+    return CheckedRequest(items, engine.encoder.encode(history, items))
+
+
+def _submit(engine: Engine, requests: Sequence[CheckedRequest], watch: Stopwatch, due: float | None) -> Job:
+    return engine.scheduler.submit([request.encoded for request in requests], watch, due)
 
 
 def _characters(events: Sequence[str], items: Sequence[Item]) -> int:

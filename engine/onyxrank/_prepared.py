@@ -9,12 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory
 from onyxrank._items import Items
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine
-from onyxrank._pipeline import encode, submit, to_rankings
+from onyxrank._pipeline import encode, score, to_rankings
 from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._timing import Stopwatch
 
@@ -40,18 +39,14 @@ class PreparedHistory:
         """Rank items against the history; as `Ranker.rank`."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            due = moment(deadline, engine.scheduler.clock)
-            with watch.stage("tokenize"):
-                request = encode(engine, self._of(engine), items)
-            scores = engine.scheduler.wait(submit(engine, [request], watch, due))
-        return to_rankings([request], scores, most, watch)[0]
+            requests, scores = score(engine, lambda: [encode(engine, self._of(engine), items)], watch, deadline)
+        return to_rankings(requests, scores, most, watch)[0]
 
     def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
         with self._leases.lease() as engine:
-            due = moment(deadline, engine.scheduler.clock)
-            request = encode(engine, self._of(engine), items)
-            return engine.scheduler.wait(submit(engine, [request], Stopwatch(), due))[0]
+            _, [scores] = score(engine, lambda: [encode(engine, self._of(engine), items)], Stopwatch(), deadline)
+        return scores
 
     def _of(self, engine: Engine) -> EncodedHistory:
         reader, history = self._known

@@ -87,10 +87,6 @@ class Queue:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def job(self, piece: Piece) -> Job | None:
-        """The job of a piece; None if it has left."""
-        return self._jobs.get(piece.work)
-
     def lacking(self) -> int:
         """Tokens that must leave before a request finds room; 0 if there is room."""
         return max(0, self.tokens - self.limit + 1)
@@ -141,7 +137,7 @@ class Queue:
     def ran(self, piece: Piece) -> Job | None:
         """Say that a piece has run; gives its job, or None if that has left."""
         piece.work.finish(piece)
-        job = self.job(piece)
+        job = self._jobs.get(piece.work)
         if job is not None:
             job.running -= 1
             if not job.running:

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._bundle import open_bundle
-from onyxrank._deadlines import moment
 from onyxrank._errors import InvalidInput
 from onyxrank._frames import Table, reordered
 from onyxrank._history import DEFAULT_CACHE_BYTES
@@ -22,7 +21,7 @@ from onyxrank._items import History, ItemLike, Items, to_events
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine, load_engine
 from onyxrank._options import LoadOptions
-from onyxrank._pipeline import ascore, encode, encode_numbered, submit, to_rankings
+from onyxrank._pipeline import ascore, encode, encode_numbered, score, to_rankings
 from onyxrank._prepared import PreparedHistory
 from onyxrank._ranking import Ranking, check_top_k
 from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS
@@ -127,11 +126,8 @@ class Ranker:
         """
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            due = moment(deadline, engine.scheduler.clock)
-            with watch.stage("tokenize"):
-                request = encode(engine, to_events(history), items)
-            scores = engine.scheduler.wait(submit(engine, [request], watch, due))
-        return to_rankings([request], scores, most, watch)[0]
+            read, scores = score(engine, lambda: [encode(engine, to_events(history), items)], watch, deadline)
+        return to_rankings(read, scores, most, watch)[0]
 
     async def arank(
         self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
@@ -172,11 +168,13 @@ class Ranker:
         if not isinstance(requests, Iterable):
             raise InvalidInput("requests must be pairs of history and items", field="requests")
         with self._leases.lease() as engine:
-            due = moment(deadline, engine.scheduler.clock)
-            with watch.stage("tokenize"):
-                encoded = [encode_numbered(engine, number, request) for number, request in enumerate(requests)]
-            scores = engine.scheduler.wait(submit(engine, encoded, watch, due))
-        return to_rankings(encoded, scores, most, watch)
+            read, scores = score(
+                engine,
+                lambda: [encode_numbered(engine, number, request) for number, request in enumerate(requests)],
+                watch,
+                deadline,
+            )
+        return to_rankings(read, scores, most, watch)
 
     def score(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them.
@@ -193,9 +191,8 @@ class Ranker:
 
         """
         with self._leases.lease() as engine:
-            due = moment(deadline, engine.scheduler.clock)
-            request = encode(engine, to_events(history), items)
-            return engine.scheduler.wait(submit(engine, [request], Stopwatch(), due))[0]
+            _, [scores] = score(engine, lambda: [encode(engine, to_events(history), items)], Stopwatch(), deadline)
+        return scores
 
     async def ascore(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without blocking the event loop; as `score`."""

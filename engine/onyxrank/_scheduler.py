@@ -201,9 +201,7 @@ class Scheduler:
 
     def close(self) -> None:
         """Refuse new calls, finish those in the queue, end the threads, close the architecture."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self.stop()
         for thread in self._threads:
             thread.join()
         self._threads.clear()

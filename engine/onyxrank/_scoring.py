@@ -165,13 +165,12 @@ class SharedHistory(Architecture):
 
     def plan(self, requests: Sequence[EncodedRequest]) -> Work:
         """Cut each request into its history and micro-batches of its own items; see `Architecture.plan`."""
-        work, first_row = Work(requests), 0
+        work = Work(requests)
         for number, request in enumerate(requests):
             if len(request.items):
                 if request.state is not None:
                     work.states[number] = request.state
-                work.add(self._pieces(work, number, first_row))
-            first_row += len(request.items)
+                work.add(self._pieces(work, number))
         return work
 
     def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
@@ -203,7 +202,7 @@ class SharedHistory(Architecture):
         self._items.close()
         self._cache.clear()
 
-    def _pieces(self, work: Work, number: int, first_row: int) -> Iterator[Piece]:
+    def _pieces(self, work: Work, number: int) -> Iterator[Piece]:
         request = work.requests[number]
         if request.state is None:
             none = np.empty(0, dtype=np.intp)
@@ -211,7 +210,7 @@ class SharedHistory(Architecture):
         lengths = request.items.lengths
         for group in plan(lengths, self._limits.micro_batch_tokens):
             longest = int(lengths[group[0]])
-            yield Piece(work=work, stage="run", request=number, rows=group + first_row, longest=longest)
+            yield Piece(work=work, stage="run", request=number, rows=group + work.starts[number], longest=longest)
 
     def _state(self, history: NDArray[np.int32], watch: Stopwatch) -> HistoryState:
         state = self._cache.get(history)

@@ -23,12 +23,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import numpy as np
@@ -57,6 +57,7 @@ OVERLOAD_USERS = 256
 _BARE_THREADS = 8
 _BARE_S = 60.0
 _SAMPLE_S = 2.0
+T = TypeVar("T")
 
 
 def make_requests(bundle: Path, variant: str) -> list[dict[str, Any]]:
@@ -156,44 +157,29 @@ def shoot(url: str, requests: Path, seconds: float, users: int, rate: float = 0.
 
 
 @contextmanager
-def sampled(process: psutil.Process) -> Iterator[list[tuple[float, int]]]:
-    """Resident bytes of the server, with their moment, every few seconds."""
-    samples: list[tuple[float, int]] = []
+def beside(every_s: float, do: Callable[[], T]) -> Iterator[list[T]]:
+    """Do something on a thread every so many seconds, as long as the block runs; gives what it returned."""
+    results: list[T] = []
     stop = threading.Event()
 
-    def sample() -> None:
-        while not stop.wait(_SAMPLE_S):
-            samples.append((time.time(), process.memory_info().rss))
+    def repeat() -> None:
+        while not stop.wait(every_s):
+            results.append(do())
 
-    thread = threading.Thread(target=sample)
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
-        yield samples
+        yield results
     finally:
         stop.set()
         thread.join()
 
 
-@contextmanager
-def probed(url: str) -> Iterator[list[float]]:
-    """Seconds that /health/live takes, ten times a second."""
-    seconds: list[float] = []
-    stop = threading.Event()
-
-    def probe() -> None:
-        with httpx.Client(timeout=60) as client:
-            while not stop.wait(0.1):
-                began = time.perf_counter()
-                client.get(f"{url}/health/live").raise_for_status()
-                seconds.append(time.perf_counter() - began)
-
-    thread = threading.Thread(target=probe)
-    thread.start()
-    try:
-        yield seconds
-    finally:
-        stop.set()
-        thread.join()
+def probe_seconds(client: httpx.Client, url: str) -> float:
+    """How long /health/live takes now."""
+    began = time.perf_counter()
+    client.get(f"{url}/health/live").raise_for_status()
+    return time.perf_counter() - began
 
 
 def widget_seconds(url: str, body: dict[str, Any]) -> float:
@@ -260,7 +246,7 @@ def overload(url: str, requests: Path, widget: dict[str, Any], capacity: float, 
     """Ask for several times what can be answered, and see how the server fares meanwhile and afterwards."""
     idle_s = statistics.median(widget_seconds(url, widget) for _ in range(20))
     say(f"{OVERLOAD:g} times the {capacity:.1f} requests a second that it can answer")
-    with probed(url) as health:
+    with httpx.Client(timeout=60) as client, beside(0.1, lambda: probe_seconds(client, url)) as health:
         flood = shoot(url, requests, seconds, OVERLOAD_USERS, OVERLOAD * capacity / OVERLOAD_USERS)
     recovery = recovery_seconds(url, widget, idle_s)
     return {
@@ -301,7 +287,7 @@ def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_
             say("overhead of a widget")
             extra = overhead(bundle, variant, url, requests, 200)
             say(f"{CONNECTIONS} connections for {minutes:g} minutes")
-            with sampled(process) as memory:
+            with beside(_SAMPLE_S, lambda: (time.time(), process.memory_info().rss)) as memory:
                 began = time.time()
                 steady = shoot(url, path, minutes * 60, CONNECTIONS)
                 ended = time.time()

@@ -126,7 +126,8 @@ def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: obj
     )
 
 
-def _place(field: str, index: int | None) -> str:
+def place_of(field: str, index: int | None) -> str:
+    """Where a fault is: ``history[2]``, ``items[3].title``, or the field alone without an index."""
     if index is None:
         return field
     return f"history[{index}]" if field == "history" else f"items[{index}].{field}"
@@ -136,7 +137,7 @@ def _text(value: object, field: str, index: int | None) -> str:
     if not isinstance(value, str):
         hint = "; leave the field out when there is none" if value is None and field == "description" else ""
         raise InvalidInput(
-            f"{_place(field, index)} must be a string, not {type(value).__name__}{hint}",
+            f"{place_of(field, index)} must be a string, not {type(value).__name__}{hint}",
             field=field,
             index=index,
         )
@@ -146,7 +147,7 @@ def _text(value: object, field: str, index: int | None) -> str:
             value.encode()
         except UnicodeEncodeError as error:
             raise InvalidInput(
-                f"{_place(field, index)} has a lone surrogate at character {error.start}: it was decoded "
+                f"{place_of(field, index)} has a lone surrogate at character {error.start}: it was decoded "
                 "wrongly; decode it as UTF-8 with errors='replace'",
                 field=field,
                 index=index,
@@ -157,5 +158,5 @@ def _text(value: object, field: str, index: int | None) -> str:
 def _filled(text: str, field: str, index: int) -> str:
     if not text.strip():
         hint = "leave the event out" if field == "history" else "an item needs some text to be ranked by"
-        raise InvalidInput(f"{_place(field, index)} is empty; {hint}", field=field, index=index)
+        raise InvalidInput(f"{place_of(field, index)} is empty; {hint}", field=field, index=index)
     return text

@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.problems import Problem, answer
 
-_PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
-OPEN_PATHS = frozenset({*_PROBES, *ASSETS})
+PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+OPEN_PATHS = frozenset({*PROBES, *ASSETS})
 """Asked by probes, which have no key, and tell nothing but whether the server works; or files of the page, which hold
 no data and ask for a key."""
 ADMIN = "/admin/"

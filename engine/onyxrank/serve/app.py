@@ -49,11 +49,8 @@ def build(settings: ServeSettings) -> ASGIApp:
         lifespan=_lifespan,
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # its spans hold queries; ours do not (see `tracing`)
+        # Its spans hold queries; ours do not (see `tracing`).
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = Service(settings, metrics)
     app.state.control = Control(settings.control_file)
@@ -91,9 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     except OnyxrankError as error:
         logs.log("start failed", logging.ERROR, reason=str(error))
         raise
-    service.ranker, service.name = ranker, name
-    info = ranker.info()
-    service.metrics.model(name, info)
+    info = service.use(ranker, name)
     logs.log("ready", model=name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")})
     watching = asyncio.create_task(control.watch(service))
     try:

@@ -53,7 +53,6 @@ class Control:
             self._seen = told
             try:
                 await service.reload(*told)
-                logs.log("reloaded", model=told[1])
             except OnyxrankError as error:
                 # It loaded in the other worker: files that changed since, or no memory here.
                 logs.log("reload failed", logging.ERROR, model=told[1], **logs.of_exception(error))

@@ -55,18 +55,6 @@ async def server() -> dict[str, Any]:
     return {"name": "onyxrank", "version": __version__, "extensions": []}
 
 
-@router.get("/health/live")
-async def live() -> Response:
-    """Whether the process answers."""
-    return Response()
-
-
-@router.get("/health/ready")
-async def ready() -> Response:
-    """Whether the model answers."""
-    return Response()
-
-
 @router.get("/models/{model}")
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model(model: str, request: Request, version: str = VERSION) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import Response
 
-from onyxrank.serve import logs
+from onyxrank.serve.access import PROBES
 from onyxrank.serve.control import Control
 from onyxrank.serve.service import service_of
 
@@ -25,16 +25,13 @@ class ReloadRequest(BaseModel):
     name: str = ""
 
 
-@router.get("/health/live")
-async def live() -> Response:
-    """Whether the process answers at all."""
+async def alive() -> Response:
+    """Whether the model answers: nobody is let in before it is loaded."""
     return Response()
 
 
-@router.get("/health/ready")
-async def ready() -> Response:
-    """Whether the model is loaded: before that nobody is let in."""
-    return Response()
+for path in PROBES:
+    router.add_api_route(path, alive)
 
 
 @router.get("/metrics")
@@ -51,11 +48,9 @@ async def reload(body: ReloadRequest, request: Request) -> dict[str, Any]:
 
     The model keeps its name unless another is given. With several workers the others follow within a second.
     """
-    service, control = service_of(request), request.app.state.control
+    service = service_of(request)
+    control: Control = request.app.state.control
     name = body.name or service.name
-    await service.reload(body.bundle, name)
-    assert isinstance(control, Control)
+    info = await service.reload(body.bundle, name)
     control.tell(body.bundle, name)
-    logs.log("reloaded", model=name)
-    info = service.loaded().info()
     return {"model": name, "architecture": info["architecture"], "variant": info["variant"]}

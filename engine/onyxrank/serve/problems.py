@@ -22,6 +22,7 @@ from onyxrank._errors import (
     Overloaded,
     ProviderUnavailable,
 )
+from onyxrank._items import place_of
 
 _UNKNOWN_WAIT_S = 1.0
 _MOST_FAULTS = 10
@@ -53,7 +54,7 @@ class Problem:
 def problem_of(error: Exception) -> Problem:
     """The problem that an error of the engine is; any other is the server's own."""
     if isinstance(error, InvalidInput):
-        return Problem(status=422, kind="invalid_input", message=str(error), field=_field(error))
+        return Problem(status=422, kind="invalid_input", message=str(error), field=place_of(error.field, error.index))
     if isinstance(error, Overloaded):
         wait = _UNKNOWN_WAIT_S if error.retry_after_s is None else error.retry_after_s
         return Problem(status=429, kind="overloaded", message="no room now; try again later", retry_after_s=wait)
@@ -82,12 +83,6 @@ def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
         message="; ".join(f"{place}: {reason}" for place, reason in shown),
         field=shown[0][0],
     )
-
-
-def _field(error: InvalidInput) -> str:
-    if error.index is None:
-        return error.field
-    return f"history[{error.index}]" if error.field == "history" else f"items[{error.index}].{error.field}"
 
 
 def _place(location: Sequence[int | str]) -> str:

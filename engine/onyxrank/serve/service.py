@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 
 from onyxrank._errors import InvalidInput
-from onyxrank._items import Item
+from onyxrank._items import Item, place_of
 from onyxrank._ranker import Ranker
 from onyxrank._ranking import Ranking
-from onyxrank.serve import tracing
+from onyxrank.serve import logs, tracing
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.settings import ServeSettings
 
@@ -84,11 +84,18 @@ class Service:
             raise RuntimeError("no model is loaded")
         return self.ranker
 
-    async def reload(self, bundle: str, name: str) -> None:
-        """Serve another bundle; the one before goes on if it cannot be loaded."""
+    async def reload(self, bundle: str, name: str) -> dict[str, Any]:
+        """Serve another bundle; the one before goes on if it cannot be loaded. Gives the model's `info`."""
         await asyncio.to_thread(self.loaded().reload, bundle)
-        self.name = name
-        self.metrics.model(name, self.loaded().info())
+        logs.log("reloaded", model=name)
+        return self.use(self.loaded(), name)
+
+    def use(self, ranker: Ranker, name: str) -> dict[str, Any]:
+        """Take a loaded model into service; gives its `info`."""
+        self.ranker, self.name = ranker, name
+        info = ranker.info()
+        self.metrics.model(name, info)
+        return info
 
     def _check_texts(self, history: str | Sequence[str], items: Candidates) -> None:
         most = self.settings.max_text_chars
@@ -120,28 +127,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def log_odds(score: float) -> float:
-    """The margin of a probability, ln(p / (1 - p)); finite: at most that of the float32 next to 0 or 1."""
-    clipped = min(max(score, 1e-45), 1 - 2**-25)
-    return math.log(clipped) - math.log1p(-clipped)
-
-
-def headers_of(ranking: Ranking) -> dict[str, str]:
-    """Times in milliseconds, under the names that text-embeddings-inference gives them."""
-    times = ranking.timings
-    return {
-        "x-compute-type": "cpu+optimized",
-        "x-total-time": _ms(times.total),
-        "x-tokenization-time": _ms(times.tokenize),
-        "x-queue-time": _ms(times.queue),
-        "x-inference-time": _ms(times.history + times.batch + times.run),
-    }
-
-
-def _ms(seconds: float) -> str:
-    return str(round(seconds * 1000))
-
-
 def _too_long(field: str, index: int, most: int) -> InvalidInput:
-    place = f"history[{index}]" if field == "history" else f"items[{index}].{field}"
-    return InvalidInput(f"{place} is longer than the {most} characters allowed", field=field, index=index)
+    return InvalidInput(
+        f"{place_of(field, index)} is longer than the {most} characters allowed", field=field, index=index
+    )

@@ -1,4 +1,4 @@
-"""What clients of text-embeddings-inference send: ``POST /rerank``, ``GET /info``, ``GET /health``.
+"""What clients of text-embeddings-inference send: ``POST /rerank``, ``GET /info``, ``GET /health`` (in `operations`).
 
 Shapes as in its router (huggingface/text-embeddings-inference, router/src/http/types.rs). Ties stand in the order of
 the request, where its own server puts them in any.
@@ -6,16 +6,18 @@ the request, where its own server puts them in any.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse
 
+from onyxrank._ranking import Ranking
 from onyxrank._truncation import TEMPLATE_TOKENS
 from onyxrank.serve.problems import Problem, answer
-from onyxrank.serve.service import headers_of, log_odds, service_of
+from onyxrank.serve.service import service_of
 
 router = APIRouter(tags=["text-embeddings-inference"])
 
@@ -48,11 +50,11 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
         return answer(problem, "/rerank")
     ranking = await service_of(request).rank(body.query, body.texts, called="texts")
     ranks = [
-        {"index": hit.index, "score": log_odds(hit.score) if body.raw_scores else hit.score}
+        {"index": hit.index, "score": _log_odds(hit.score) if body.raw_scores else hit.score}
         | ({"text": body.texts[hit.index]} if body.return_text else {})
         for hit in ranking
     ]
-    return JSONResponse(ranks, headers=headers_of(ranking))
+    return JSONResponse(ranks, headers=_times(ranking))
 
 
 @router.get("/info")
@@ -79,10 +81,26 @@ async def info(request: Request) -> dict[str, Any]:
     }
 
 
-@router.get("/health")
-async def health() -> Response:
-    """Whether the model answers."""
-    return Response()
+def _log_odds(score: float) -> float:
+    """The margin of a probability, ln(p / (1 - p)); finite: at most that of the float32 next to 0 or 1."""
+    clipped = min(max(score, 1e-45), 1 - 2**-25)
+    return math.log(clipped) - math.log1p(-clipped)
+
+
+def _times(ranking: Ranking) -> dict[str, str]:
+    """Times in milliseconds, as headers."""
+    times = ranking.timings
+    return {
+        "x-compute-type": "cpu+optimized",
+        "x-total-time": _ms(times.total),
+        "x-tokenization-time": _ms(times.tokenize),
+        "x-queue-time": _ms(times.queue),
+        "x-inference-time": _ms(times.history + times.batch + times.run),
+    }
+
+
+def _ms(seconds: float) -> str:
+    return str(round(seconds * 1000))
 
 
 def _version() -> str:

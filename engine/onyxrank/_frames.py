@@ -140,7 +140,7 @@ class ArrowFrame(Frame):
         """See `Frame.take`."""
         try:
             return self.table.take(self._arrow.array(rows))
-        except self._arrow.ArrowNotImplementedError:
+        except self._arrow.ArrowNotImplementedError:  # as above
             join = (
                 self._arrow.concat_tables if isinstance(self.table, self._arrow.Table) else self._arrow.concat_batches
             )

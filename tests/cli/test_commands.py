@@ -36,6 +36,7 @@ def items(tmp_path):
 def refused(result, message, status=1):
     """One line on standard error, nothing on standard output, no text of a history."""
     found, out, lines = result
+    lines = [line for line in lines if not line.startswith("·")]  # what was being done until then
     assert (found, out) == (status, "")
     assert len(lines) == 1
     assert lines[0].startswith("onyxrank: ")
@@ -138,7 +139,9 @@ def test_rank_shows_titles_as_they_are(call, tiny_bundle, items):
 
 
 def test_rank_says_that_it_is_a_cold_start(call, tiny_bundle, items):
+    items.write_text(items.read_text() + items.read_text().splitlines()[0] + "\n")
     status, _, lines = call("rank", tiny_bundle, "--items", items)
+    assert [line for line in lines if "1 of 4 rows have the id of an earlier one" in line]
     assert status == 0
     assert "no history" in lines[-1]
 
@@ -207,7 +210,7 @@ def test_evaluate_shows_a_table(call, trained_bundle, aisle_data, monkeypatch):
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--variant", "fp32")
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["model", "popularity", "BM25"]
-    assert "20 lists, 800 candidates, variant fp32; 95 % intervals: AUC" in " ".join(out.split())
+    assert "20 lists of 40 candidates, variant fp32; 95 % intervals: AUC" in " ".join(out.split())
 
 
 def test_evaluate_refuses_no_lists_and_no_data(call, trained_bundle, aisle_data, tmp_path):
@@ -268,7 +271,8 @@ def test_train_then_export(call, few, tmp_path):
     status, out, lines = call(*trained(few, tmp_path / "run"))
     assert status == 0
     assert "Next: onyxrank export" in out
-    assert [line for line in lines if "step 2: validation loss" in line and "NDCG@10" in line]
+    assert [line for line in lines if "step 2 of 2: validation loss" in line and "NDCG@10" in line]
+    assert [line for line in lines if line.endswith("training 2 steps")]
     status, out, lines = call("export", tmp_path / "run", "--out", tmp_path / "bundle", "--precision", "fp32")
     assert status == 0
     assert "fp32_fused" in out

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from onyxrank import InvalidInput, Ranker
-from onyxrank.cli.tune import seconds
+from onyxrank.cli.durations import seconds
 
 
 @pytest.fixture

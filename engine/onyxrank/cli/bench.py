@@ -12,6 +12,7 @@ import typer
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
 from onyxrank.cli import console, extras
+from onyxrank.cli.durations import seconds
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
@@ -33,7 +34,7 @@ def command(
     threads: Annotated[int | None, typer.Option(help="CPU threads of every way.")] = None,
     micro_batch_tokens: Annotated[int | None, typer.Option(help="Tokens per engine run, padding included.")] = None,
     repeats: Annotated[int, typer.Option(help="Most measured runs per way.")] = 20,
-    budget: Annotated[float, typer.Option(help="Seconds of measuring.")] = 60.0,
+    budget: Annotated[str, typer.Option(help="Time to measure, such as 60s or 5m.")] = "60s",
     eager: Annotated[bool, typer.Option(help="Measure eager PyTorch too, where torch is installed.")] = True,
     price: Annotated[float | None, typer.Option(help="Price of this machine per hour, to give costs.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write a report with plots, one file.")] = None,
@@ -55,7 +56,7 @@ def command(
         threads=threads,
         micro_batch_tokens=micro_batch_tokens,
         repeats=repeats,
-        budget_s=budget,
+        budget_s=seconds(budget),
         eager=eager,
         price=price,
     )

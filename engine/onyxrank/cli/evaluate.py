@@ -65,9 +65,10 @@ def quality_table(evaluation: Any) -> Table:
 
 
 def interval_line(evaluation: Any) -> str:
-    """Sample size and bootstrap intervals of the model's figures."""
+    """Sample (a small catalogue has shorter, easier lists) and bootstrap intervals of the model's figures."""
     auc, ndcg = evaluation.intervals["auc"], evaluation.intervals["ndcg_at_10"]
+    sizes = sorted(set(evaluation.sizes))
     return (
-        f"{evaluation.lists} lists, {evaluation.candidates} candidates, variant {evaluation.variant}; "
+        f"{evaluation.lists} lists of {' to '.join(map(str, sizes))} candidates, variant {evaluation.variant}; "
         f"95 % intervals: AUC {auc[0]:.3f}–{auc[1]:.3f}, NDCG@10 {ndcg[0]:.3f}–{ndcg[1]:.3f}"
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from onyxrank._folder import check_replaceable
 from onyxrank._truncation import Limits
 from onyxrank.cli import console, extras
 from onyxrank.cli.inspect import variants_table
@@ -30,6 +31,10 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Convert a run to ONNX, quantize, check against PyTorch and the quality gate, and write a bundle."""
+    # What is wrong with either folder is told before PyTorch is loaded, which takes seconds.
+    extras.require("torch", extra="export", purpose="export")
+    extras.load("onyxrank_export.training.run", extra="export", purpose="export").read_run(run)
+    check_replaceable(out, overwrite=overwrite)
     module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="export")
     limits = None
     if history_tokens is not None or item_tokens is not None:

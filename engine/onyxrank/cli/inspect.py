@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import describe, machine_family
@@ -54,8 +56,8 @@ def command(
     console.out.print(f"profile: {profile['file']}" if profile else f"profile: {info['profile_hint']}", markup=False)
 
 
-def variants_table(manifest: Manifest) -> Table:
-    """One line per variant, in order of preference."""
+def variants_table(manifest: Manifest) -> Group:
+    """One line per variant, in order of preference, and what the columns mean."""
     table = console.table("variant", "ΔAUC", "NDCG@10", "top 10", "alone", "gate", right=(1, 2, 3, 4))
     for variant in manifest.variants:
         gate = variant.gate or {}
@@ -67,14 +69,13 @@ def variants_table(manifest: Manifest) -> Table:
             f"{variant.batch_deviation:.0e}" + (" " if variant.batch_invariant else "*"),
             ("passed" if gate["passed"] else "FORCED") if gate else "",
         )
-    table.caption = (
-        "against fp32: change of AUC, share of NDCG@10 kept, mean overlap of the top 10;\n"
-        "alone: largest change of a score when the item is scored without its list"
-    )
+    legend = [
+        "against fp32: change of AUC, share of NDCG@10 kept, mean overlap of the top 10",
+        "alone: largest change of a score when the item is scored without its list",
+    ]
     if any(not variant.batch_invariant for variant in manifest.variants):
-        table.caption += "\n* depends on the list: loaded only when asked for by name"
-    table.caption_justify = "left"
-    return table
+        legend.append("* depends on the list: loaded only when asked for by name")
+    return Group(table, Text("\n".join(legend), style="dim"))  # not as a caption: it would be as narrow as the table
 
 
 def _overview(manifest: Manifest) -> Table:

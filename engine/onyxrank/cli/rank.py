@@ -38,6 +38,8 @@ def command(
         console.print_json(ranking.as_records())
         return
     console.out.print(ranking_table(ranking))
+    if repeated := len(candidates) - len({item.id for item in candidates}):
+        console.say(f"{repeated} of {len(candidates)} rows have the id of an earlier one; each row is ranked")
     if ranking.cold_start:
         console.say("no history: this is a cold start, the ranking knows only the items")
     if ranking.cuts:

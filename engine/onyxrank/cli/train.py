@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress, TaskID
@@ -46,7 +46,12 @@ def command(
     list_weight: Annotated[
         float, typer.Option(help="Weight of the cross-entropy over each list beside the one per pair.")
     ] = 1.0,
-    metric: Annotated[str, typer.Option(help="Metric that picks the best checkpoint.")] = "ndcg_at_10",
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="What picks the best checkpoint: ndcg_at_10, auc, mrr, hit_rate_at_10, accuracy, loss or log_loss."
+        ),
+    ] = "ndcg_at_10",
     evaluations: Annotated[int, typer.Option(help="Evaluations (and checkpoints) per epoch.")] = 1,
     validation_lists: Annotated[int, typer.Option(help="Validation lists to measure on.")] = 200,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
@@ -94,6 +99,12 @@ def command(
 
 def train_run(data: Path, out: Path, config: object, *, resume: bool = False) -> None:
     """Train with a progress bar and a line per evaluation."""
+    # What is wrong with folder or data is told before the libraries of training are loaded, which takes seconds.
+    extras.require("torch", extra="export", purpose="training")
+    if not resume:
+        extras.load("onyxrank_export.training.begun", extra="export", purpose="training").check_free(out)
+    reading = extras.load("onyxrank_export.data.reading", extra="export", purpose="training")
+    _say_content(reading.read_data(data))
     loop = extras.load("onyxrank_export.training.loop", extra="export", purpose="training")
     events = extras.load("onyxrank_export.training.progress", extra="export", purpose="training")
     with console.progress("training") as bar:
@@ -106,11 +117,23 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
             raise
 
 
+def _say_content(content: Any) -> None:
+    """What was read; that times were not found too, since a misspelt column is no fault."""
+    rows = len(content.item)
+    console.say(f"{len(content.items):,} items, {rows:,} rows; loading the libraries of training")
+    if getattr(content, "timestamp", ...) is None:
+        console.say("no column timestamp: the rows are taken to be in order of time")
+
+
 class _Bar:
     """Shows a training's events."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
-        self._bar, self._task = bar, task
+        self._bar, self._task, self._total = bar, task, 0
+
+    def begun(self, total: int) -> None:
+        self._total = total
+        console.say(f"training {total:,} steps")
 
     def step(self, done: int, total: int, loss: float | None) -> None:
         note = "" if loss is None else f"loss {loss:.4f}"
@@ -124,4 +147,4 @@ class _Bar:
             "eval_accuracy": "accuracy",
         }
         figures = ", ".join(f"{label} {metrics[name]:.4f}" for name, label in names.items() if name in metrics)
-        console.say(f"step {step}: validation {figures}")
+        console.say(f"step {step} of {self._total}: validation {figures}")

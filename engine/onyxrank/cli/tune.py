@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -10,15 +9,14 @@ from typing import Annotated, Any, cast
 import typer
 
 from onyxrank._bundle import open_bundle
-from onyxrank._errors import InvalidInput
 from onyxrank._folder import check_replaceable, folder_size
 from onyxrank._profile import Profile, profile_path, write_profile
 from onyxrank.cli import console
+from onyxrank.cli.durations import seconds
 from onyxrank.tune.deploy import deploy
 from onyxrank.tune.space import Target
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0}
 _SHOWN = 12
 _BAR = 1000
 
@@ -75,19 +73,6 @@ def command(
     console.say(f"wrote {path}")
     if export is not None:
         console.say(f"wrote {export}: {folder_size(export) / 1e6:.0f} MB instead of {folder_size(bundle) / 1e6:.0f}")
-
-
-def seconds(text: str) -> float:
-    """Read a time such as ``120``, ``120s`` or ``5m``.
-
-    Raises:
-        InvalidInput: for anything else.
-
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min)?", text.strip())
-    if found is None:
-        raise InvalidInput(f"budget must be a time such as 120s or 5m, not {text!r}", field="budget")
-    return float(found[1]) * _UNITS[found[2] or ""]
 
 
 def show(profile: Profile) -> None:

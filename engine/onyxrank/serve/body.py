@@ -6,12 +6,16 @@ The body is read here, whole, before the application sees the request: a slow or
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 
+import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from onyxrank.serve.problems import Problem, answer
+
+_UNWATCHED_S = 0.01
+"""Seconds of a request before anybody looks whether its client has left: an answer that is there by then needs no
+second task, which would take longer than all else that is done here."""
 
 
 class ClientLeft(Exception):
@@ -41,9 +45,10 @@ class Body:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            body = await asyncio.wait_for(self._read(scope, receive), self._timeout_s)
-        except (TimeoutError, asyncio.TimeoutError):
+        body = None
+        with anyio.move_on_after(self._timeout_s) as patience:
+            body = await self._read(scope, receive)
+        if patience.cancelled_caught:
             problem = Problem(status=408, kind="timeout", message="the body took too long to come in", field="body")
             await answer(problem, scope["path"])(scope, receive, send)
             return
@@ -84,26 +89,32 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
     """Answer unless the client leaves: then the work is cancelled, and frees its place in the queue."""
+    loop = asyncio.get_running_loop()
     answered = False
+    watching: asyncio.Task[None] | None = None
 
     async def sent(message: Message) -> None:
         nonlocal answered
         await send(message)
         answered = message["type"] == "http.response.body" and not message.get("more_body", False)
 
-    async def left() -> None:
+    async def leave(work: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
+        if not answered:
+            work.cancel()
 
-    working = asyncio.ensure_future(app(scope, _replay(body, receive), sent))
-    watching = asyncio.ensure_future(left())
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done() and not answered:
-            raise ClientLeft
-        await working
-    finally:
-        for task in (working, watching):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    def watch(work: anyio.CancelScope) -> None:
+        nonlocal watching
+        watching = loop.create_task(leave(work))
+
+    with anyio.CancelScope() as work:
+        begin = loop.call_later(_UNWATCHED_S, watch, work)
+        try:
+            await app(scope, _replay(body, receive), sent)
+        finally:
+            begin.cancel()
+            if watching is not None:
+                watching.cancel()
+    if work.cancelled_caught:
+        raise ClientLeft

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse
 
-from onyxrank._items import Item
+from onyxrank._items import FIELD_NAMES, Item
 from onyxrank.serve.service import service_of
 
 router = APIRouter(tags=["onyxrank"])
+
+
+def _names(field: str) -> AliasChoices:
+    """The names that the engine itself takes for an item's field."""
+    return AliasChoices(*FIELD_NAMES[field])
 
 
 class RankItem(BaseModel):
@@ -20,9 +25,11 @@ class RankItem(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    id: str | int | None = Field(None, description="Comes back in the answer; by default its position.")
-    title: str
-    description: str = ""
+    id: str | int | None = Field(
+        None, validation_alias=_names("id"), description="Comes back in the answer; by default its position."
+    )
+    title: str = Field(validation_alias=_names("title"))
+    description: str = Field("", validation_alias=_names("description"))
 
 
 def _of_title(item: Any) -> Any:

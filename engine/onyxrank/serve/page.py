@@ -111,8 +111,9 @@ async def rank(body: PageRequest, request: Request) -> JSONResponse:
     return JSONResponse(_answer(ranking, keys, picked), headers=_PRIVATE)
 
 
-@router.get("/", include_in_schema=False)
-@router.get("/page/{name}", include_in_schema=False)  # after the others, whose paths it would take
+# After the others, whose paths it would take.
+@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
 async def asset(request: Request) -> Response:
     """A file of the page."""
     found = ASSETS.get(request.url.path)

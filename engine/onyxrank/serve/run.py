@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -63,15 +64,12 @@ def _serve(settings: ServeSettings) -> None:
         ssl_keyfile=settings.ssl_keyfile,
         timeout_graceful_shutdown=int(max(1, settings.drain_s)),
     )
-    try:
-        socket = config.bind_socket()
-    except SystemExit as error:
-        raise StartFailed(f"cannot listen on {settings.host}:{settings.port}; is it taken?") from error
-    host, port = socket.getsockname()[:2]
+    listener = _bound(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
     logs.log("starting", url=f"{scheme}://{host}:{port}", workers=settings.workers)
     if settings.workers > 1:
-        parent = Multiprocess(config, sockets=[socket])
+        parent = Multiprocess(config, sockets=[listener])
         parent.run()
         if any(worker.exitcode == STARTUP_FAILURE for worker in parent.processes):
             raise StartFailed("a worker did not start; the log above says why")
@@ -81,8 +79,21 @@ def _serve(settings: ServeSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     try:
-        server.run(sockets=[socket])
+        server.run(sockets=[listener])
     except SystemExit as error:
         raise StartFailed("the server did not start; the log above says why") from error
     if not server.started:
         raise StartFailed("the server did not start; the log above says why")
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at the address; it does not listen yet, so that nobody waits for a server that may not come up."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise StartFailed(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+    listener.set_inheritable(True)
+    return listener

@@ -230,10 +230,17 @@ class _Export:
                 reasons = [f"{name}: {', '.join(verdict.faults)}" for name, verdict in verdicts.items()]
                 raise GateRefused(
                     f"the quality gate refused {asked} ({'; '.join(reasons)}); no bundle was written. Export fp32 "
-                    "alone with --precision fp32, judge on more lists with --gate-lists, or write it with --force"
+                    f"alone with --precision fp32, {self._surer()}, or write it with --force"
                 )
         static = [variant for variant in passed if variant.precision == "int8_static"]
         return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
+
+    def _surer(self) -> str:
+        """How the gate could be surer: so few lists as some data has differ by more than the limits by chance."""
+        lists = len(self._sample.lists)
+        if lists < self._config.gate_lists:
+            return f"bring more data (the {lists} held-out lists it judged on are all there are)"
+        return f"judge on more than {lists} lists with --gate-lists"
 
     def _judge(self, files: Files, expected: Scores) -> Verdict:
         with self._opened(files) as architecture:

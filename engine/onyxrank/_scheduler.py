@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -164,16 +165,32 @@ class Scheduler:
 
     async def answer(self, job: Job) -> Scores:
         """The answer of a job, for an event loop; as `wait`. Cancelling it frees the job's place."""
-        answer = asyncio.wrap_future(job.answer)
+        loop = asyncio.get_running_loop()
+        there = loop.create_future()
+
+        def wake() -> None:
+            if not there.done():
+                there.set_result(None)
+
+        def tell(_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(wake)
+
+        job.answer.add_done_callback(tell)
+        late = None if job.deadline is None else loop.call_later(max(0.0, job.deadline - self.clock()), wake)
         try:
-            left = None if job.deadline is None else max(0.0, job.deadline - self.clock())
-            return await asyncio.wait_for(answer, left)
-        except (TimeoutError, asyncio.TimeoutError):
-            self.drop(job, late=True)
-            raise _late() from None
+            await there
         except asyncio.CancelledError:
+            job.answer.cancel()
             self.drop(job)
             raise
+        finally:
+            if late is not None:
+                late.cancel()
+        if job.answer.cancel():
+            self.drop(job, late=True)
+            raise _late()
+        return job.answer.result()
 
     def drop(self, job: Job, *, late: bool = False) -> None:
         """Free the place of a job that nobody waits for; what has not begun will not be done."""

@@ -28,7 +28,12 @@ from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS, Provider, check_running, unavailable
 from onyxrank._system import exit_early_when_forked
 
-_CONFIG = {"session.set_denormal_as_zero": "1"}
+_CONFIG = {
+    "session.set_denormal_as_zero": "1",
+    # The threads of a run would go on spinning for long after it and take the CPUs from whoever works next: another
+    # session, such as the items after the history, the event loop, another process (onnxruntime #11841).
+    "session.force_spinning_stop": "1",
+}
 _LOG_ERRORS = 3
 _INT64, _FLOAT = "tensor(int64)", "tensor(float)"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal["tokenize", "queue", "history", "batch", "run", "rank"]
@@ -39,7 +39,7 @@ class Timings:
 
     def as_record(self) -> dict[str, float]:
         """Plain dict of the stages, for JSON."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Stopwatch:

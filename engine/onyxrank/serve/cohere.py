@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse
 from onyxrank._errors import InvalidInput
 from onyxrank._items import Item
 from onyxrank._ranking import Ranking
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
 
-router = APIRouter(tags=["cohere and jina"])
+router = APIRouter(tags=["cohere and jina"], route_class=BodyRoute)
 Document = str | dict[str, Any]
 
 

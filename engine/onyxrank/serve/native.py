@@ -10,9 +10,10 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse
 
 from onyxrank._items import FIELD_NAMES, Item
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
 
-router = APIRouter(tags=["onyxrank"])
+router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
 
 
 def _names(field: str) -> AliasChoices:

@@ -69,7 +69,8 @@ class Service:
             ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s or settings.timeout_s)
         except InvalidInput as error:
             raise _renamed(error, called) from error
-        self.metrics.ranking(ranking)
+        # After the answer, which goes out in this turn of the loop.
+        asyncio.get_running_loop().call_soon(self.metrics.ranking, ranking)
         tracing.tell_ranking(ranking)
         return ranking
 

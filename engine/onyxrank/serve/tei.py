@@ -17,9 +17,10 @@ from starlette.responses import JSONResponse
 from onyxrank._ranking import Ranking
 from onyxrank._truncation import TEMPLATE_TOKENS
 from onyxrank.serve.problems import Problem, answer
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
 
-router = APIRouter(tags=["text-embeddings-inference"])
+router = APIRouter(tags=["text-embeddings-inference"], route_class=BodyRoute)
 
 
 class RerankRequest(BaseModel):

@@ -102,8 +102,8 @@ architectures: $(READY) ## Cross and shared-history side by side: make architect
 peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] (about 40 minutes)
 	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED))
 
-load: $(READY) ## The server under load: make load [BUNDLE=bundle] (about 15 minutes)
-	$(BIN)/python benchmarks/load/run.py $(if $(BUNDLE),--bundle $(BUNDLE))
+load: $(READY) ## The server under load: make load [BUNDLE=bundle] [VARIANT=name] (about 15 minutes)
+	$(BIN)/python benchmarks/load/run.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(VARIANT),--variant $(VARIANT))
 
 startup: $(READY) ## Import time, first ranking, peak memory
 	$(BIN)/python benchmarks/startup.py

@@ -59,7 +59,8 @@ REFERENCE = "PyTorch fp32"
 SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]
 BUSY_CALLERS, BUSY_SECONDS = 8, 15.0
-_REST_S = 0.05
+_REST_S = 0.2
+"""Longer than the threads of any peer spin after a run: those of onnxruntime do for 50 ms, on the CPUs of the next."""
 _CALIBRATION_PAIRS = 64
 
 STARTERS = (

@@ -282,6 +282,8 @@ def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_
         json.dump(requests, file)
         file.flush()
         path = Path(file.name)
+        with Ranker.load(bundle, variant=variant) as ranker:
+            in_force = ranker.info()["variant"]
         with server(bundle, variant) as (process, url):
             widget = requests[0]["body"]
             say("overhead of a widget")
@@ -302,7 +304,7 @@ def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_
     ranked = sum(count * KINDS[kind][0] for kind, count in mix.items())
     return {
         "machine": describe(),
-        "bundle": {"architecture": open_bundle(bundle).manifest.architecture, "variant": variant},
+        "bundle": {"architecture": open_bundle(bundle).manifest.architecture, "variant": in_force},
         "queue_tokens": QUEUE_TOKENS,
         "tokens_per_second": round(speed),
         "bare_items_per_second": [round(one, 1) for one in bare],

@@ -1,7 +1,8 @@
 """How the body of a ranking becomes its model: in one pass of pydantic over the bytes.
 
-FastAPI's own way, by way of Python objects and with dependencies to solve, takes a third of all that HTTP adds to a
-small request. It still answers whatever is wrong with a body, so that errors are its own.
+FastAPI's own way, through Python objects and with dependencies to solve, makes the application's part of a small
+request half as long again (0.20 and 0.30 ms). It still answers whatever is wrong with a body, so that errors are its
+own.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]
 BUSY_CALLERS, BUSY_SECONDS = 8, 15.0
 _REST_S = 0.2
-"""Longer than the threads of any peer spin after a run: those of onnxruntime do for 50 ms, on the CPUs of the next."""
+"""Longer than the threads of any peer spin after a run: those of onnxruntime do for 50 ms, on the next one's CPUs."""
 _CALIBRATION_PAIRS = 64
 
 STARTERS = (

@@ -47,6 +47,25 @@ def test_rank_takes_a_query_titles_and_no_history(client, ranker):
     assert post(client, "/v1/rank", history="", items=[])["results"] == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rank", {"history": HISTORY, "items": [*ITEMS, "🏕️ tent"], "top_k": 3}),
+        ("/rerank", {"query": "tent", "texts": TITLES, "return_text": True}),
+        ("/jina/v1/rerank", {"model": "m", "query": "tent", "documents": [*TITLES, {"text": "tent", "more": "red"}]}),
+    ],
+)
+def test_a_body_read_in_one_pass_is_answered_as_by_fastapi_itself(client, path, body):
+    straight = client.post(path, json=body)
+    thorough = client.post(path, json=body, headers={"content-type": "application/json; charset=utf-8"})
+    assert straight.status_code == thorough.status_code == 200
+    answers = [response.json() for response in (straight, thorough)]
+    for answer in answers:
+        if isinstance(answer, dict):
+            answer.pop("timings_ms", None)
+    assert answers[0] == answers[1]
+
+
 def test_rank_takes_items_named_as_in_the_data(client):
     named = [{f"item_{name}": value for name, value in item.items()} for item in ITEMS]
     assert (

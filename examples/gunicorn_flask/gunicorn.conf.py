@@ -14,7 +14,7 @@ from typing import Any
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parent))
 
-import demo_shop  # noqa: E402
+import demo_shop  # noqa: E402 - of the folder above, which the line before this adds
 
 wsgi_app = "shop_service:app"
 chdir = str(_HERE)

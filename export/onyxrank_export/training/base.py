@@ -119,7 +119,7 @@ def load_checkpoint(
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UnsuitableModel(
             f"cannot load a sequence classifier from '{source}': {reason} "
-            f"(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
+            "(give a folder in Hugging Face format, a hub name, 'minilm' or 'tiny')"
         ) from error
     if classes is None and loaded["missing_keys"]:
         raise UnsuitableModel(

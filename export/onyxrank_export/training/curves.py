@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric: str) -> None:
@@ -40,7 +44,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric:
     figure.savefig(target, dpi=150)
 
 
-def _line(axes: object, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
+def _line(axes: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:
     points = [(entry["step"], entry[key]) for entry in history if key in entry]
     if points:
-        axes.plot(*zip(*points, strict=True), marker=".", label=label)  # type: ignore[attr-defined]
+        axes.plot(*zip(*points, strict=True), marker=".", label=label)

@@ -25,6 +25,7 @@ def config(**changes):
         "epochs": 1,
         "batch_size": 32,
         "learning_rate": 5e-4,
+        "head_rate": 3.0,
         "precision": "fp32",
         "validation_lists": 10,
     }

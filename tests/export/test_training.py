@@ -123,6 +123,7 @@ def test_a_start_that_fails_leaves_no_folder(few, tmp_path, changes, message):
         ("list_weight", -0.1),
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
+        ("head_rate", 0.0),
         ("warmup", 1.5),
         ("teacher_weight", -0.1),
         ("seed", -1),

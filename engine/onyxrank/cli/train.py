@@ -29,6 +29,9 @@ def command(
     batch_size: Annotated[int, typer.Option(help="Pairs per step and device.")] = 32,
     accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 5e-5,
+    head_rate: Annotated[
+        float, typer.Option(help="The head's learning rate (pooler and classifier), as a multiple of it.")
+    ] = 1.0,
     warmup: Annotated[float, typer.Option(help="Share of the steps over which the learning rate rises.")] = 0.06,
     history_tokens: Annotated[int, typer.Option(help="Most tokens of history.")] = 128,
     item_tokens: Annotated[int, typer.Option(help="Most tokens of title and description.")] = 48,
@@ -81,6 +84,7 @@ def command(
             batch_size=batch_size,
             accumulate=accumulate,
             learning_rate=learning_rate,
+            head_rate=head_rate,
             warmup=warmup,
             list_weight=list_weight,
             teacher=teacher,

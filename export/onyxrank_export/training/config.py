@@ -29,6 +29,7 @@ class TrainingConfig:
         batch_size: pairs per step and device.
         accumulate: batches whose gradients are added up before a step.
         learning_rate: peak of the AdamW learning rate, reached after `warmup` and then falling linearly to 0.
+        head_rate: learning rate of the head (pooler and classifier) as a multiple of the encoder's.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: of AdamW.
         list_weight: weight of the cross-entropy over each list, beside the one per pair; 0 leaves it out.
@@ -51,6 +52,7 @@ class TrainingConfig:
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 5e-5
+    head_rate: float = 1.0
     warmup: float = 0.06
     weight_decay: float = 0.01
     list_weight: float = 1.0
@@ -78,8 +80,9 @@ class TrainingConfig:
         for name in ("warmup", "teacher_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
-        if not self.learning_rate > 0:
-            raise InvalidInput(f"learning_rate must be above 0, not {self.learning_rate}", field="learning_rate")
+        for name in ("learning_rate", "head_rate"):
+            if not getattr(self, name) > 0:
+                raise InvalidInput(f"{name} must be above 0, not {getattr(self, name)}", field=name)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for ``run.json``."""

@@ -44,6 +44,7 @@ from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
 from onyxrank_export.training.losses import listwise, pointwise, soft_targets
+from onyxrank_export.training.optimizer import raise_head_rate
 from onyxrank_export.training.run import (
     CHECKPOINTS,
     CURVES_FILE,
@@ -114,6 +115,7 @@ def train(
     if not resume:
         claim(out, config, description)
     trainer = _Trainer(
+        head_rate=config.head_rate,
         list_weight=config.list_weight,
         teacher=teacher,
         teacher_weight=config.teacher_weight,
@@ -162,16 +164,29 @@ def computes_bf16() -> bool:
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """The library's Trainer over lists: batches of similar length that resume exactly, and our loss."""
+    """The library's Trainer over lists: batches of similar length that resume exactly, our loss, the head's rate."""
 
     def __init__(
-        self, *, list_weight: float, teacher: Teacher | None, teacher_weight: float, **arguments: Any
+        self,
+        *,
+        head_rate: float,
+        list_weight: float,
+        teacher: Teacher | None,
+        teacher_weight: float,
+        **arguments: Any,
     ) -> None:
         super().__init__(**arguments)
+        self._head_rate = head_rate
         self._list_weight = list_weight
         self._teacher, self._teacher_weight = teacher, teacher_weight
         # The loss is a mean over the batch: the Trainer itself divides it by the accumulated batches.
         self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self) -> torch.optim.Optimizer:
+        """The library's optimizer, in which the head has a rate of its own."""
+        if self.optimizer is None:
+            raise_head_rate(super().create_optimizer(), self.model, self._head_rate)
+        return self.optimizer
 
     def compute_loss(
         self,

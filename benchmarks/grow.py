@@ -1,7 +1,7 @@
 """A checkpoint of BERT-base's shape that computes what a trained MiniLM-L6 does, so that this shape can race too.
 
 1. Twice as wide: every feature stands twice, and what reads both takes half of each (Net2WiderNet, Chen, Goodfellow
-   and Shlens, "Net2Net", ICLR 2016, section 2.3). That is exact: hidden size 768, 12 heads of 64, 3,072 inner features.
+   and Shlens, "Net2Net", ICLR 2016, section 2.3). That is exact. Hidden size 768, 12 heads of 64, inner size 3,072.
 2. Twice as deep: after each layer stands one that adds next to nothing, and whose layer norms give back what they
    take. BERT normalizes after the sum, so this is exact only as far as mean and deviation over the features are alike
    for all tokens: they are measured on texts.

@@ -4,7 +4,7 @@
 2. All take turns in one run, in an order that changes from round to round; medians are compared. What is timed is
    from texts to a sorted order, inside the peer's process.
 3. Scores are compared with fp32 PyTorch (cross) or with the fp32 graphs (shared-history), so that a peer that is fast
-   and wrong shows.
+   and wrong shows; with --data all rank the same held-out lists too.
 
     python benchmarks/race.py [--data FOLDER of amazon2018_office] [--cross BUNDLE --shared BUNDLE]
 
@@ -45,6 +45,7 @@ from peers.checkpoint import peer_checkpoint
 from peers.environments import OWN, python_of
 from peers.process import PeerFailed, PeerProcess
 from race_page import write_page
+from race_quality import held_out, quality_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PEERS = WORK / "peers"
@@ -110,6 +111,8 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="+", choices=list(WORKLOADS), default=list(WORKLOADS))
     parser.add_argument("--only", nargs="+", default=[], help="names of peers, or parts of them")
     parser.add_argument("--no-busy", action="store_true")
+    parser.add_argument("--rounds", type=int, help="rounds of every workload")
+    parser.add_argument("--lists", type=int, default=60, help="held-out lists for the ranking quality; 0 for none")
     parser.add_argument("--tune-budget", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
@@ -124,16 +127,20 @@ def main() -> None:
     PEERS.mkdir(parents=True, exist_ok=True)
     for bundle in bundles.values():
         tuned(bundle, requests, options.tune_budget)
+    rounds = {name: options.rounds or ROUNDS[name] for name in requests}
+    lists = held_out(options.data, opened, options.lists) if options.data and options.lists else None
     checkpoint = peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{bundles[CROSS].name}", calibration(texts))
     threads = usable_cpus()
     with ExitStack() as closing:
         runners, failures = start(checkpoint, bundles, threads, options.only, closing)
         before = Usage.now()
         for name, request in requests.items():
-            measure(name, request, runners)
+            measure(name, request, runners, rounds[name])
         if not options.no_busy and {"page", "widget"} <= requests.keys():
             measure_busy(requests, runners)
         taken = crowded(before, Usage.now(), threads)
+        for runner in runners if lists is not None else ():
+            attempt(runner, lambda runner=runner: runner.results.update(quality=quality_of(runner.process, lists)))
     content = {
         "measured_at": now(),
         "machine": describe(),
@@ -141,9 +148,10 @@ def main() -> None:
         "texts": options.data.name if options.data else "demo shop",
         "bundles": {name: path.name for name, path in bundles.items()},
         "workloads": {
-            name: size_of(opened.folder, request) | {"rounds": ROUNDS[name]} for name, request in requests.items()
+            name: size_of(opened.folder, request) | {"rounds": rounds[name]} for name, request in requests.items()
         },
         "busy": {"callers": BUSY_CALLERS, "seconds": BUSY_SECONDS, "order": BUSY_ORDER},
+        "quality": None if lists is None else {"lists": len(lists.requests), "items": len(lists.labels[0])},
         "crowded": taken,
         "peers": [
             {
@@ -202,14 +210,14 @@ def start(
     return runners, failures
 
 
-def measure(name: str, request: Request, runners: Sequence[Runner]) -> None:
+def measure(name: str, request: Request, runners: Sequence[Runner], rounds: int) -> None:
     """Let every peer tune itself, compare the scores, then take turns."""
     for runner in runners:
         attempt(runner, lambda runner=runner: prepare(name, request, runner))
     for architecture, reference in ((CROSS, REFERENCE), (SHARED_HISTORY, SHARED_REFERENCE)):
         compare(name, [runner for runner in runners if runner.architecture == architecture], reference)
     seconds: dict[str, list[float]] = {}
-    for number in range(ROUNDS[name]):
+    for number in range(rounds):
         left = [runner for runner in runners if not runner.failure]
         for runner in random.Random(number).sample(left, len(left)):
             time.sleep(_REST_S)

@@ -20,7 +20,7 @@ _WRONG = 0.3
 def write_page(content: Mapping[str, Any], folder: Path) -> None:
     """Write ``race.md`` and ``race.png``."""
     parts = [_head(content), *(_workload(content, name) for name in content["workloads"]), _busy(content)]
-    parts += [_settings(content), _absent(content)]
+    parts += [_quality(content), _settings(content), _absent(content)]
     (folder / "race.md").write_text("\n".join(part for part in parts if part), encoding="utf-8")
     _plot(content, folder / "race.png")
 
@@ -87,6 +87,25 @@ def _busy(content: Mapping[str, Any]) -> str:
             for figure in ("p50_ms", "max_ms")
         ]
         lines.append(f"| {_name(peer)} | {busy['items_per_s']:,.0f} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def _quality(content: Mapping[str, Any]) -> str:
+    facts = content["quality"]
+    rows = [peer for peer in content["peers"] if "quality" in peer["results"]]
+    if not rows:
+        return ""
+    workload = next(iter(content["workloads"]))
+    lines = [
+        f"## Ranking quality: the same {facts['lists']:,} held-out lists of {facts['items']} items",
+        "",
+        f"| | AUC | NDCG@10 | {workload} p50 ms |",
+        "|---|---:|---:|---:|",
+    ]
+    for peer in rows:
+        found = peer["results"]["quality"]
+        cells = [f"{found['auc']:.3f}", f"{found['ndcg_at_10']:.3f}", _ms(peer["results"][workload]["p50_ms"])]
+        lines.append(f"| {_name(peer)} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 

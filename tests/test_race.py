@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from onyxrank import Item, Ranker
+from onyxrank._bundle import open_bundle
+from onyxrank._loading import load_encoder
 from onyxrank.measure.requests import Request
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -19,6 +21,7 @@ import race
 from peers.checkpoint import peer_checkpoint
 from peers.process import PeerFailed, PeerProcess
 from race_page import write_page
+from race_quality import held_out, quality_of
 
 REQUEST = Request(("steel tent",), (Item("a", "stove", "gas"), Item("b", "lamp"), Item("c", "tent pegs")))
 
@@ -85,11 +88,7 @@ def test_a_worker_that_is_gone_is_told(start):
 
 def test_one_that_fails_is_out_and_the_others_are_compared(start):
     runners = [race.Runner("PyTorch fp32", "cross", start("fake")), race.Runner("other", "cross", start("fake"))]
-    race.ROUNDS["tiny"] = 3
-    try:
-        race.measure("tiny", REQUEST, runners)
-    finally:
-        del race.ROUNDS["tiny"]
+    race.measure("tiny", REQUEST, runners, 3)
     for runner in runners:
         assert runner.results["tiny"]["runs"] == 3
         assert runner.results["tiny"]["score_difference"] == 0
@@ -118,6 +117,26 @@ def test_the_peers_checkpoint_has_one_logit_and_the_same_probabilities(trained_b
     assert 1 / (1 + np.exp(-logits[:, 0])) == pytest.approx(expected, abs=1e-5)
 
 
+def test_held_out_lists_are_read_whole_and_rank_as_the_bundle_does(start, trained_bundle, aisle_data):
+    bundle = open_bundle(trained_bundle)
+    lists = held_out(aisle_data, bundle, 4)
+    encoder = load_encoder(bundle)
+    for request, labels in zip(lists.requests, lists.labels, strict=True):
+        assert len(request.items) == len(labels)
+        assert labels.sum() == 1
+        encoded = encoder.encode(request.history, request.items)
+        assert not encoded.cuts
+
+    class Ranking:
+        def score(self, request):
+            return [float(item.id == request.items[0].id) for item in request.items]
+
+    found = quality_of(Ranking(), lists)
+    positives_first = np.mean([row[0] == 1 for row in lists.labels])
+    assert found["auc"] >= positives_first
+    assert 0 <= found["ndcg_at_10"] <= 1
+
+
 def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path):
     def result(milliseconds, difference):
         return race.figures([milliseconds / 1000] * 3) | {
@@ -128,6 +147,7 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
 
     def peer(name, milliseconds, difference=0.0, failure=""):
         results = {"page": result(milliseconds, difference)}
+        results["quality"] = {"auc": 0.75, "ndcg_at_10": 0.5}
         results["busy"] = {"widget": race.figures([0.1, 0.2]), "items_per_s": 100.0}
         settings = {"versions": "a 1", "batch": 8}
         return {"name": name, "architecture": "cross", "settings": settings, "results": results, "failure": failure}
@@ -139,6 +159,7 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
         "bundles": {"cross": "a", "shared-history": "b"},
         "workloads": {"page": {"history_tokens": 192, "items": 100, "item_tokens_mean": 60.0, "rounds": 3}},
         "busy": {"callers": 8, "order": ["widget"], "seconds": 20.0},
+        "quality": {"lists": 60, "items": 25},
         "crowded": True,
         "peers": [peer("PyTorch fp32", 1000.0), peer("wrong", 100.0, 0.4), peer("onyxrank cross", 250.0, 1e-3)],
         "failures": {"absent": "no\nwheel"},
@@ -149,6 +170,7 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
     assert "| PyTorch fp32 | 1,000 | 1,000–1,000 | 1,000 | 1.00 | 0.0e+00 | 100% | 8 | 3 |" in page
     assert "| **onyxrank cross** | 250 | 250–250 | 250 | 4.00 | 1.0e-03 | 100% | 8 | 3 |" in page
     assert "**4.0e-01**" in page
+    assert "| wrong | 0.750 | 0.500 | 100 |" in page
     assert "- absent: no wheel" in page
     assert "text-embeddings-inference" in page
     with Image.open(tmp_path / "race.png") as picture:

@@ -192,14 +192,19 @@ def _items(
     made = []
     for number in range(workload.items):
         item = items[order[number % len(order)]]
-        title, used = _trim(item.title, workload.item_tokens, encoder)
-        description, _ = _trim(item.description, workload.item_tokens - used, encoder)
+        title, used = trim(item.title, workload.item_tokens, encoder)
+        description, _ = trim(item.description, workload.item_tokens - used, encoder)
         made.append(Item(str(number), title, description))
     return tuple(made)
 
 
-def _trim(text: str, most: int, encoder: TextEncoder) -> tuple[str, int]:
-    """Cut a text at a space to at most that many tokens, and count them."""
+def trim(text: str, most: int, encoder: TextEncoder) -> tuple[str, int]:
+    """Cut a text at a space to at most so many tokens.
+
+    Returns:
+        The text and its number of tokens.
+
+    """
     parts = text.split()
 
     def tokens(kept: int) -> int:

@@ -44,6 +44,7 @@ from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
 from onyxrank_export.training.losses import listwise, pointwise, soft_targets
+from onyxrank_export.training.memory import kept_memory
 from onyxrank_export.training.optimizer import raise_head_rate
 from onyxrank_export.training.run import (
     CHECKPOINTS,
@@ -130,7 +131,7 @@ def train(
     if callbacks:
         _drop_default_output(trainer)
     started = time.monotonic()
-    with quiet():
+    with quiet(), kept_memory():
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=pairs)
 

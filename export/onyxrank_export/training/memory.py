@@ -1,0 +1,36 @@
+"""Memory for the next step's tensors."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# Parameters of glibc's mallopt (malloc.h), and the values its own rule never goes beyond.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_USUAL = {_MMAP_THRESHOLD: 32 << 20, _TRIM_THRESHOLD: 64 << 20}
+_NEVER = 2**31 - 1
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let the C library keep freed memory for a while.
+
+    A training step on CPUs takes and frees tensors of tens of megabytes. glibc maps each anew and gives it back, so
+    that the kernel zeroes it again page by page: a sixth of a step's time (benchmarks/NOTES.md). Where the C library
+    is another, nothing is done.
+    """
+    library: Any = ctypes.CDLL(None) if os.name == "posix" else None
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    for parameter in _USUAL:
+        library.mallopt(parameter, _NEVER)
+    try:
+        yield
+    finally:
+        for parameter, value in _USUAL.items():
+            library.mallopt(parameter, value)
+        library.malloc_trim(0)

@@ -46,7 +46,6 @@ _OFFICE = TrainingConfig(
     sampling=Sampling(popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
     max_steps=2400,
     learning_rate=1e-4,
-    head_rate=20.0,
     warmup=0.08,
     list_weight=3.0,
     evaluations=2,

@@ -104,6 +104,8 @@ def test_the_peers_checkpoint_has_one_logit_and_the_same_probabilities(trained_b
 
     folder = peer_checkpoint(trained_bundle, tmp_path / "checkpoint", [("tent", "stove")])
     assert json.loads((folder / "calibration.json").read_text()) == [["tent", "stove"]]
+    assert json.loads((folder / "tokenizer_config.json").read_text())["max_length"] == 512
+    assert json.loads((folder / "tokenizer.json").read_text())["truncation"] is None
     session = onnxruntime.InferenceSession(folder / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
     texts = [f"{item.title} {item.description}".strip() for item in REQUEST.items]
     encoded = AutoTokenizer.from_pretrained(folder)(

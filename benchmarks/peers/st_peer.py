@@ -51,7 +51,7 @@ def _openvino(folder: str, threads: int) -> Batched:
 
 def _openvino_int8(folder: str, threads: int) -> Batched:
     name = "openvino_model_qint8.xml"
-    target = Path(folder).parent / "openvino_int8"
+    target = Path(folder).parent / f"{Path(folder).name}-openvino-int8"
     if not (target / "openvino" / name).exists():
         _quantize(folder, target)
     model = CrossEncoder(str(target), device="cpu", backend="openvino")

@@ -108,11 +108,11 @@ load: $(READY) ## The server under load: make load [BUNDLE=bundle] [VARIANT=name
 startup: $(READY) ## Import time, first ranking, peak memory
 	$(BIN)/python benchmarks/startup.py
 
-quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name [ARCH=cross] (about 100 minutes on 2 cores)
-	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --arch $(or $(ARCH),shared-history) --epochs 2 \
-		--max-steps 2400 --batch-size 64 --negatives 7 --learning-rate 1e-4 --warmup 0.08 --popular 1 --popularity-power 1.4 \
-		--around 0.7 --no-own-zeros --list-weight 3 --evaluations 2 --validation-lists 400 --seed 0
-	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 256
+quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name (about 80 minutes on 2 cores)
+	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --epochs 2 --max-steps 2400 --learning-rate 1e-4 \
+		--warmup 0.08 --popular 1 --popularity-power 1.4 --around 0.7 --no-own-zeros --list-weight 3 --evaluations 2 \
+		--validation-lists 400 --seed 0
+	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 128
 	$(BIN)/onyxrank evaluate bundles/$(RUN) --data $(DATA)
 
 quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)

@@ -43,8 +43,7 @@ _GATE_LISTS = 256
 _EPSILON = 1e-7
 
 _OFFICE = TrainingConfig(
-    sampling=Sampling(negatives=7, popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
-    batch_size=64,
+    sampling=Sampling(popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
     max_steps=2400,
     learning_rate=1e-4,
     warmup=0.08,
@@ -56,11 +55,7 @@ RECIPES = {
     "amazon2018_office": _OFFICE,
     "online_retail_uci": replace(_OFFICE, limits=Limits(history_tokens=128, item_tokens=16)),
     "homedepot_search_relevance": replace(
-        _OFFICE,
-        limits=Limits(history_tokens=16, item_tokens=48),
-        sampling=Sampling(),
-        batch_size=32,
-        list_weight=1.0,
+        _OFFICE, limits=Limits(history_tokens=16, item_tokens=48), sampling=Sampling(), list_weight=1.0
     ),
 }
 """How both architectures are trained on each data set."""

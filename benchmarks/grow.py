@@ -30,6 +30,7 @@ _TEXTS = 64
 _FAINT = 1e-4
 """Deviation of the weights by which an added layer adds to its input: next to nothing, but no zeros to quantize."""
 _USUAL = 0.02
+_LAYERS = "bert.encoder.layer."
 WEIGHTS = "model.safetensors"
 
 Weights = dict[str, Tensor]
@@ -85,18 +86,17 @@ def grown(weights: Weights, config: BertConfig, spreads: list[tuple[float, float
     """
     result: Weights = {}
     head_size = config.hidden_size // config.num_attention_heads
-    for name, tensor in weights.items():
-        if not name.startswith("bert.encoder.layer."):
-            result[name] = wider(name, tensor, head_size)
-            continue
-        number, part = name.removeprefix("bert.encoder.layer.").split(".", 1)
-        result[f"bert.encoder.layer.{2 * int(number)}.{part}"] = wider(name, tensor, head_size)
     dice = torch.Generator().manual_seed(0)
-    for layer, (mean, deviation) in enumerate(spreads):
-        for name in [name for name in result if name.startswith(f"bert.encoder.layer.{2 * layer}.")]:
-            part = name.split(".", 4)[4]
-            result[f"bert.encoder.layer.{2 * layer + 1}.{part}"] = faint(part, result[name], mean, deviation, dice)
-    return {name: tensor.contiguous() for name, tensor in result.items()}
+    for name, tensor in weights.items():
+        wide = wider(name, tensor, head_size)
+        if not name.startswith(_LAYERS):
+            result[name] = wide
+            continue
+        number, part = name.removeprefix(_LAYERS).split(".", 1)
+        layer = int(number)
+        result[f"{_LAYERS}{2 * layer}.{part}"] = wide
+        result[f"{_LAYERS}{2 * layer + 1}.{part}"] = faint(part, wide, *spreads[layer], dice)
+    return result
 
 
 def wider(name: str, tensor: Tensor, head_size: int) -> Tensor:

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from onyxrank._bundle import Bundle
 from onyxrank._encoding import TextEncoder
-from onyxrank._items import Item
 from onyxrank._loading import load_encoder
-from onyxrank.measure.requests import Request, trim
+from onyxrank.measure.requests import Request, trim, trim_item
 from onyxrank_export.data.pairs import lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
@@ -52,7 +51,10 @@ def held_out(data: Path, bundle: Bundle, most: int) -> HeldOut:
     requests = [
         Request(
             newest(row.history, encoder),
-            tuple(short(content.items[index], str(index), encoder) for index in row.items),
+            tuple(
+                trim_item(content.items[index], str(index), encoder.limits.item_tokens, encoder)
+                for index in row.items
+            ),
         )
         for row in lists
     ]
@@ -63,13 +65,6 @@ def newest(history: tuple[str, ...], encoder: TextEncoder) -> tuple[str, ...]:
     """The newest events that are read whole, or what is read of the newest."""
     kept = history[encoder.encode_history(history).cuts.history_events :]
     return kept or tuple(trim(event, encoder.limits.history_tokens, encoder)[0] for event in history[-1:])
-
-
-def short(item: Item, identifier: str, encoder: TextEncoder) -> Item:
-    """An item of at most the tokens that are read."""
-    most = encoder.limits.item_tokens
-    title, used = trim(item.title, most, encoder)
-    return Item(identifier, title, trim(item.description, most - used, encoder)[0])
 
 
 def quality_of(process: PeerProcess, lists: HeldOut) -> dict[str, float]:

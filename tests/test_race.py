@@ -119,7 +119,7 @@ def test_the_peers_checkpoint_has_one_logit_and_the_same_probabilities(trained_b
     assert 1 / (1 + np.exp(-logits[:, 0])) == pytest.approx(expected, abs=1e-5)
 
 
-def test_held_out_lists_are_read_whole_and_rank_as_the_bundle_does(start, trained_bundle, aisle_data):
+def test_held_out_lists_are_read_whole_and_measured(trained_bundle, aisle_data):
     bundle = open_bundle(trained_bundle)
     lists = held_out(aisle_data, bundle, 4)
     encoder = load_encoder(bundle)

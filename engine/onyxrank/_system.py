@@ -17,7 +17,7 @@ def exit_early_when_forked() -> None:
     `_leases`; but a worker of gunicorn, say, must still end, with its own status. Python's own handlers, flushing
     included, have run by then. Where the C library has no `on_exit`, nothing is done.
     """
-    library = _library()
+    library = c_library()
     if hasattr(library, "on_exit"):
         os.register_at_fork(after_in_child=lambda: library.on_exit(library._exit, None))
 
@@ -28,10 +28,11 @@ def give_memory_back() -> None:
     glibc keeps it in the arenas of threads that have ended: a process that changed its model 30 times held 580 to 750
     MiB, and with this 190 to 270, as after the first (benchmarks/reload.py). Elsewhere nothing is done.
     """
-    library = _library()
+    library = c_library()
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
 
 
-def _library() -> Any:
+def c_library() -> Any:
+    """The process's C library, or None where it cannot be asked; what it lacks is for the caller to check."""
     return ctypes.CDLL(None) if os.name == "posix" else None

@@ -43,6 +43,6 @@ def test_freed_memory_goes_back():
 
 
 def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr(_system, "_library", lambda: object())
+    monkeypatch.setattr(_system, "c_library", lambda: object())
     give_memory_back()
     exit_early_when_forked.__wrapped__()

@@ -192,10 +192,14 @@ def _items(
     made = []
     for number in range(workload.items):
         item = items[order[number % len(order)]]
-        title, used = trim(item.title, workload.item_tokens, encoder)
-        description, _ = trim(item.description, workload.item_tokens - used, encoder)
-        made.append(Item(str(number), title, description))
+        made.append(trim_item(item, str(number), workload.item_tokens, encoder))
     return tuple(made)
+
+
+def trim_item(item: Item, identifier: str, most: int, encoder: TextEncoder) -> Item:
+    """Cut an item at a space to at most so many tokens, its description first, under another id."""
+    title, used = trim(item.title, most, encoder)
+    return Item(identifier, title, trim(item.description, most - used, encoder)[0])
 
 
 def trim(text: str, most: int, encoder: TextEncoder) -> tuple[str, int]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+
+from onyxrank._system import c_library, give_memory_back
 
 # Parameters of glibc's mallopt (malloc.h), and the values its own rule never goes beyond.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -22,7 +21,7 @@ def kept_memory() -> Iterator[None]:
     that the kernel zeroes it again page by page: a sixth of a step's time (benchmarks/NOTES.md). Where the C library
     is another, nothing is done.
     """
-    library: Any = ctypes.CDLL(None) if os.name == "posix" else None
+    library = c_library()
     if not hasattr(library, "mallopt"):
         yield
         return
@@ -33,4 +32,4 @@ def kept_memory() -> Iterator[None]:
     finally:
         for parameter, value in _USUAL.items():
             library.mallopt(parameter, value)
-        library.malloc_trim(0)
+        give_memory_back()

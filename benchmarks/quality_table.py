@@ -168,8 +168,8 @@ def every(step: int) -> Callable[[int, int], None]:
 class _Listener:
     """Tells a training's progress in lines, since it runs for long and mostly unwatched."""
 
-    def begun(self, total: int) -> None:
-        say(f"{total} steps")
+    def begun(self, total: int, stage: str) -> None:
+        say(f"{stage}, {total} steps")
 
     def step(self, done: int, total: int, loss: float | None) -> None:
         if done % 100 == 0 or done == total:

@@ -272,7 +272,7 @@ def test_train_then_export(call, few, tmp_path):
     assert status == 0
     assert "Next: onyxrank export" in out
     assert [line for line in lines if "step 2 of 2: validation loss" in line and "NDCG@10" in line]
-    assert [line for line in lines if line.endswith("training 2 steps")]
+    assert [line for line in lines if line.endswith("training, 2 steps")]
     status, out, lines = call("export", tmp_path / "run", "--out", tmp_path / "bundle", "--precision", "fp32")
     assert status == 0
     assert "fp32_fused" in out

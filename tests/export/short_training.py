@@ -48,10 +48,14 @@ def facts(run):
     return json.loads((run / "run.json").read_text())
 
 
+def metrics(run):
+    return json.loads((run / "metrics.json").read_text())
+
+
 def evaluations(run):
     return [
         {name: value for name, value in entry.items() if not name.endswith(("_runtime", "_second"))}
-        for entry in json.loads((run / "metrics.json").read_text())["evaluations"]
+        for entry in metrics(run)["evaluations"]
     ]
 
 
@@ -86,3 +90,13 @@ class Losses(TrainerCallback):
 
     def on_log(self, args, state, control, logs, **_):
         self.seen += [logs["loss"]] if "loss" in logs else []
+
+
+class Stages(TrainerCallback):
+    """Keeps what was begun."""
+
+    def __init__(self):
+        self.stages = []
+
+    def on_train_begin(self, args, state, control, **_):
+        self.stages.append(args.run_name)

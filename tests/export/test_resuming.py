@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from short_training import Interrupt, Weights, evaluations, facts, fit, same, weights
+from short_training import Interrupt, Stages, Weights, evaluations, facts, fit, metrics, same, weights
 
 from onyxrank_export.data.pairs import Sampling
 from onyxrank_export.training import loop
@@ -32,6 +32,20 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(few, whole, tmp
     assert same(seen.at[last], expected[last])
     assert same(weights(tmp_path / "run"), weights(out))
     assert evaluations(tmp_path / "run") == evaluations(out)
+
+
+def test_resuming_does_not_train_the_encoder_again(few, tmp_path):
+    settings = {"evaluations": 3, "contrastive_steps": 3, "contrastive_batch": 8}
+    fit(few, tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        fit(few, tmp_path / "run", Interrupt(7), **settings)
+    seen = Stages()
+    fit(few, tmp_path / "run", seen, resume=True, **settings)
+    assert seen.stages == ["training"]
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+    logs = [metrics(tmp_path / name)["contrastive"] for name in ("run", "whole")]
+    assert logs[0] == logs[1]
+    assert [entry["contrastive_step"] for entry in logs[0]] == [1, 2, 3, 3]
 
 
 @pytest.mark.parametrize("step", [7, None], ids=["half-way", "after-the-last-step"])

@@ -6,7 +6,7 @@ from short_training import LIMITS, Interrupt, facts, fit, same, weights
 
 from onyxrank import Limits
 from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
-from onyxrank_export.training.losses import soft_targets
+from onyxrank_export.training.losses import soft_labels, soft_shares
 from onyxrank_export.training.run import RunError
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 from onyxrank_export.training.teacher import Teacher
@@ -66,8 +66,8 @@ def test_a_teachers_margins_are_those_of_its_model(cross):
 def test_soft_targets_mix_labels_and_teacher():
     labels, sizes = torch.tensor([1.0, 0, 0, 1]), torch.tensor([2, 2])
     teacher = torch.tensor([0.0, 0.0, 2.0, -2.0])
-    pairs, shares = soft_targets(labels, sizes, teacher, 0.5)
+    pairs, shares = soft_labels(labels, teacher, 0.5), soft_shares(labels, sizes, teacher, 0.5)
     torch.testing.assert_close(pairs, (labels + torch.sigmoid(teacher)) / 2)
     torch.testing.assert_close(shares[:2], torch.tensor([0.75, 0.25]))
     torch.testing.assert_close(shares.reshape(2, 2).sum(dim=1), torch.ones(2))
-    assert soft_targets(labels, sizes, teacher, 0.0)[1].tolist() == labels.tolist()
+    assert soft_shares(labels, sizes, teacher, 0.0).tolist() == labels.tolist()

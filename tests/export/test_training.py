@@ -115,6 +115,11 @@ def test_a_start_that_fails_leaves_no_folder(few, tmp_path, changes, message):
         ("metric", "ndcg"),
         ("precision", "fp16"),
         ("epochs", 0),
+        ("contrastive_steps", -1),
+        ("contrastive_batch", 1),
+        ("contrastive_rate", 0.0),
+        ("contrastive_weight", 1.1),
+        ("contrastive_weight", 0.5),
         ("batch_size", 0),
         ("accumulate", 0),
         ("evaluations", 0),
@@ -174,8 +179,8 @@ def test_a_listener_is_told_every_step_and_evaluation(few, tmp_path):
     told = []
 
     class Listener:
-        def begun(self, total):
-            told.append(total)
+        def begun(self, total, stage):
+            told.append((stage, total))
 
         def step(self, done, total, loss):
             told.append((done, total, loss))
@@ -183,8 +188,12 @@ def test_a_listener_is_told_every_step_and_evaluation(few, tmp_path):
         def evaluated(self, step, metrics):
             told.append((step, metrics["eval_auc"]))
 
-    train(few, tmp_path / "run", config(max_steps=4, evaluations=2), callbacks=[ProgressCallback(Listener())])
-    assert told.pop(0) == 4
+    settings = config(max_steps=4, evaluations=2, contrastive_steps=1, contrastive_batch=4)
+    train(few, tmp_path / "run", settings, callbacks=[ProgressCallback(Listener())])
+    assert told[:2] == [("contrastive training", 1), (1, 1, None)]
+    assert told[2][0] == 1, "the encoder is measured once"
+    assert told[3] == ("training", 4)
+    del told[:4]
     assert [row[:2] for row in told if len(row) == 3] == [(step, 4) for step in range(1, 5)]
     assert [row[0] for row in told if len(row) == 2] == [2, 4]
     assert told[-2][2] > 0

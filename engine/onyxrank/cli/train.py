@@ -26,6 +26,14 @@ def command(
     teacher_weight: Annotated[float, typer.Option(help="Share of the teacher in what is learnt.")] = 0.5,
     epochs: Annotated[int, typer.Option(help="Passes over the pairs.")] = 2,
     max_steps: Annotated[int | None, typer.Option(help="Stop after this many optimizer steps.")] = None,
+    contrastive_steps: Annotated[
+        int, typer.Option(help="Steps in which the encoder first learns which items are bought together; 0 for none.")
+    ] = 0,
+    contrastive_batch: Annotated[int, typer.Option(help="Pairs of items in each of those steps, per device.")] = 128,
+    contrastive_rate: Annotated[float, typer.Option(help="Their peak learning rate.")] = 1e-4,
+    contrastive_weight: Annotated[
+        float, typer.Option(help="Share of what the encoder then says in what is learnt of a list's order.")
+    ] = 0.0,
     batch_size: Annotated[int, typer.Option(help="Pairs per step and device.")] = 32,
     accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 5e-5,
@@ -81,6 +89,10 @@ def command(
             ),
             epochs=epochs,
             max_steps=max_steps,
+            contrastive_steps=contrastive_steps,
+            contrastive_batch=contrastive_batch,
+            contrastive_rate=contrastive_rate,
+            contrastive_weight=contrastive_weight,
             batch_size=batch_size,
             accumulate=accumulate,
             learning_rate=learning_rate,
@@ -135,9 +147,9 @@ class _Bar:
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task, self._total = bar, task, 0
 
-    def begun(self, total: int) -> None:
+    def begun(self, total: int, stage: str) -> None:
         self._total = total
-        console.say(f"training {total:,} steps")
+        console.say(f"{stage}, {total:,} steps")
 
     def step(self, done: int, total: int, loss: float | None) -> None:
         note = "" if loss is None else f"loss {loss:.4f}"

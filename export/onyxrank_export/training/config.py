@@ -13,6 +13,15 @@ from onyxrank_export.data.pairs import Sampling
 ARCHITECTURES = (CROSS, SHARED_HISTORY)
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
 PRECISIONS = ("auto", "bf16", "fp32")
+_LEAST = {
+    "epochs": 1,
+    "contrastive_steps": 0,
+    "contrastive_batch": 2,
+    "batch_size": 1,
+    "accumulate": 1,
+    "evaluations": 1,
+    "validation_lists": 1,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +35,10 @@ class TrainingConfig:
         sampling: how training negatives are drawn.
         epochs: passes over the pairs.
         max_steps: optimizer steps after which to stop; None runs all epochs.
+        contrastive_steps: steps of contrastive training of the encoder before all else; 0 leaves it out.
+        contrastive_batch: pairs of a text and an item in each of those, per device.
+        contrastive_rate: peak of their learning rate.
+        contrastive_weight: share of what the encoder then says of a list's order in what is learnt of it.
         batch_size: pairs per step and device.
         accumulate: batches whose gradients are added up before a step.
         learning_rate: peak of the AdamW learning rate, reached after `warmup` and then falling linearly to 0.
@@ -49,6 +62,10 @@ class TrainingConfig:
     sampling: Sampling = field(default_factory=Sampling)
     epochs: int = 2
     max_steps: int | None = None
+    contrastive_steps: int = 0
+    contrastive_batch: int = 128
+    contrastive_rate: float = 1e-4
+    contrastive_weight: float = 0.0
     batch_size: int = 32
     accumulate: int = 1
     learning_rate: float = 5e-5
@@ -68,21 +85,26 @@ class TrainingConfig:
         _one_of("arch", self.arch, ARCHITECTURES)
         _one_of("metric", self.metric, METRICS)
         _one_of("precision", self.precision, PRECISIONS)
-        for name in ("epochs", "batch_size", "accumulate", "evaluations", "validation_lists"):
-            if getattr(self, name) < 1:
-                raise InvalidInput(f"{name} must be at least 1, not {getattr(self, name)}", field=name)
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise InvalidInput(f"{name} must be at least {least}, not {getattr(self, name)}", field=name)
         if self.max_steps is not None and self.max_steps < 1:
             raise InvalidInput(f"max_steps must be at least 1, not {self.max_steps}", field="max_steps")
         if not self.list_weight >= 0:
             raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
         if not 0 <= self.seed < 2**32:
             raise InvalidInput(f"seed must be from 0 to {2**32 - 1}, not {self.seed}", field="seed")
-        for name in ("warmup", "teacher_weight"):
+        for name in ("warmup", "teacher_weight", "contrastive_weight"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
-        for name in ("learning_rate", "head_rate"):
+        for name in ("learning_rate", "head_rate", "contrastive_rate"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(f"{name} must be above 0, not {getattr(self, name)}", field=name)
+
+        if self.contrastive_weight > 0 and (self.contrastive_steps == 0 or self.teacher is not None):
+            raise InvalidInput(
+                "contrastive_weight needs contrastive_steps and goes without a teacher", field="contrastive_weight"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for ``run.json``."""

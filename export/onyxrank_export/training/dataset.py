@@ -25,17 +25,26 @@ Row = dict[str, Any]
 class ListDataset(Dataset):  # type: ignore[misc]
     """Candidate lists, tokenized once per distinct text and cut by the engine's own policy.
 
-    Each element is the list's rows: ``input_ids``, ``token_type_ids`` and ``labels`` (the probability to learn).
+    Each element is the list's rows: ``input_ids``, ``token_type_ids``, ``labels`` (the probability to learn), and
+    ``taught`` where there are margins.
 
     Args:
         lists: the examples.
         items: the catalogue that they refer to.
         encoder: the engine's text encoder.
+        taught: float32 margins of all candidates, one list after the other, to learn the order from too.
 
     """
 
-    def __init__(self, lists: Sequence[CandidateList], items: Sequence[Item], encoder: TextEncoder) -> None:
+    def __init__(
+        self,
+        lists: Sequence[CandidateList],
+        items: Sequence[Item],
+        encoder: TextEncoder,
+        taught: NDArray[np.float32] | None = None,
+    ) -> None:
         self._lists = lists
+        self._taught = None if taught is None else split_like(taught, lists)
         self._items = encode_items(items, encoder)
         texts = list({text: None for row in lists for text in row.history})
         events = dict(zip(texts, encoder.token_ids(texts), strict=True))
@@ -50,7 +59,7 @@ class ListDataset(Dataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> list[Row]:
         chosen = self._lists[index]
         history = self._histories[chosen.history]
-        return [
+        rows = [
             {
                 "input_ids": history + self._items[item],
                 "token_type_ids": [0] * len(history) + [1] * len(self._items[item]),
@@ -58,6 +67,10 @@ class ListDataset(Dataset):  # type: ignore[misc]
             }
             for item, label in zip(chosen.items.tolist(), chosen.labels.tolist(), strict=True)
         ]
+        if self._taught is not None:
+            for row, margin in zip(rows, self._taught[index].tolist(), strict=True):
+                row["taught"] = margin
+        return rows
 
     @property
     def lengths(self) -> list[int]:
@@ -129,8 +142,7 @@ def collate(lists: Sequence[Sequence[Row]], pad_id: int = 0) -> dict[str, torch.
     """Pad the rows of lists to the longest.
 
     Returns:
-        int64 [rows, longest] ``input_ids``, ``attention_mask`` and ``token_type_ids``, float32 [rows] ``labels``, and
-        int64 [lists] ``list_sizes``: how many rows each list had.
+        int64 [rows, longest] ``input_ids``, ``attention_mask`` and ``token_type_ids``, and the `targets`.
 
     """
     rows = [row for pairs in lists for row in pairs]
@@ -147,6 +159,20 @@ def collate(lists: Sequence[Sequence[Row]], pad_id: int = 0) -> dict[str, torch.
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "token_type_ids": token_type_ids,
-        "labels": torch.tensor([row["labels"] for row in rows], dtype=torch.float32),
-        "list_sizes": torch.tensor([len(pairs) for pairs in lists]),
+        **targets(lists),
+    }
+
+
+def targets(lists: Sequence[Sequence[Row]]) -> dict[str, torch.Tensor]:
+    """What is to be learnt of lists.
+
+    Returns:
+        float32 [rows] ``labels`` and, where the rows have it, ``taught``; int64 [lists] ``list_sizes``: how many rows
+        each list has.
+
+    """
+    rows = [row for pairs in lists for row in pairs]
+    names = [name for name in ("labels", "taught") if name in rows[0]]
+    return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in names} | {
+        "list_sizes": torch.tensor([len(pairs) for pairs in lists])
     }

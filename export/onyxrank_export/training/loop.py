@@ -2,8 +2,9 @@
 
 1. Read and split the data; build the labelled pairs and the validation lists.
 2. Load the base with a fresh 2-class head; tokenize with the engine's encoder, so that serving reads the same ids.
-3. Train with cross-entropy and AdamW; measure on the validation lists and save a checkpoint at every evaluation.
-4. Keep the checkpoint with the best named metric, write the run folder, remove the checkpoints.
+3. If asked for, train its encoder contrastively first (`contrastive`).
+4. Train with cross-entropy and AdamW; measure on the validation lists and save a checkpoint at every evaluation.
+5. Keep the checkpoint with the best named metric, write the run folder, remove the checkpoints.
 """
 
 from __future__ import annotations
@@ -38,14 +39,18 @@ from onyxrank_export.data.splits import split_data
 from onyxrank_export.data.values import Interactions
 from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training.arguments import recommender_arguments
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
 from onyxrank_export.training.begun import check_begun, check_free, claim
 from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.contrastive import contrastive_pairs
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.dataset import LengthGroupedEpochs, ListDataset, collate, pieces, split_like
-from onyxrank_export.training.losses import listwise, pointwise, soft_targets
+from onyxrank_export.training.encoder import LOG_PREFIX, train_encoder
+from onyxrank_export.training.losses import listwise, pointwise, soft_labels, soft_shares
 from onyxrank_export.training.memory import kept_memory
 from onyxrank_export.training.optimizer import raise_head_rate
+from onyxrank_export.training.progress import drop_default_output
 from onyxrank_export.training.run import (
     CHECKPOINTS,
     CURVES_FILE,
@@ -59,6 +64,7 @@ from onyxrank_export.training.run import (
     write_json,
 )
 from onyxrank_export.training.shared_history import collate_lists, first_item_position
+from onyxrank_export.training.similarity import keep_margins, kept_margins, list_margins
 from onyxrank_export.training.teacher import Teacher
 
 EVALUATED_TOGETHER = 10
@@ -109,29 +115,36 @@ def train(
     _check_length(base, config)
     encoder = text_encoder(base.tokenizer, config.limits)
     teacher = None if config.teacher is None else Teacher(config.teacher, base.tokenizer, config.limits)
-    epochs = [training_lists(split, config.sampling, epoch) for epoch in range(config.epochs)]
-    examples = ListDataset([row for lists in epochs for row in lists], data.items, encoder)
-    pairs = sum(len(row.items) for row in epochs[0])
-    lists_per_batch = max(1, round(config.batch_size * len(epochs[0]) / pairs))
+    lists = [row for epoch in range(config.epochs) for row in training_lists(split, config.sampling, epoch)]
+    per_epoch = len(lists) // config.epochs
+    pairs = sum(len(row.items) for row in lists[:per_epoch])
+    together = contrastive_pairs(split, config) if checkpoint is None else []
     if not resume:
         claim(out, config, description)
-    trainer = _Trainer(
-        head_rate=config.head_rate,
-        list_weight=config.list_weight,
-        teacher=teacher,
-        teacher_weight=config.teacher_weight,
-        model=base.model,
-        args=_arguments(out / CHECKPOINTS, config, len(epochs[0]), lists_per_batch),
-        train_dataset=examples,
-        eval_dataset=ListDataset(pieces(held_out, EVALUATED_TOGETHER), data.items, encoder),
-        data_collator=_collator(base, config, teacher),
-        compute_metrics=list_metrics(held_out),
-        callbacks=[_EvaluateAtEnd(), _BestMoved(), *callbacks],
-    )
-    if callbacks:
-        _drop_default_output(trainer)
     started = time.monotonic()
     with quiet(), kept_memory():
+        log: list[dict[str, float]] = []
+        if together:
+            log = train_encoder(base, split, together, held_out, config, out / CHECKPOINTS, callbacks)
+        taught = None
+        if config.contrastive_weight > 0:
+            if checkpoint is None:
+                keep_margins(list_margins(base, split, lists, config), out / CHECKPOINTS)
+            taught = kept_margins(out / CHECKPOINTS)
+        lists_per_batch = max(1, round(config.batch_size * per_epoch / pairs))
+        trainer = _Trainer(
+            config=config,
+            teacher=teacher,
+            model=base.model,
+            args=recommender_arguments(out / CHECKPOINTS, config, per_epoch, lists_per_batch, EVALUATED_TOGETHER),
+            train_dataset=ListDataset(lists, data.items, encoder, taught),
+            eval_dataset=ListDataset(pieces(held_out, EVALUATED_TOGETHER), data.items, encoder),
+            data_collator=_collator(base, config, teacher),
+            compute_metrics=list_metrics(held_out),
+            callbacks=[_Before(log), _EvaluateAtEnd(), _BestMoved(), *callbacks],
+        )
+        if callbacks:
+            drop_default_output(trainer)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=pairs)
 
@@ -157,36 +170,19 @@ def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], d
     return compute
 
 
-def computes_bf16() -> bool:
-    """Whether the machine computes in bfloat16 rather than emulating it."""
-    if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
-
-
 class _Trainer(Trainer):  # type: ignore[misc]
     """The library's Trainer over lists: batches of similar length that resume exactly, our loss, the head's rate."""
 
-    def __init__(
-        self,
-        *,
-        head_rate: float,
-        list_weight: float,
-        teacher: Teacher | None,
-        teacher_weight: float,
-        **arguments: Any,
-    ) -> None:
+    def __init__(self, *, config: TrainingConfig, teacher: Teacher | None, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._head_rate = head_rate
-        self._list_weight = list_weight
-        self._teacher, self._teacher_weight = teacher, teacher_weight
+        self._config, self._teacher = config, teacher
         # The loss is a mean over the batch: the Trainer itself divides it by the accumulated batches.
         self.model_accepts_loss_kwargs = False
 
     def create_optimizer(self) -> torch.optim.Optimizer:
         """The library's optimizer, in which the head has a rate of its own."""
         if self.optimizer is None:
-            raise_head_rate(super().create_optimizer(), self.model, self._head_rate)
+            raise_head_rate(super().create_optimizer(), self.model, self._config.head_rate)
         return self.optimizer
 
     def compute_loss(
@@ -197,15 +193,21 @@ class _Trainer(Trainer):  # type: ignore[misc]
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Cross-entropy per pair; while training, plus the weighted one over lists; against a teacher too."""
-        fields: dict[str, Any] = dict(inputs)
-        labels, sizes, taught = fields.pop("labels"), fields.pop("list_sizes"), fields.pop("teacher", None)
+        config, fields = self._config, dict[str, Any](inputs)
+        labels, sizes = fields.pop("labels"), fields.pop("list_sizes")
+        of_teacher, of_encoder = fields.pop("teacher", None), fields.pop("taught", None)
         logits = model(**fields)["logits"].float()
         shares = labels
         if model.training and self._teacher is not None:
-            labels, shares = soft_targets(labels, sizes, self._teacher.margins(taught), self._teacher_weight)
+            margins = self._teacher.margins(of_teacher)
+            shares = soft_shares(labels, sizes, margins, config.teacher_weight)
+            labels = soft_labels(labels, margins, config.teacher_weight)
+        elif of_encoder is not None:
+            # Of the order only: similarities are no probabilities of a purchase.
+            shares = soft_shares(labels, sizes, of_encoder, config.contrastive_weight)
         loss = pointwise(logits, labels)
-        if model.training and self._list_weight > 0:
-            loss = loss + self._list_weight * listwise(logits, shares, sizes)
+        if model.training and config.list_weight > 0:
+            loss = loss + config.list_weight * listwise(logits, shares, sizes)
         if not return_outputs:
             return loss
         # One element per list, as the evaluation loop counts them.
@@ -218,6 +220,16 @@ class _Trainer(Trainer):  # type: ignore[misc]
             self.args.train_batch_size * self.args.gradient_accumulation_steps,
             self.args.seed,
         )
+
+
+class _Before(TrainerCallback):  # type: ignore[misc]
+    """Puts what was logged before the training at the head of its log, which checkpoints keep."""
+
+    def __init__(self, log: list[dict[str, float]]) -> None:
+        self._log = log
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        state.log_history[:0] = self._log
 
 
 class _EvaluateAtEnd(TrainerCallback):  # type: ignore[misc]
@@ -247,46 +259,6 @@ def _collator(base: Checkpoint, config: TrainingConfig, teacher: Teacher | None)
     return lambda batch: {**own(batch), "teacher": teacher.inputs(batch)}
 
 
-def _arguments(checkpoints: Path, config: TrainingConfig, lists: int, lists_per_batch: int) -> TrainingArguments:
-    on_gpu = torch.cuda.is_available()
-    per_step = lists_per_batch * config.accumulate * max(1, torch.cuda.device_count())
-    steps_per_epoch = max(1, lists // per_step)
-    total = config.max_steps or steps_per_epoch * config.epochs
-    every = max(1, min(steps_per_epoch, total) // config.evaluations)
-    bf16 = computes_bf16() if config.precision == "auto" else config.precision == "bf16"
-    lower_is_better = config.metric in ("loss", "log_loss")
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=lists_per_batch,
-        per_device_eval_batch_size=max(1, 2 * config.batch_size // EVALUATED_TOGETHER),
-        gradient_accumulation_steps=config.accumulate,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        learning_rate=config.learning_rate,
-        warmup_ratio=config.warmup,
-        weight_decay=config.weight_decay,
-        optim="adamw_torch_fused",
-        lr_scheduler_type="linear",
-        bf16=bf16,
-        use_cpu=not on_gpu,
-        dataloader_pin_memory=on_gpu,
-        eval_strategy="steps",
-        eval_steps=every,
-        save_strategy="steps",
-        save_steps=every,
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model=f"eval_{config.metric}",
-        greater_is_better=not lower_is_better,
-        logging_steps=max(1, every // 10),
-        label_names=["labels"],
-        remove_unused_columns=False,
-        report_to="none",
-        seed=config.seed,
-        data_seed=config.seed,
-    )
-
-
 def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
     positions = getattr(base.model.config, "max_position_embeddings", None)
     if positions is not None and config.limits.sequence_tokens > positions:
@@ -294,13 +266,6 @@ def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
             f"base '{config.base}' has {positions} positions; the limits need {config.limits.sequence_tokens}: "
             "lower --history-tokens or --item-tokens"
         )
-
-
-def _drop_default_output(trainer: Trainer) -> None:
-    from transformers.trainer_callback import PrinterCallback, ProgressCallback
-
-    for default in (PrinterCallback, ProgressCallback):
-        trainer.remove_callback(default)
 
 
 def _finish(
@@ -320,7 +285,11 @@ def _finish(
     history = [entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry]
     evaluations = [entry for entry in history if "eval_loss" in entry]
     best = next((entry for entry in evaluations if entry["step"] == state.best_global_step), evaluations[-1])
-    write_json(out / METRICS_FILE, {"metric": config.metric, "evaluations": evaluations, "log": history})
+    contrastive = [entry for entry in state.log_history if f"{LOG_PREFIX}step" in entry]
+    write_json(
+        out / METRICS_FILE,
+        {"metric": config.metric, "contrastive": contrastive, "evaluations": evaluations, "log": history},
+    )
     draw_curves(history, out / CURVES_FILE, metric=config.metric)
     write_json(
         out / RUN_FILE,

@@ -40,10 +40,23 @@ def listwise(logits: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor) ->
     return -(targets[told] / totals[told, None] * log_shares).sum(dim=1).mean()
 
 
-def soft_targets(
-    labels: torch.Tensor, sizes: torch.Tensor, teacher: torch.Tensor, weight: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix labels with what a teacher says of the same candidates (Hinton et al. 2015, section 2, at temperature 1).
+def soft_labels(labels: torch.Tensor, teacher: torch.Tensor, weight: float) -> torch.Tensor:
+    """Mix labels with a teacher's probabilities (Hinton et al. 2015, section 2, at temperature 1), for `pointwise`.
+
+    Args:
+        labels: float [rows], 0.0 to 1.0.
+        teacher: float [rows], the teacher's margins.
+        weight: share of the teacher, 0.0 to 1.0.
+
+    Returns:
+        float [rows].
+
+    """
+    return (1 - weight) * labels + weight * torch.sigmoid(teacher)
+
+
+def soft_shares(labels: torch.Tensor, sizes: torch.Tensor, teacher: torch.Tensor, weight: float) -> torch.Tensor:
+    """The same for `listwise`: each list's labels, brought to a sum of 1, and the softmax of the teacher's margins.
 
     Args:
         labels: float [rows], 0.0 to 1.0.
@@ -52,7 +65,7 @@ def soft_targets(
         weight: share of the teacher, 0.0 to 1.0.
 
     Returns:
-        Targets for `pointwise` and for `listwise`, float [rows] each.
+        float [rows].
 
     """
     lists = zip(labels.split(sizes.tolist()), teacher.split(sizes.tolist()), strict=True)
@@ -60,4 +73,4 @@ def soft_targets(
         (1 - weight) * own / own.sum().clamp(min=1e-9) + weight * functional.softmax(margins, dim=0)
         for own, margins in lists
     ]
-    return (1 - weight) * labels + weight * torch.sigmoid(teacher), torch.cat(shares)
+    return torch.cat(shares)

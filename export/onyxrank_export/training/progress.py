@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import ProgressCallback as LibraryProgressCallback
 
 
 class Listener(Protocol):
     """What a progress display takes."""
 
-    def begun(self, total: int) -> None:
-        """Before the first optimizer step, with how many there will be."""
+    def begun(self, total: int, stage: str) -> None:
+        """Before the first optimizer step of a stage, ``contrastive training`` or ``training``: how many it has."""
 
     def step(self, done: int, total: int, loss: float | None) -> None:
         """After each optimizer step."""
@@ -30,7 +32,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """When everything is loaded."""
-        self._listener.begun(state.max_steps)
+        self._listener.begun(state.max_steps, args.run_name)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """After an optimizer step."""
@@ -58,3 +60,9 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """After an evaluation."""
         self._listener.evaluated(state.global_step, metrics or {})
+
+
+def drop_default_output(trainer: Trainer) -> None:
+    """Take off what the library prints of its own accord."""
+    for default in (PrinterCallback, LibraryProgressCallback):
+        trainer.remove_callback(default)

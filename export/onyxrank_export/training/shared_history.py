@@ -21,7 +21,7 @@ from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from onyxrank._truncation import Limits
-from onyxrank_export.training.dataset import Row
+from onyxrank_export.training.dataset import Row, targets
 
 
 class SharedHistoryForSequenceClassification(BertForSequenceClassification):  # type: ignore[misc]
@@ -98,8 +98,7 @@ def collate_lists(batch: Sequence[Sequence[Row]], pad_id: int, item_position: in
         item_position: position of an item's first token.
 
     Returns:
-        The arguments of `SharedHistoryForSequenceClassification.forward`, float32 [items] ``labels``, and int64
-        [lists] ``list_sizes``.
+        The arguments of `SharedHistoryForSequenceClassification.forward`, and the `targets`.
 
     """
     ids, segments, positions, readout = [], [], [], []
@@ -121,6 +120,5 @@ def collate_lists(batch: Sequence[Sequence[Row]], pad_id: int, item_position: in
         "token_type_ids": pad_sequence(segments, batch_first=True),
         "position_ids": pad_sequence(positions, batch_first=True),
         "readout": torch.tensor(readout),
-        "labels": torch.tensor([pair["labels"] for pairs in batch for pair in pairs], dtype=torch.float32),
-        "list_sizes": torch.tensor([len(pairs) for pairs in batch]),
+        **targets(batch),
     }

@@ -1,0 +1,204 @@
+"""Contrastive training of the encoder on what belongs together, before the recommender itself is trained.
+
+1. A pair is one text of a history and an item of the same shopper (or a query and an item labelled relevant).
+2. Each half is encoded alone, as the mean of its token states (Reimers and Gurevych 2019, section 3); the two should
+   be closer than either is to the other halves of the batch: InfoNCE over cosines (van den Oord et al. 2018, eq. 4).
+3. What else the same shopper bought is no negative.
+
+Texts are short and every pair has a whole batch of negatives, so a purchase costs a fraction of what it costs in the
+recommender's training. That one then begins with an encoder that knows which things go together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import Module, functional
+from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedTokenizerBase
+
+from onyxrank._items import Item
+from onyxrank._truncation import Limits
+from onyxrank_export.data.pairs import training_lists
+from onyxrank_export.data.splits import BehaviourSplit, Split
+from onyxrank_export.data.values import DataError, Fault
+from onyxrank_export.training.base import text_encoder
+from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.dataset import encode_items
+
+TEMPERATURE = 0.05
+MOST_TOKENS = 32
+"""Tokens read of each half at most: the title and, of an item, what fits of its description."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts that belong together.
+
+    Attributes:
+        text: of the history.
+        item: position of the item in the catalogue.
+        related: texts that are no negatives of either: what else the history holds, and the items bought after it.
+
+    """
+
+    text: str
+    item: int
+    related: frozenset[str]
+
+
+def contrastive_pairs(split: Split, config: TrainingConfig) -> list[Pair]:
+    """What the encoder is trained on, in order: `contrastive_batch` pairs for each of `contrastive_steps`.
+
+    Every training purchase is once an epoch the item of a pair; the text is one of the shopper's others, drawn anew.
+
+    Raises:
+        DataError: if nothing belongs together: for search, where no label is from the upper half.
+
+    """
+    return list(islice(_pairs(split, config), config.contrastive_steps * config.contrastive_batch))
+
+
+def _pairs(split: Split, config: TrainingConfig) -> Iterator[Pair]:
+    items = split.data.items
+    sampling = replace(config.sampling, negatives=0, around=1.0, own_zeros=False, cold_starts=0.0)
+    for epoch in count():
+        generator = np.random.default_rng([config.seed, epoch, 2])
+        lists = [row for row in training_lists(split, sampling, epoch) if row.history and (row.labels >= 0.5).any()]
+        if not lists:
+            raise DataError((Fault("labels", None, "label", "no training query has a relevant item to learn from"),))
+        for index in generator.permutation(len(lists)):
+            row = lists[index]
+            relevant = row.items[row.labels >= 0.5].tolist()
+            related = frozenset({*row.history, *(items[item].title for item in relevant)})
+            for item in relevant:
+                yield Pair(row.history[generator.integers(len(row.history))], item, related)
+
+
+def in_batch_loss(
+    texts: torch.Tensor, items: torch.Tensor, related: torch.Tensor, priors: torch.Tensor
+) -> torch.Tensor:
+    """Cross-entropy of each text over the batch's items and of each item over its texts, the mean of both.
+
+    Args:
+        texts: float [n, width], unit vectors.
+        items: float [n, width], unit vectors; row i belongs to text i.
+        related: bool [n, 2, n]; whether the other pair's item, or its text, is no negative of pair i.
+        priors: float [n], added to the logit of an item where it is a negative: in a batch an item is met as often as
+            it was bought, and this makes it as if drawn by another weight (Bengio and Senécal 2008, section 3).
+
+    """
+    own = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
+    cosines = texts @ items.T / TEMPERATURE
+    others = torch.where(own, 0.0, priors[None, :])
+    answers = torch.arange(len(texts), device=texts.device)
+    of_texts = (cosines + others).masked_fill(related[:, 0] & ~own, -torch.inf)
+    of_items = cosines.T.masked_fill(related[:, 1] & ~own, -torch.inf)
+    return (functional.cross_entropy(of_texts, answers) + functional.cross_entropy(of_items, answers)) / 2
+
+
+class PairEncoder(Module):  # type: ignore[misc]
+    """The loss of a batch of pairs, through one BERT-family encoder for both halves."""
+
+    def __init__(self, encoder: Module) -> None:
+        super().__init__()
+        self._encoder = encoder
+
+    def forward(
+        self,
+        texts: torch.Tensor,
+        text_mask: torch.Tensor,
+        items: torch.Tensor,
+        item_mask: torch.Tensor,
+        related: torch.Tensor,
+        priors: torch.Tensor,
+    ) -> dict[str, torch.Tensor]:
+        """Take what `Halves.collate` makes; the answer's ``loss`` is `in_batch_loss`."""
+        left, right = embed(self._encoder, texts, text_mask), embed(self._encoder, items, item_mask)
+        return {"loss": in_batch_loss(left, right, related, priors)}
+
+
+def embed(encoder: Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Unit vectors of texts, the mean of their token states: float32 [n, width] of int64 [n, length] ids and mask."""
+    states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+    return functional.normalize((states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True), dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Token ids of everything pairs are made of.
+
+    Attributes:
+        texts: of each text of a history, special tokens included.
+        items: of each item of the catalogue, likewise.
+        titles: of the items.
+        priors: float32 [items], see `in_batch_loss`.
+        pad_id: token id to pad with.
+
+    """
+
+    texts: dict[str, list[int]]
+    items: list[list[int]]
+    titles: list[str]
+    priors: NDArray[np.float32]
+    pad_id: int
+
+    @classmethod
+    def of(
+        cls, texts: Iterable[str], split: Split, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+    ) -> Halves:
+        """Tokenize texts of histories and the whole catalogue, each text once."""
+        limits = Limits(item_tokens=min(MOST_TOKENS, config.limits.item_tokens))
+        encoder = text_encoder(tokenizer, limits)
+        opening = encoder.fit_history([])[0][:1]
+        items = split.data.items
+        events = [Item("", text) for text in dict.fromkeys(texts)]
+        return cls(
+            texts={
+                item.title: opening + ids for item, ids in zip(events, encode_items(events, encoder), strict=True)
+            },
+            items=[opening + ids for ids in encode_items(items, encoder)],
+            titles=[item.title for item in items],
+            priors=_priors(split, config),
+            pad_id=tokenizer.pad_token_id or 0,
+        )
+
+    def collate(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
+        """The arguments of `PairEncoder.forward`: int64 ids and masks [n, longest], ``related``, ``priors``."""
+        texts, text_mask = pad([self.texts[pair.text] for pair in pairs], self.pad_id)
+        items, item_mask = pad([self.items[pair.item] for pair in pairs], self.pad_id)
+        others = [(self.titles[pair.item], pair.text) for pair in pairs]
+        related = [
+            [[title in pair.related for title, _ in others], [text in pair.related for _, text in others]]
+            for pair in pairs
+        ]
+        return {
+            "texts": texts,
+            "text_mask": text_mask,
+            "items": items,
+            "item_mask": item_mask,
+            "related": torch.tensor(related),
+            "priors": torch.from_numpy(self.priors[[pair.item for pair in pairs]]),
+        }
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and mask, int64 [n, longest]."""
+    ids = [torch.tensor(row) for row in rows]
+    return (
+        pad_sequence(ids, batch_first=True, padding_value=pad_id),
+        pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
+    )
+
+
+def _priors(split: Split, config: TrainingConfig) -> NDArray[np.float32]:
+    """What makes in-batch negatives as if drawn by the sampling's popularity: log of the ratio of the two weights."""
+    if not isinstance(split, BehaviourSplit):
+        return np.zeros(len(split.data.items), np.float32)
+    power = config.sampling.popularity_power - 1
+    return (power * np.log(np.maximum(split.popularity, 1))).astype(np.float32)

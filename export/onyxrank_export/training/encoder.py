@@ -1,0 +1,103 @@
+"""The stage before the training of the recommender: its encoder, contrastively, by transformers' Trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainerCallback
+
+from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.splits import Split
+from onyxrank_export.evaluation.metrics import ranking_metrics
+from onyxrank_export.training.arguments import encoder_arguments
+from onyxrank_export.training.base import Checkpoint
+from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.contrastive import Halves, Pair, PairEncoder
+from onyxrank_export.training.dataset import split_like
+from onyxrank_export.training.progress import drop_default_output
+from onyxrank_export.training.similarity import list_margins
+
+LOG_PREFIX = "contrastive_"
+
+
+def train_encoder(
+    base: Checkpoint,
+    split: Split,
+    pairs: Sequence[Pair],
+    held_out: Sequence[CandidateList],
+    config: TrainingConfig,
+    folder: Path,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> list[dict[str, float]]:
+    """Train the encoder of `base` in place and measure how it ranks by itself; the head is left as it is.
+
+    Args:
+        base: the model and its tokenizer.
+        split: the data that the pairs are of.
+        pairs: see `contrastive_pairs`.
+        held_out: lists to measure on.
+        config: of the whole training.
+        folder: the Trainer's own; nothing of this training is left in it.
+        callbacks: the caller's own.
+
+    Returns:
+        The log: entries with ``contrastive_step`` and the mean ``contrastive_loss`` since the one before, the last
+        with ranking metrics, ``contrastive_eval_auc`` and so on.
+
+    """
+
+    def measure() -> dict[str, float]:
+        margins = split_like(list_margins(base, split, held_out, config), held_out)
+        return ranking_metrics([row.labels for row in held_out], margins)
+
+    trainer = _Trainer(
+        measure=measure,
+        model=PairEncoder(base.model.base_model),
+        args=encoder_arguments(folder, config),
+        train_dataset=_Pairs(pairs),
+        data_collator=Halves.of((pair.text for pair in pairs), split, base.tokenizer, config).collate,
+        callbacks=[*callbacks],
+    )
+    if callbacks:
+        drop_default_output(trainer)
+    trainer.train()
+    trainer.evaluate()
+    return [
+        {f"{LOG_PREFIX}{name}": value for name, value in entry.items()}
+        for entry in trainer.state.log_history
+        if "loss" in entry or "eval_auc" in entry
+    ]
+
+
+class _Trainer(Trainer):  # type: ignore[misc]
+    """The library's Trainer over pairs that are in order already, measured by what they are to do: rank."""
+
+    def __init__(self, *, measure: Callable[[], dict[str, float]], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._measure = measure
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The ranking metrics, under the library's names."""
+        metrics = {f"eval_{name}": value for name, value in self._measure().items()}
+        self.log(metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+
+class _Pairs(Dataset):  # type: ignore[misc]
+    """Pairs in the order in which they are learnt."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, index: int) -> Pair:
+        return self._pairs[index]

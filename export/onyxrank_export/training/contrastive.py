@@ -12,7 +12,7 @@ recommender's training. That one then begins with an encoder that knows which th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
 
 import numpy as np
@@ -24,8 +24,8 @@ from transformers import PreTrainedTokenizerBase
 
 from onyxrank._items import Item
 from onyxrank._truncation import Limits
-from onyxrank_export.data.pairs import training_lists
-from onyxrank_export.data.splits import BehaviourSplit, Split
+from onyxrank_export.data.pairs import Sampling, training_lists
+from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split
 from onyxrank_export.data.values import DataError, Fault
 from onyxrank_export.training.base import text_encoder
 from onyxrank_export.training.config import TrainingConfig
@@ -43,7 +43,8 @@ class Pair:
     Attributes:
         text: of the history.
         item: position of the item in the catalogue.
-        related: texts that are no negatives of either: what else the history holds, and the items bought after it.
+        related: texts that are no negatives of either: the titles of all the shopper bought in training, or the query
+            and the titles of what fits it.
 
     """
 
@@ -65,19 +66,49 @@ def contrastive_pairs(split: Split, config: TrainingConfig) -> list[Pair]:
 
 
 def _pairs(split: Split, config: TrainingConfig) -> Iterator[Pair]:
-    items = split.data.items
-    sampling = replace(config.sampling, negatives=0, around=1.0, own_zeros=False, cold_starts=0.0)
+    groups = _by_shopper(split) if isinstance(split, BehaviourSplit) else _by_query(split)
+    places = [(group, place) for group in groups for place in range(len(group.items))]
+    if not places:
+        raise DataError((Fault("labels", None, "label", "no training query has a relevant item to learn from"),))
     for epoch in count():
         generator = np.random.default_rng([config.seed, epoch, 2])
-        lists = [row for row in training_lists(split, sampling, epoch) if row.history and (row.labels >= 0.5).any()]
-        if not lists:
-            raise DataError((Fault("labels", None, "label", "no training query has a relevant item to learn from"),))
-        for index in generator.permutation(len(lists)):
-            row = lists[index]
-            relevant = row.items[row.labels >= 0.5].tolist()
-            related = frozenset({*row.history, *(items[item].title for item in relevant)})
-            for item in relevant:
-                yield Pair(row.history[generator.integers(len(row.history))], item, related)
+        for index in generator.permutation(len(places)):
+            group, place = places[index]
+            yield Pair(group.text_for(place, generator), group.items[place], group.related)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What belongs together: the purchases of a shopper and their titles, or a query and the items that fit it."""
+
+    texts: tuple[str, ...]
+    items: tuple[int, ...]
+    related: frozenset[str]
+
+    def text_for(self, place: int, generator: np.random.Generator) -> str:
+        """One of the texts, but not that of the item itself."""
+        own = len(self.texts) > 1
+        chosen = int(generator.integers(len(self.texts) - own))
+        return self.texts[chosen + (own and chosen >= place)]
+
+
+def _by_shopper(split: BehaviourSplit) -> list[_Group]:
+    groups = []
+    for shopper in split.shoppers:
+        if shopper.training > 1:
+            bought = tuple(shopper.purchases[: shopper.training].tolist())
+            titles = tuple(split.data.items[item].title for item in bought)
+            groups.append(_Group(titles, bought, frozenset(titles)))
+    return groups
+
+
+def _by_query(split: SearchSplit) -> list[_Group]:
+    groups = []
+    for row in training_lists(split, Sampling()):
+        relevant = tuple(row.items[row.labels >= 0.5].tolist())
+        titles = (split.data.items[item].title for item in relevant)
+        groups.append(_Group(row.history, relevant, frozenset({*row.history, *titles})))
+    return groups
 
 
 def in_batch_loss(

@@ -43,10 +43,15 @@ _GATE_LISTS = 256
 _EPSILON = 1e-7
 
 _OFFICE = TrainingConfig(
-    sampling=Sampling(popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
-    max_steps=2400,
+    sampling=Sampling(negatives=7, popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
+    contrastive_steps=250,
+    contrastive_weight=0.7,
+    max_steps=1600,
+    batch_size=64,
     learning_rate=1e-4,
+    head_rate=5.0,
     warmup=0.08,
+    dropout=0.0,
     list_weight=3.0,
     evaluations=2,
     validation_lists=400,

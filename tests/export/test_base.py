@@ -59,6 +59,14 @@ def test_an_encoder_gets_a_fresh_head_of_two_classes(folder, tiny_reference):
     assert model.classifier.out_features == 2
 
 
+@pytest.mark.parametrize("base", ["folder", "tiny"])
+def test_dropout_is_the_base_s_own_unless_told(folder, base):
+    source = str(folder) if base == "folder" else base
+    own, told = (resolve_base(source, TEXTS, seed=0, dropout=dropout).model for dropout in (None, 0.0))
+    assert own.dropout.p == own.config.hidden_dropout_prob == 0.1
+    assert {layer.p for layer in told.modules() if isinstance(layer, torch.nn.Dropout)} == {0.0}
+
+
 def test_what_has_no_trained_head_is_not_exported(folder, tiny_reference):
     BertModel(tiny_reference.model.config).save_pretrained(folder)
     with pytest.raises(UnsuitableModel, match=r"lacks the weights classifier\.bias, classifier\.weight"):

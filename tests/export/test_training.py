@@ -130,6 +130,7 @@ def test_a_start_that_fails_leaves_no_folder(few, tmp_path, changes, message):
         ("learning_rate", float("nan")),
         ("head_rate", 0.0),
         ("warmup", 1.5),
+        ("dropout", -0.1),
         ("teacher_weight", -0.1),
         ("seed", -1),
     ],

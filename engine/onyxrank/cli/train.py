@@ -41,6 +41,9 @@ def command(
         float, typer.Option(help="The head's learning rate (pooler and classifier), as a multiple of it.")
     ] = 1.0,
     warmup: Annotated[float, typer.Option(help="Share of the steps over which the learning rate rises.")] = 0.06,
+    dropout: Annotated[
+        float | None, typer.Option(help="Share of hidden states dropped in training; the base's own by default.")
+    ] = None,
     history_tokens: Annotated[int, typer.Option(help="Most tokens of history.")] = 128,
     item_tokens: Annotated[int, typer.Option(help="Most tokens of title and description.")] = 48,
     negatives: Annotated[int, typer.Option(help="Sampled negatives per purchase.")] = 3,
@@ -98,6 +101,7 @@ def command(
             learning_rate=learning_rate,
             head_rate=head_rate,
             warmup=warmup,
+            dropout=dropout,
             list_weight=list_weight,
             teacher=teacher,
             teacher_weight=teacher_weight,

@@ -57,7 +57,9 @@ class Checkpoint:
     tokenizer: PreTrainedTokenizerBase
 
 
-def resolve_base(base: str, texts: Iterable[str], *, seed: int, item_position: int | None = None) -> Checkpoint:
+def resolve_base(
+    base: str, texts: Iterable[str], *, seed: int, item_position: int | None = None, dropout: float | None = None
+) -> Checkpoint:
     """Load (or build) the model that training starts from, with 2 output classes.
 
     Args:
@@ -65,6 +67,7 @@ def resolve_base(base: str, texts: Iterable[str], *, seed: int, item_position: i
         texts: the data's texts; only ``tiny`` reads them, for its vocabulary.
         seed: of the weights that are not in the base (torch's own seed must be set too).
         item_position: where the positions of items start, for the shared-history architecture; None for cross.
+        dropout: share of hidden states dropped in training; None keeps the base's own.
 
     Raises:
         MissingExtra: if ``minilm`` is asked for and its package is not installed.
@@ -72,12 +75,12 @@ def resolve_base(base: str, texts: Iterable[str], *, seed: int, item_position: i
 
     """
     if base == "tiny":
-        return _tiny(texts, item_position)
-    return load_checkpoint(base_folder(base), classes=2, item_position=item_position)
+        return _tiny(texts, item_position, dropout)
+    return load_checkpoint(base_folder(base), classes=2, item_position=item_position, dropout=dropout)
 
 
 def load_checkpoint(
-    source: str | Path, classes: int | None = None, *, item_position: int | None = None
+    source: str | Path, classes: int | None = None, *, item_position: int | None = None, dropout: float | None = None
 ) -> Checkpoint:
     """Load a sequence classifier (or, to train it, an encoder with `classes`) and its fast tokenizer.
 
@@ -85,7 +88,7 @@ def load_checkpoint(
 
     A model to train has no dropout on attention weights, and on a CPU it computes attention product by product: the
     random masks, and the backward pass of PyTorch's fused attention, make a step 1.3 times as long
-    (benchmarks/NOTES.md). Dropout of hidden states stays.
+    (benchmarks/NOTES.md). `dropout` is that of hidden states; None keeps the base's own.
 
     Raises:
         UnsuitableModel: if it cannot be loaded or is not of the kind this project ranks with.
@@ -98,6 +101,8 @@ def load_checkpoint(
             if classes is not None:
                 config.num_labels = classes
                 config.attention_probs_dropout_prob = 0.0
+                if dropout is not None:
+                    config.hidden_dropout_prob = dropout
                 attention, shared = _training_attention(), item_position is not None
             if shared and config.model_type != "bert":
                 raise UnsuitableModel(
@@ -210,7 +215,7 @@ def _is_shared_history(config: PretrainedConfig) -> bool:
     return SharedHistoryForSequenceClassification.__name__ in (config.architectures or ())
 
 
-def _tiny(texts: Iterable[str], item_position: int | None) -> Checkpoint:
+def _tiny(texts: Iterable[str], item_position: int | None, dropout: float | None) -> Checkpoint:
     tokenizer = build_tokenizer(texts)
     config = BertConfig(
         vocab_size=len(tokenizer),
@@ -220,6 +225,7 @@ def _tiny(texts: Iterable[str], item_position: int | None) -> Checkpoint:
         intermediate_size=512,
         max_position_embeddings=512,
         num_labels=2,
+        hidden_dropout_prob=0.1 if dropout is None else dropout,
         attention_probs_dropout_prob=0.0,
         attn_implementation=_training_attention(),
     )

@@ -45,6 +45,7 @@ class TrainingConfig:
         head_rate: learning rate of the head (pooler and classifier) as a multiple of the encoder's.
         warmup: share of the steps over which the learning rate rises.
         weight_decay: of AdamW.
+        dropout: share of hidden states dropped in training; None keeps the base's own.
         list_weight: weight of the cross-entropy over each list, beside the one per pair; 0 leaves it out.
         teacher: run of a cross model over the same tokens whose margins are learnt too; None for none.
         teacher_weight: share of the teacher in what is learnt; the labels are the rest.
@@ -72,6 +73,7 @@ class TrainingConfig:
     head_rate: float = 1.0
     warmup: float = 0.06
     weight_decay: float = 0.01
+    dropout: float | None = None
     list_weight: float = 1.0
     teacher: str | None = None
     teacher_weight: float = 0.5
@@ -94,9 +96,10 @@ class TrainingConfig:
             raise InvalidInput(f"list_weight must not be negative, not {self.list_weight}", field="list_weight")
         if not 0 <= self.seed < 2**32:
             raise InvalidInput(f"seed must be from 0 to {2**32 - 1}, not {self.seed}", field="seed")
-        for name in ("warmup", "teacher_weight", "contrastive_weight"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidInput(f"{name} must be from 0 to 1, not {getattr(self, name)}", field=name)
+        for name in ("warmup", "dropout", "teacher_weight", "contrastive_weight"):
+            share = getattr(self, name)
+            if share is not None and not 0 <= share <= 1:
+                raise InvalidInput(f"{name} must be from 0 to 1, not {share}", field=name)
         for name in ("learning_rate", "head_rate", "contrastive_rate"):
             if not getattr(self, name) > 0:
                 raise InvalidInput(f"{name} must be above 0, not {getattr(self, name)}", field=name)

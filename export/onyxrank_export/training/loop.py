@@ -111,7 +111,7 @@ def train(
     set_seed(config.seed)
     texts = [text for item in data.items for text in (item.title, item.description)]
     item_position = first_item_position(config.limits) if config.arch == SHARED_HISTORY else None
-    base = resolve_base(config.base, texts, seed=config.seed, item_position=item_position)
+    base = resolve_base(config.base, texts, seed=config.seed, item_position=item_position, dropout=config.dropout)
     _check_length(base, config)
     encoder = text_encoder(base.tokenizer, config.limits)
     teacher = None if config.teacher is None else Teacher(config.teacher, base.tokenizer, config.limits)

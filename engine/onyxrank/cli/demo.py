@@ -22,6 +22,7 @@ from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
 _BATCH = 16
+_PAIRS = 64
 _GATE_LISTS = 64
 _TEST_LISTS = 64
 
@@ -31,7 +32,7 @@ def command(
     base: Annotated[
         str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
     ] = "minilm",
-    steps: Annotated[int, typer.Option(help="Training steps of each architecture.")] = 200,
+    steps: Annotated[int, typer.Option(help="Training steps of each architecture.")] = 160,
     seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
 ) -> None:
     """Train both architectures, export, gate, rank and race on the built-in demo shop."""
@@ -70,7 +71,9 @@ def _make_shop(data: Path, seed: int) -> None:
 def _train(data: Path, run: Path, arch: str, *, base: str, steps: int, seed: int) -> None:
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
-    console.heading(f"Training {arch} from '{base}', {steps} steps of {_BATCH} pairs")
+    fresh = arch == CROSS
+    rate = 5e-4 if base == "tiny" else 1e-4
+    console.heading(f"Training {arch} from '{base}', {steps} steps of {_BATCH} pairs, its encoder before that")
     train_run(
         data,
         run,
@@ -78,14 +81,20 @@ def _train(data: Path, run: Path, arch: str, *, base: str, steps: int, seed: int
             base=base,
             arch=arch,
             limits=_LIMITS,
-            # For so little time: small batches, whole lists only, the order within them first.
+            # For so little time: the encoder teaches, small batches, whole lists only, the order within them first.
             sampling=pairs.Sampling(seed=seed, popular=1.0, own_zeros=False),
+            contrastive_steps=max(1, steps // (3 if fresh else 6)),
+            contrastive_batch=_PAIRS,
+            contrastive_rate=rate,
+            contrastive_weight=0.8,
             list_weight=3.0,
             epochs=1,
             max_steps=steps,
             batch_size=_BATCH,
-            learning_rate=5e-4 if base == "tiny" else 1e-4,
+            learning_rate=rate,
+            head_rate=10.0 if fresh else 1.0,
             warmup=0.1,
+            dropout=0.0,
             validation_lists=32,
             seed=seed,
         ),

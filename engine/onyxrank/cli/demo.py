@@ -22,7 +22,6 @@ from onyxrank.cli.train import train_run
 
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
 _BATCH = 16
-_PAIRS = 64
 _GATE_LISTS = 64
 _TEST_LISTS = 64
 
@@ -32,7 +31,7 @@ def command(
     base: Annotated[
         str, typer.Option(help="Model to start from: 'minilm', 'tiny', a folder or a hub name.")
     ] = "minilm",
-    steps: Annotated[int, typer.Option(help="Training steps of each architecture.")] = 160,
+    steps: Annotated[int, typer.Option(help="Training steps of each architecture.")] = 120,
     seed: Annotated[int, typer.Option(help="Seed of the shop and of the training.")] = 0,
 ) -> None:
     """Train both architectures, export, gate, rank and race on the built-in demo shop."""
@@ -43,9 +42,7 @@ def command(
     _make_shop(data, seed)
     bundles = {arch: out / arch / "bundle" for arch in (CROSS, SHARED_HISTORY)}
     for arch, bundle in bundles.items():
-        # So few steps go further from what cross has learnt than from the bare encoder.
-        start = base if arch == CROSS else str(out / CROSS / "run")
-        _train(data, out / arch / "run", arch, base=start, steps=steps, seed=seed)
+        _train(data, out, arch, base=base, steps=steps, seed=seed)
         _export(out / arch / "run", bundle)
         with Ranker.load(bundle) as ranker:
             console.heading(f"Ranking quality of {arch} on the shop's test shoppers")
@@ -68,35 +65,47 @@ def _make_shop(data: Path, seed: int) -> None:
     console.out.print(f"{len(made.products):,} items, {len(made.shoppers):,} shoppers, {events:,} events in {data}")
 
 
-def _train(data: Path, run: Path, arch: str, *, base: str, steps: int, seed: int) -> None:
+def _train(data: Path, out: Path, arch: str, *, base: str, steps: int, seed: int) -> None:
+    """Cross from the base, taught by its encoder; shared-history from cross's run and taught by it.
+
+    So few steps go further from what has been learnt already, and from soft labels.
+    """
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
-    fresh = arch == CROSS
     rate = 5e-4 if base == "tiny" else 1e-4
-    console.heading(f"Training {arch} from '{base}', {steps} steps of {_BATCH} pairs, its encoder before that")
+    first = str(out / CROSS / "run")
+    way: dict[str, Any] = (
+        {
+            "base": base,
+            "contrastive_steps": max(1, steps // 4),
+            "contrastive_batch": 64,
+            "contrastive_rate": rate,
+            "contrastive_weight": 0.5,
+            "head_rate": 10.0,
+        }
+        if arch == CROSS
+        else {"base": first, "teacher": first, "teacher_weight": 0.5}
+    )
+    run = out / arch / "run"
+    console.heading(f"Training {arch} from '{way['base']}', {steps} steps of {_BATCH} pairs")
     train_run(
         data,
         run,
         config.TrainingConfig(
-            base=base,
             arch=arch,
             limits=_LIMITS,
-            # For so little time: the encoder teaches, small batches, whole lists only, the order within them first.
+            # For so little time: small batches, whole lists only, the order within them first.
             sampling=pairs.Sampling(seed=seed, popular=1.0, own_zeros=False),
-            contrastive_steps=max(1, steps // (3 if fresh else 6)),
-            contrastive_batch=_PAIRS,
-            contrastive_rate=rate,
-            contrastive_weight=0.8,
             list_weight=3.0,
             epochs=1,
             max_steps=steps,
             batch_size=_BATCH,
             learning_rate=rate,
-            head_rate=10.0 if fresh else 1.0,
             warmup=0.1,
             dropout=0.0,
             validation_lists=32,
             seed=seed,
+            **way,
         ),
     )
     console.out.print(f"run folder {run}, curves in {run / 'curves.png'}")

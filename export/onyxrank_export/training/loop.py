@@ -119,18 +119,16 @@ def train(
     per_epoch = len(lists) // config.epochs
     pairs = sum(len(row.items) for row in lists[:per_epoch])
     together = contrastive_pairs(split, config) if checkpoint is None else []
+    log: list[dict[str, float]] = []
     if not resume:
         claim(out, config, description)
     started = time.monotonic()
     with quiet(), kept_memory():
-        log: list[dict[str, float]] = []
         if together:
             log = train_encoder(base, split, together, held_out, config, out / CHECKPOINTS, callbacks)
-        taught = None
-        if config.contrastive_weight > 0:
-            if checkpoint is None:
+            if config.contrastive_weight > 0:
                 keep_margins(list_margins(base, split, lists, config), out / CHECKPOINTS)
-            taught = kept_margins(out / CHECKPOINTS)
+        taught = kept_margins(out / CHECKPOINTS) if config.contrastive_weight > 0 else None
         lists_per_batch = max(1, round(config.batch_size * per_epoch / pairs))
         trainer = _Trainer(
             config=config,

@@ -11,10 +11,10 @@ from onyxrank_export.data.pairs import CandidateList, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.training.base import resolve_base
-from onyxrank_export.training.contrastive import TEMPERATURE
+from onyxrank_export.training.contrastive import TEMPERATURE, Halves
 from onyxrank_export.training.losses import soft_shares
 from onyxrank_export.training.run import RunError
-from onyxrank_export.training.similarity import keep_margins, kept_margins, list_margins
+from onyxrank_export.training.similarity import Similarity, keep_margins, kept_margins, lessons
 
 TAUGHT = {"contrastive_steps": 3, "contrastive_batch": 8, "contrastive_weight": 0.5}
 
@@ -37,10 +37,15 @@ def vector(base, text):
     return functional.normalize(states.mean(dim=0), dim=0)
 
 
+def similarity(base, split, lists, settings):
+    texts = [text for row in lists for text in row.history]
+    return Similarity(base.model.base_model, Halves.of(texts, split, base.tokenizer, settings), lists)
+
+
 def test_a_margin_is_the_log_sum_of_the_cosines_with_the_history(split, base):
     few_lists = training_lists(split, config().sampling)[:4]
     settings = config(limits=config().limits.__class__(history_tokens=64, item_tokens=32))
-    margins = iter(list_margins(base, split, few_lists, settings))
+    margins = iter(lessons(similarity(base, split, few_lists, settings), few_lists))
     for row in few_lists:
         events = [vector(base, text) for text in row.history]
         for item in row.items:
@@ -54,9 +59,12 @@ def test_a_margin_is_the_log_sum_of_the_cosines_with_the_history(split, base):
     assert next(margins, None) is None
 
 
-def test_without_a_history_the_encoder_agrees_with_the_labels(split, base):
+def test_without_a_history_the_labels_take_the_encoder_s_place(split, base):
     labels = np.array([0, 1, 0], np.float32)
-    margins = list_margins(base, split, [CandidateList((), np.arange(3, dtype=np.int32), labels)], config())
+    lists = [CandidateList((), np.arange(3, dtype=np.int32), labels)]
+    knows = similarity(base, split, lists, config())
+    assert not knows.margins(lists[0]).any(), "what is measured must not look at the labels"
+    margins = lessons(knows, lists)
     shares = soft_shares(torch.from_numpy(labels), torch.tensor([3]), torch.from_numpy(margins), 0.7)
     assert shares.tolist() == labels.tolist()
 

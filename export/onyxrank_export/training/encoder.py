@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ from onyxrank_export.training.arguments import encoder_arguments
 from onyxrank_export.training.base import Checkpoint
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.contrastive import Halves, Pair, PairEncoder
-from onyxrank_export.training.dataset import split_like
 from onyxrank_export.training.progress import drop_default_output
-from onyxrank_export.training.similarity import list_margins
+from onyxrank_export.training.similarity import Similarity
 
 LOG_PREFIX = "contrastive_"
 
@@ -28,10 +27,11 @@ def train_encoder(
     split: Split,
     pairs: Sequence[Pair],
     held_out: Sequence[CandidateList],
+    lists: Sequence[CandidateList],
     config: TrainingConfig,
     folder: Path,
     callbacks: Sequence[TrainerCallback] = (),
-) -> list[dict[str, float]]:
+) -> tuple[Similarity, list[dict[str, float]]]:
     """Train the encoder of `base` in place and measure how it ranks by itself; the head is left as it is.
 
     Args:
@@ -39,52 +39,47 @@ def train_encoder(
         split: the data that the pairs are of.
         pairs: see `contrastive_pairs`.
         held_out: lists to measure on.
+        lists: those that the encoder is to be asked about afterwards.
         config: of the whole training.
         folder: the Trainer's own; nothing of this training is left in it.
         callbacks: the caller's own.
 
     Returns:
-        The log: entries with ``contrastive_step`` and the mean ``contrastive_loss`` since the one before, the last
-        with ranking metrics, ``contrastive_eval_auc`` and so on.
+        What the trained encoder says of the lists, and the log: entries with ``contrastive_step`` and the mean
+        ``contrastive_loss`` since the one before, the last with ranking metrics, ``contrastive_eval_auc`` and so on.
 
     """
-
-    def measure() -> dict[str, float]:
-        margins = split_like(list_margins(base, split, held_out, config), held_out)
-        return ranking_metrics([row.labels for row in held_out], margins)
-
+    asked = [*held_out, *lists]
+    texts = [*(pair.text for pair in pairs), *(text for row in asked for text in row.history)]
+    halves = Halves.of(texts, split, base.tokenizer, config)
     trainer = _Trainer(
-        measure=measure,
         model=PairEncoder(base.model.base_model),
         args=encoder_arguments(folder, config),
         train_dataset=_Pairs(pairs),
-        data_collator=Halves.of((pair.text for pair in pairs), split, base.tokenizer, config).collate,
+        data_collator=halves.collate,
         callbacks=[*callbacks],
     )
     if callbacks:
         drop_default_output(trainer)
     trainer.train()
-    trainer.evaluate()
-    return [
+    similarity = Similarity(base.model.base_model, halves, asked)
+    trainer.tell(ranking_metrics([row.labels for row in held_out], [similarity.margins(row) for row in held_out]))
+    log = [
         {f"{LOG_PREFIX}{name}": value for name, value in entry.items()}
         for entry in trainer.state.log_history
         if "loss" in entry or "eval_auc" in entry
     ]
+    return similarity, log
 
 
 class _Trainer(Trainer):  # type: ignore[misc]
-    """The library's Trainer over pairs that are in order already, measured by what they are to do: rank."""
+    """The library's Trainer over pairs that are in order already."""
 
-    def __init__(self, *, measure: Callable[[], dict[str, float]], **arguments: Any) -> None:
-        super().__init__(**arguments)
-        self._measure = measure
-
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The ranking metrics, under the library's names."""
-        metrics = {f"eval_{name}": value for name, value in self._measure().items()}
+    def tell(self, measured: dict[str, float]) -> None:
+        """Log what was measured and hand it to the callbacks, under the library's names."""
+        metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(metrics)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)

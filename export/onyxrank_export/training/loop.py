@@ -64,7 +64,7 @@ from onyxrank_export.training.run import (
     write_json,
 )
 from onyxrank_export.training.shared_history import collate_lists, first_item_position
-from onyxrank_export.training.similarity import keep_margins, kept_margins, list_margins
+from onyxrank_export.training.similarity import keep_margins, kept_margins, lessons
 from onyxrank_export.training.teacher import Teacher
 
 EVALUATED_TOGETHER = 10
@@ -120,15 +120,19 @@ def train(
     pairs = sum(len(row.items) for row in lists[:per_epoch])
     together = contrastive_pairs(split, config) if checkpoint is None else []
     log: list[dict[str, float]] = []
+    of_encoder = config.contrastive_weight > 0
     if not resume:
         claim(out, config, description)
     started = time.monotonic()
     with quiet(), kept_memory():
         if together:
-            log = train_encoder(base, split, together, held_out, config, out / CHECKPOINTS, callbacks)
-            if config.contrastive_weight > 0:
-                keep_margins(list_margins(base, split, lists, config), out / CHECKPOINTS)
-        taught = kept_margins(out / CHECKPOINTS) if config.contrastive_weight > 0 else None
+            asked = lists if of_encoder else []
+            similarity, log = train_encoder(
+                base, split, together, held_out, asked, config, out / CHECKPOINTS, callbacks
+            )
+            if of_encoder:
+                keep_margins(lessons(similarity, lists), out / CHECKPOINTS)
+        taught = kept_margins(out / CHECKPOINTS) if of_encoder else None
         lists_per_batch = max(1, round(config.batch_size * per_epoch / pairs))
         trainer = _Trainer(
             config=config,

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from torch.nn import Module
 
 from onyxrank_export.data.pairs import CandidateList
-from onyxrank_export.data.splits import Split
-from onyxrank_export.training.base import Checkpoint
-from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.contrastive import TEMPERATURE, Halves, embed, pad
 from onyxrank_export.training.run import RunError
 
@@ -27,32 +24,44 @@ _TOGETHER = 128
 _IMPOSSIBLE = -1e4
 
 
-def list_margins(
-    base: Checkpoint, split: Split, lists: Sequence[CandidateList], config: TrainingConfig
-) -> NDArray[np.float32]:
-    """The encoder's margins of all candidates of all lists, one list after the other.
+class Similarity:
+    """How near items are to histories, by the encoder as it is now: each text and item of the lists is encoded once.
 
-    An item's is the log-sum-exp of its cosines with the texts of the history, over the temperature: the encoder's own
-    odds that it goes with any of them. Where there is no history, the encoder agrees with the labels.
-
-    Returns:
-        float32 [candidates].
+    Args:
+        encoder: the encoder; left in evaluation mode.
+        halves: token ids of the lists' texts and items.
+        lists: what can be asked about.
 
     """
-    texts = list(dict.fromkeys(text for row in lists for text in row.history))
-    halves = Halves.of(texts, split, base.tokenizer, config)
-    encoder = base.model.base_model
-    of_items = _vectors(encoder, halves.items, halves.pad_id)
-    of_texts = _vectors(encoder, list(halves.texts.values()), halves.pad_id)
-    places = {text: place for place, text in enumerate(halves.texts)}
-    margins = []
-    for row in lists:
-        if row.history:
-            cosines = of_texts[[places[text] for text in row.history]] @ of_items[row.items].T
-            margins.append(np.logaddexp.reduce(cosines / TEMPERATURE, axis=0))
-        else:
-            margins.append(np.where(row.labels > 0, 0, _IMPOSSIBLE))
-    return np.concatenate(margins, dtype=np.float32)
+
+    def __init__(self, encoder: Module, halves: Halves, lists: Sequence[CandidateList]) -> None:
+        texts = list(dict.fromkeys(text for row in lists for text in row.history))
+        self._texts = {text: place for place, text in enumerate(texts)}
+        self._of_texts = _vectors(encoder, [halves.texts[text] for text in texts], halves.pad_id)
+        self._items = np.unique(np.concatenate([row.items for row in lists]))
+        self._of_items = _vectors(encoder, [halves.items[item] for item in self._items], halves.pad_id)
+
+    def margins(self, row: CandidateList) -> NDArray[np.float32]:
+        """Of each item, the log-sum-exp of its cosines with the texts of the history, over the temperature.
+
+        These are the encoder's own odds that the item goes with any of them: float32 [items], 0 without a history.
+        """
+        if not row.history:
+            return np.zeros(len(row.items), np.float32)
+        items = self._of_items[np.searchsorted(self._items, row.items)]
+        cosines = self._of_texts[[self._texts[text] for text in row.history]] @ items.T
+        return np.asarray(np.logaddexp.reduce(cosines / TEMPERATURE, axis=0), np.float32)
+
+
+def lessons(similarity: Similarity, lists: Sequence[CandidateList]) -> NDArray[np.float32]:
+    """The margins to learn from: float32 [candidates], one list after the other.
+
+    Where there is no history, the encoder knows nothing, and the labels take its place.
+    """
+    return np.concatenate(
+        [similarity.margins(row) if row.history else np.where(row.labels > 0, 0, _IMPOSSIBLE) for row in lists],
+        dtype=np.float32,
+    )
 
 
 def keep_margins(margins: NDArray[np.float32], folder: Path) -> None:

@@ -14,6 +14,9 @@ from onyxrank_export.evaluation.evaluate import bootstrap
 Figures: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Metrics per list, by name."""
 
+RECIPE = "recipe"
+"""Among the figures of a trained model: how it was trained, as JSON of the options that are not the default."""
+
 _COLUMNS = {"auc": "AUC", "ndcg_at_10": "NDCG@10", "hit_rate_at_10": "hit rate@10", "log_loss": "log loss"}
 _TITLES = {
     "amazon2018_office": "Amazon office 2018: the last purchase among 39 popularity-weighted negatives",
@@ -41,10 +44,12 @@ def write_page(results: Path, page: Path) -> Path:
     parts = [_HEAD]
     for name, title in _TITLES.items():
         systems = {
-            path.name.removeprefix(f"{name}.").removesuffix(".npz"): path for path in results.glob(f"{name}.*")
+            path.name.removeprefix(f"{name}.").removesuffix(".npz"): _read(path)
+            for path in sorted(results.glob(f"{name}.*"))
         }
         if systems:
-            parts.append(_section(title, {system: _read(path) for system, path in sorted(systems.items())}))
+            recipes = {system: recipe for system, (_, recipe) in systems.items() if recipe}
+            parts.append(_section(title, {system: figures for system, (figures, _) in systems.items()}, recipes))
         else:
             parts.append(f"## {title}\n\nNot measured yet.\n")
     page.write_text("\n".join(parts), encoding="utf-8")
@@ -63,7 +68,7 @@ def averaged(seeds: Iterable[Figures]) -> Figures:
     return {name: np.mean([run[name] for run in runs], axis=0, dtype=np.float32) for name in runs[0]}
 
 
-def _section(title: str, systems: Mapping[str, Figures]) -> str:
+def _section(title: str, systems: Mapping[str, Figures], recipes: Mapping[str, str]) -> str:
     lists = len(next(iter(systems.values()))["auc"])
     lines = [f"## {title}", "", f"{lists:,} lists.", "", f"| | seeds | {' | '.join(_COLUMNS.values())} |"]
     lines.append(f"|---|---|{'---:|' * len(_COLUMNS)}")
@@ -77,6 +82,9 @@ def _section(title: str, systems: Mapping[str, Figures]) -> str:
     lines += [f"| {label} | | {_cells(systems[name])} |" for name, label in _BASELINES.items() if name in systems]
     lines.append("")
     lines += _comparisons(models)
+    for recipe in sorted(set(recipes.values())):
+        trained = ", ".join(system for system, its in recipes.items() if its == recipe)
+        lines.append(f"- trained with `{recipe}`: {trained}")
     return "\n".join(lines) + "\n"
 
 
@@ -110,6 +118,7 @@ def _cell(values: NDArray[np.float32]) -> str:
     return f"{np.nanmean(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _read(path: Path) -> Figures:
+def _read(path: Path) -> tuple[Figures, str]:
     with np.load(path, allow_pickle=False) as content:
-        return {name: content[name] for name in content.files}
+        figures = {name: content[name] for name in content.files if name != RECIPE}
+        return figures, str(content[RECIPE]) if RECIPE in content else ""

@@ -2,7 +2,7 @@
 
 1. Per data set and seed: train, export and evaluate cross and shared-history with one recipe. Hours on 2 cores, so
    what is done is kept: runs and bundles in `.quality` beside this folder, figures per list in `results/quality`.
-   A command that was interrupted goes on where it stopped.
+   A command that was interrupted goes on where it stopped; figures of another recipe are measured again.
 2. The baselines rank the same lists: popularity, BM25, cosine of MiniLM embeddings.
 3. The table is written from the figures that are there, with bootstrap intervals (`quality_page`).
 
@@ -12,8 +12,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,8 @@ from onyxrank_export.evaluation.metrics import per_list_metrics
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.loop import train
 from onyxrank_export.training.progress import ProgressCallback
-from quality_page import write_page
+from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
+from quality_page import RECIPE, write_page
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / ".quality"
@@ -86,17 +88,17 @@ class Content:
     path: Path
     lists: Sequence[CandidateList]
 
-    def keep(self, system: str, scores: Scores, *, probabilities: bool) -> None:
-        """Write the metrics of each list: numbers only, no text and no id."""
+    def keep(self, system: str, scores: Scores, recipe: str = "") -> None:
+        """Write the metrics of each list, numbers only, no text and no id; and the recipe, for a trained model."""
         labels = [row.labels for row in self.lists]
         figures = per_list_metrics(labels, scores)
-        if probabilities:
+        if recipe:
             figures["log_loss"] = np.array(
                 [log_loss(label, score) for label, score in zip(labels, scores, strict=True)]
             )
         RESULTS.mkdir(parents=True, exist_ok=True)
         kept = {name: values.astype(np.float32) for name, values in figures.items()}
-        np.savez_compressed(figures_of(self.name, system), **kept)
+        np.savez_compressed(figures_of(self.name, system), **kept, **{RECIPE: np.array(recipe)})
 
 
 def log_loss(labels: NDArray[np.float32], scores: NDArray[np.floating]) -> float:
@@ -108,6 +110,21 @@ def log_loss(labels: NDArray[np.float32], scores: NDArray[np.floating]) -> float
 def figures_of(data_set: str, system: str) -> Path:
     """The file with a system's metrics per list."""
     return RESULTS / f"{data_set}.{system}.npz"
+
+
+def told(recipe: TrainingConfig) -> str:
+    """What a recipe has other than the defaults of `onyxrank train`, as the options are named."""
+    mine, usual = asdict(recipe), asdict(TrainingConfig())
+    return json.dumps({name: value for name, value in mine.items() if value != usual[name]}, sort_keys=True)
+
+
+def kept_recipe(data_set: str, system: str) -> str | None:
+    """The recipe of the figures that are there; None where there are none."""
+    path = figures_of(data_set, system)
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as content:
+        return str(content[RECIPE]) if RECIPE in content else None
 
 
 def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) -> None:
@@ -125,13 +142,13 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
     for system, score in baselines.items():
         if not figures_of(name, system).exists():
             say(f"{name}: {system}")
-            content.keep(system, score(), probabilities=False)
+            content.keep(system, score())
     for seed in seeds:
         for architecture in architectures:
             missing = {
                 precision: variant
                 for precision, variant in VARIANTS[architecture].items()
-                if not figures_of(name, f"{architecture}.{precision}.seed{seed}").exists()
+                if kept_recipe(name, f"{architecture}.{precision}.seed{seed}") != told(RECIPES[name])
             }
             if not missing:
                 continue
@@ -140,19 +157,23 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
                 say(f"{name}: ranking with {architecture} {precision}, seed {seed}")
                 with Ranker.load(bundle, variant=variant) as ranker:
                     scores = model_scores(ranker, content.lists, data.items, every(500))
-                content.keep(f"{architecture}.{precision}.seed{seed}", scores, probabilities=True)
+                content.keep(f"{architecture}.{precision}.seed{seed}", scores, told(RECIPES[name]))
 
 
 def bundle_of(content: Content, architecture: str, seed: int) -> Path:
     """The bundle of one training, made if it is not there."""
     run = WORK / "runs" / content.name / f"{architecture}-{seed}"
     bundle = WORK / "bundles" / content.name / f"{architecture}-{seed}"
-    if not (run / "model.safetensors").exists():
+    recipe = RECIPES[content.name]
+    config = replace(recipe, arch=architecture, seed=seed, sampling=replace(recipe.sampling, seed=seed))
+    if (run / "model.safetensors").exists():
+        trained = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))["config"]
+        if trained != json.loads(json.dumps(config.to_json())):
+            raise SystemExit(f"{run} is of another recipe: move it and {bundle} away")
+    else:
         say(f"{content.name}: training {architecture}, seed {seed}")
-        recipe = RECIPES[content.name]
-        config = replace(recipe, arch=architecture, seed=seed, sampling=replace(recipe.sampling, seed=seed))
-        started = (run / "run.json").exists()
-        train(content.path, run, config, resume=started, callbacks=[ProgressCallback(_Listener())])
+        begun = any((run / CHECKPOINTS).glob("checkpoint-*/trainer_state.json"))
+        train(content.path, run, config, resume=begun, callbacks=[ProgressCallback(_Listener())])
     if not bundle.exists():
         export_bundle(
             run, bundle, ExportConfig(precisions=tuple(VARIANTS[architecture]), gate_lists=_GATE_LISTS), say=say

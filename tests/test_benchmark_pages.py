@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 import architectures_page
 import products
 import quality_page
+import quality_table
 
 WAYS = [*architectures_page.LABELS, "cross fp32", "cross int8", "shared-history fp32", "shared-history int8"]
 
@@ -32,7 +34,7 @@ def results(tmp_path):
     for name, content in {
         "amazon2018_office.bm25": figures(),
         "amazon2018_office.cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
-        "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss),
+        "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss, recipe=np.array('{"dropout": 0.0}')),
         "amazon2018_office.shared-history.fp32.seed0": figures(shift=0.25, log_loss=loss),
     }.items():
         np.savez_compressed(folder / f"{name}.npz", **content)
@@ -47,7 +49,19 @@ def test_the_quality_table_averages_seeds_and_compares_list_by_list(results, tmp
     assert rows["BM25"][4].strip() == ""
     assert rows["shared-history fp32"][4].strip() == "0.250 [0.250, 0.250]"
     assert "AUC -0.0500 [-0.0500, -0.0500]" in page
+    assert '- trained with `{"dropout": 0.0}`: cross.fp32.seed1\n' in page
     assert page.count("Not measured yet.") == 2
+
+
+def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch):
+    monkeypatch.setattr(quality_table, "RESULTS", results)
+    recipe = quality_table.RECIPES["amazon2018_office"]
+    content = quality_table.Content("amazon2018_office", results, [])
+    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") is None
+    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed0") is None  # from before recipes were kept
+    content.keep("cross.fp32.seed9", [], quality_table.told(recipe))
+    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") == quality_table.told(recipe)
+    assert quality_table.told(replace(recipe, dropout=0.1)) != quality_table.told(recipe)
 
 
 def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():

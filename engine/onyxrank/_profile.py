@@ -4,6 +4,7 @@
    part of what was exported, so the manifest does not list it; it can choose only among what the manifest verifies.
 2. A profile holds where its fingerprint is this machine's and its graphs are, by SHA-256, those of the bundle.
 3. One that does not hold is never used: under ``auto`` the defaults are, with a hint; named by path, it is an error.
+   A file that cannot be read as a profile, being damaged or of another schema, is an error under either.
 """
 
 from __future__ import annotations

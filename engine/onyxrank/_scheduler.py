@@ -21,6 +21,7 @@ from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import DeadlineExceeded, OnyxrankError, Overloaded
 from onyxrank._queue import Job, Queue
 from onyxrank._scoring import Architecture
+from onyxrank._system import flush_denormals
 from onyxrank._timing import Stopwatch
 from onyxrank._work import Piece
 
@@ -218,11 +219,15 @@ class Scheduler:
 
     def close(self) -> None:
         """Refuse new calls, finish those in the queue, end the threads, close the architecture."""
+        self.finish()
+        self.architecture.close()
+
+    def finish(self) -> None:
+        """What `close` does, but for the architecture, which another scheduler may use."""
         self.stop()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        self.architecture.close()
 
     def stop(self) -> None:
         """Let the threads end once the queue is empty, without waiting for them."""
@@ -247,6 +252,7 @@ class Scheduler:
         )
 
     def _work(self) -> None:
+        flush_denormals()
         while (pieces := self._next()) is not None:
             watch, began = Stopwatch(), self.clock()
             try:

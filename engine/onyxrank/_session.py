@@ -7,7 +7,7 @@ Memory: onnxruntime's arena keeps what its largest run needed, once per concurre
 bounded and the longest goes first, so it is sized once and stays. Patterns of allocation are not recorded:
 shapes differ from run to run, and every shape would keep its own.
 
-Threads spin for a moment between runs, onnxruntime's default: the micro-batches of one request gain from it.
+Threads spin while a run goes on and stop with it, so that they do not take the CPUs from whoever works next.
 """
 
 from __future__ import annotations
@@ -92,8 +92,9 @@ class OrtSession:
         self._path = path
         self._outputs = list(graph.outputs)
         check_count(threads, "threads")
-        # To flush denormals, onnxruntime sets the floating-point mode of its own threads, which is wanted,
-        # and of the thread that makes a process's first session: there the host's arithmetic would change.
+        # To flush denormals, onnxruntime sets the floating-point mode of its own threads, which is wanted (the
+        # scheduler's get it too, `flush_denormals`), and of the thread that makes a process's first session: there
+        # the host's arithmetic would change.
         with ThreadPoolExecutor(1) as bystander:
             session = bystander.submit(_create, path, provider, threads).result()
         check_running(provider, session.get_providers())

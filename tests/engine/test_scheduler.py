@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import platform
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -237,3 +239,17 @@ def test_nothing_to_score_needs_no_thread():
     assert scheduler.score([]) == []
     assert threading.active_count() == before
     scheduler.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="on Linux and x86-64 only")
+def test_runs_do_not_crawl_through_denormals():
+    products = []
+
+    def answer(feeds):
+        products.append(float(np.float32(2e-38) * np.float32(0.25)))
+        return by_content(feeds)
+
+    scheduler = scheduler_of(FakeSession(answer), workers=2)
+    scheduler.score([request([4, 5])])
+    scheduler.close()
+    assert products == [0.0]

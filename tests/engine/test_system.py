@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from onyxrank import _system
-from onyxrank._system import exit_early_when_forked, give_memory_back
+from onyxrank._system import exit_early_when_forked, flush_denormals, give_memory_back
 from onyxrank.measure.memory import current_bytes
 
 FORKED = """
@@ -46,3 +48,20 @@ def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(_system, "c_library", lambda: object())
     give_memory_back()
     exit_early_when_forked.__wrapped__()
+    assert not flush_denormals()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="known on Linux and x86-64 only"
+)
+def test_denormals_are_flushed_on_the_thread_that_asks_and_no_other():
+    def product():
+        return float(np.float32(2e-39) * np.float32(0.5)), float(np.float32(2e-38) * np.float32(0.25))
+
+    def flushed():
+        assert flush_denormals()
+        return product()
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(flushed).result() == (0.0, 0.0)
+        assert min(product()) > 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
 from engine_fakes import FakeSession, by_content
 
-from onyxrank import BundleError, InvalidInput, OnyxrankError, ProviderUnavailable, Ranker
+from onyxrank import BundleError, InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import open_bundle
 from onyxrank._loading import load_encoder
@@ -19,10 +20,12 @@ from onyxrank._manifest import Variant
 from onyxrank._profile import profile_path, write_profile
 from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import Cross
-from onyxrank.tune import space, tuning
+from onyxrank.measure.requests import Request
+from onyxrank.tune import comparison, contestants, space, tuning
 from onyxrank.tune.agreement import compare
+from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.deploy import deploy
-from onyxrank.tune.sample import SAMPLE_FILE, read_requests
+from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
 from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
@@ -39,12 +42,17 @@ def variant(name, precision="int8_static", **facts):
     return Variant(name=name, precision=precision, files={"model": "onnx/model.onnx"}, **facts)
 
 
-def test_layouts_use_every_cpu():
-    assert layouts(1, "latency") == [Layout(1)]
-    assert layouts(2, "latency") == [Layout(2), Layout(1, 2)]
-    assert layouts(8, "latency") == [Layout(8), Layout(4, 2), Layout(2, 4), Layout(1, 8)]
-    assert layouts(8, "throughput") == [Layout(8), Layout(4), Layout(2), Layout(1)]
-    assert layouts(6, "latency") == [Layout(6), Layout(3, 2), Layout(1, 4), Layout(1, 6)]
+@pytest.mark.parametrize("cpus", [1, 2, 6, 7, 8, 12, 96])
+def test_layouts_use_every_cpu(cpus):
+    found = layouts(cpus)
+    assert found[0] == Layout(cpus)
+    assert all(layout.threads * layout.sessions == cpus for layout in found)
+    assert len(set(found)) == len(found)
+
+
+def test_layouts_halve_the_share():
+    assert layouts(8) == [Layout(8), Layout(4, 2), Layout(2, 4), Layout(1, 8)]
+    assert layouts(6) == [Layout(6), Layout(3, 2), Layout(1, 6)]
 
 
 def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
@@ -63,7 +71,7 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
 
 
 def test_the_default_is_the_first_of_its_heat(bundle):
-    for group in heats(bundle.manifest, [CPU], machine_family(), 4, "latency"):
+    for group in heats(bundle.manifest, [CPU], machine_family(), 4):
         assert (group[0].threads, group[0].sessions) == (4, 1)
         assert group[0].micro_batch_tokens == BatchLimits.of(bundle.manifest.architecture).micro_batch_tokens
         assert len(set(group)) == len(group) == 15
@@ -102,16 +110,80 @@ def test_a_tuned_bundle_loads_with_what_was_found_and_ranks_the_same(bundle, tmp
     assert info["profile"]["target"] == "latency"
 
 
-def test_throughput_takes_no_sessions_of_its_own(bundle):
+def test_throughput_keeps_every_caller_busy(bundle, monkeypatch):
+    monkeypatch.setattr(tuning, "usable_cpus", lambda: 4)
     profile = tune_bundle(bundle, dataclasses.replace(QUICK, target="throughput"))
     assert profile.target == "throughput"
-    assert {row["sessions"] for row in profile.report["table"]} == {1}
+    assert len(profile.report["requests"]["raced"]) >= 8
+    assert all(row["threads"] * row["sessions"] == 4 for row in profile.report["table"])
+
+
+def test_what_had_no_turn_is_told(bundle):
+    profile = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=1e-3))
+    told, measured = profile.report["settings_unmeasured"], profile.report["table"]
+    assert len(measured) == 1
+    assert told
+    assert str(profile.setting) not in told
+
+
+def test_settings_that_do_not_open_are_told_and_the_others_race(bundle, monkeypatch):
+    honest = contestants.open_sessions
+
+    def open_sessions(bundle, variant, setting):
+        if setting.threads == 1:
+            raise ProviderUnavailable("no such luck")
+        return honest(bundle, variant, setting)
+
+    monkeypatch.setattr(contestants, "open_sessions", open_sessions)
+    monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
+    profile = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=4.0))
+    assert profile.setting.threads == 2
+    assert set(profile.report["settings_failed"].values()) == {"no such luck"}
+    monkeypatch.setattr(contestants, "open_sessions", lambda *_: open_sessions(bundle, "", profile_like(profile)))
+    with pytest.raises(OnyxrankError, match=r"may be chosen on this machine \(no such luck\)"):
+        tune_bundle(bundle, QUICK)
+
+
+def profile_like(profile):
+    return dataclasses.replace(profile.setting, threads=1)
+
+
+def test_an_interruption_between_the_heats_keeps_the_first(bundle, monkeypatch):
+    if len(allowed_variants(bundle.manifest, CPU, machine_family())) < 2:
+        pytest.skip("the gate let no int8 through on this machine: there is one heat only")
+
+    def interrupt(self, settings):
+        if settings:  # at the end all are closed
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(contestants.Contestants, "keep", interrupt)
+    profile = tune_bundle(bundle, QUICK)
+    assert profile.report["interrupted"]
+
+
+def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle):
+    reference = reference_of(bundle)
+    lists = lists_to_compare(bundle, None)
+    with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
+        hasty = Comparison(opened, reference, lists, deadline=0.0)
+        patient = Comparison(opened, reference, lists, deadline=float("inf"))
+        assert not hasty.judge(reference).faults
+        assert not patient.judge(reference).faults
+        assert (hasty.lists, patient.lists) == (8, len(lists))
+
+
+def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_path):
+    mine = Request(("steel tent pegs",), (Item("a", "tent"),))
+    write_requests([mine], tmp_path / "mine.jsonl")
+    lists = lists_to_compare(bundle, tmp_path / "mine.jsonl")
+    assert [len(row.items) for row in lists[:1]] == [1]
+    assert len(lists) == 1 + len(lists_to_compare(bundle, None))
 
 
 def test_the_exhaustive_search_drops_nothing(bundle):
     profile = tune_bundle(bundle, TuneOptions(budget_s=8.0, exhaustive=True))
     rows = profile.report["table"]
-    assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus(), "latency")))
+    assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus())))
     assert not [row for row in rows if row["fate"]]
 
 
@@ -122,19 +194,19 @@ def test_a_limit_that_nothing_keeps_is_an_error_that_names_the_nearest(bundle):
 
 def test_a_setting_that_disagrees_with_fp32_is_passed_over(bundle, monkeypatch):
     seen = []
-    honest = tuning.compare
+    honest = comparison.compare
 
     def judge(architecture, requests, expected):
         seen.append(honest(architecture, requests, expected))
         return dataclasses.replace(seen[-1], faults=("differs",)) if len(seen) == 1 else seen[-1]
 
-    monkeypatch.setattr(tuning, "compare", judge)
+    monkeypatch.setattr(comparison, "compare", judge)
     profile = tune_bundle(bundle, QUICK)
     rows = profile.report["table"]
     assert rows[0]["agreement"]["faults"] == ["differs"]
     assert rows[1]["variant"] == profile.setting.variant
     assert rows[1]["micro_batch_tokens"] == profile.setting.micro_batch_tokens
-    monkeypatch.setattr(tuning, "compare", lambda *_: dataclasses.replace(seen[-1], faults=("differs",)))
+    monkeypatch.setattr(comparison, "compare", lambda *_: dataclasses.replace(seen[-1], faults=("differs",)))
     with pytest.raises(OnyxrankError, match="no setting may be chosen on this machine"):
         tune_bundle(bundle, QUICK)
 

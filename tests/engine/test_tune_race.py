@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onyxrank import OnyxrankError
 from onyxrank._profile import Setting
-from onyxrank.tune.race import Round, race
+from onyxrank.tune.race import Result, Round, Standing, race
 
 
 def setting(name):
@@ -86,7 +87,38 @@ def test_percentiles_are_of_requests():
     result = race(
         {setting("a"): lambda: Round(3.0, (0.5, 2.5))}, rounds=1, deadline=1e9, rest=lambda _: None
     ).standings[0]
-    assert (result.percentile_s(0.5), result.percentile_s(0.99), result.median_s) == (2.5, 2.5, 3.0)
+    assert (result.percentile_s(0.5), result.percentile_s(0.99), result.median_s) == (0.5, 2.5, 3.0)
+    hundred = Standing(setting("b"), [Round(1.0, tuple(range(1, 101)))])
+    assert (hundred.percentile_s(0.5), hundred.percentile_s(0.99), hundred.percentile_s(1.0)) == (50, 99, 100)
+
+
+def test_a_setting_that_does_not_run_is_out_with_its_reason():
+    machine = Machine({"broken": [OnyxrankError("no card")], "fast": [1.0], "late": [1.05, OnyxrankError("lost")]})
+    result = machine.race(rounds=4)
+    assert names(result) == ["fast", "late"]
+    assert result.failed == {setting("broken"): "no card"}
+    assert result.standings[1].fate == "lost"
+    assert Machine({"broken": [OnyxrankError("no card")]}).race().failed == {setting("broken"): "no card"}
+
+
+def test_what_had_no_turn_is_named():
+    machine = Machine({"a": [1.0], "b": [1.0], "c": [1.0]})
+    result = machine.race(deadline=1.5)
+    assert len(result.standings) == 2
+    assert len(result.unmeasured) == 1
+    assert not machine.race(deadline=machine.now, first_deadline=machine.now + 10).unmeasured
+
+
+def test_a_slow_setting_is_not_first_because_it_was_measured_last():
+    usual, slow = Standing(setting("usual"), [Round(1.0, ())] * 3), Standing(setting("slow"), [Round(4.0, ())])
+    out = Standing(setting("out"), [Round(0.5, ())], "lost")
+    never = Standing(setting("never"))
+    both = Result.of([slow, never], interrupted=True).after(Result.of([usual, out], interrupted=False))
+    assert names(both) == ["usual", "slow", "out"]
+    assert both.unmeasured == [setting("never")]
+    assert both.interrupted
+    again = Standing(setting("usual"), [Round(2.0, ())])
+    assert Result.of([again], interrupted=False).after(Result.of([usual], interrupted=False)).standings == [again]
 
 
 @given(st.lists(st.floats(1.0, 5.0), min_size=1, max_size=6), st.integers(1, 6))

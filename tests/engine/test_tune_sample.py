@@ -67,9 +67,21 @@ def test_a_bundle_without_a_sample_gets_made_up_requests(tiny_bundle):
     assert "words of the vocabulary" in source
 
 
-@given(st.integers(1, 50), st.integers(1, 20))
-def test_spread_takes_evenly_and_keeps_the_order(count, most):
-    taken = spread(range(count), most)
-    assert len(taken) == min(count, most)
-    assert sorted(set(taken)) == list(taken)
-    assert taken[0] == 0
+def request_of(items):
+    return Request((), tuple(Item(str(number), "tent") for number in range(items)))
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=30), st.integers(1, 20))
+def test_spread_takes_every_size_in_turn(sizes, most):
+    taken = spread([request_of(size) for size in sizes], most)
+    found = [len(request.items) for request in taken]
+    assert len(found) == min(len(sizes), most)
+    assert found == sorted(found)
+    left = sorted(sizes)
+    for size in found:
+        left.remove(size)  # each is there as often as in the sample at most
+
+
+def test_a_sample_of_pages_and_widgets_by_turns_gives_both():
+    taken = spread([request_of(items) for _ in range(8) for items in (100, 10)], 4)
+    assert [len(request.items) for request in taken] == [10, 10, 100, 100]

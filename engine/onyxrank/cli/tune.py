@@ -107,6 +107,8 @@ def show(profile: Profile) -> None:
     console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
     if report["interrupted"]:
         console.say("interrupted: this is the best of what was measured by then")
+    if report["settings_unmeasured"]:
+        console.say(f"{len(report['settings_unmeasured'])} settings had no turn: give it a longer --budget")
     for setting, reason in report["settings_failed"].items():
         console.say(f"did not run: {setting}: {reason}")
 

@@ -1,4 +1,4 @@
-"""Settings that are open and can run the sample; those that differ in the micro-batch alone share their sessions."""
+"""Settings that can run the sample; those that differ in the micro-batch alone share their sessions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from onyxrank._bundle import Bundle
 from onyxrank._encoding import EncodedRequest
-from onyxrank._errors import OnyxrankError
 from onyxrank._history import HistoryCache
 from onyxrank._loading import assemble, open_sessions
 from onyxrank._profile import Setting
@@ -43,39 +42,34 @@ class Contestants:
 
         """
         if setting not in self._open:
-            kind = replace(setting, micro_batch_tokens=1)
+            kind = _kind(setting)
             if kind not in self._sessions:
                 variant = self._bundle.manifest.variant(setting.variant)
                 self._sessions[kind] = open_sessions(self._bundle, variant, setting)
             self._open[setting] = assemble(self._bundle, self._sessions[kind], setting, HistoryCache(0))
         return self._open[setting]
 
-    def runs(self, settings: Iterable[Setting]) -> tuple[dict[Setting, Run], dict[Setting, str]]:
-        """Open settings and warm them up.
+    def runs(self, settings: Iterable[Setting]) -> dict[Setting, Run]:
+        """What runs the sample, by setting. A setting is opened and warmed up, untimed, when it runs first."""
+        return {setting: self._run(setting) for setting in settings}
 
-        Returns:
-            What runs the sample by setting, and why the others do not run.
+    def keep(self, settings: Iterable[Setting]) -> None:
+        """Close every setting but these, and the sessions that none of them uses."""
+        wanted = set(settings)
+        for setting in self._open.keys() - wanted:
+            self._open.pop(setting).finish()
+        for kind in self._sessions.keys() - {_kind(setting) for setting in wanted}:
+            _close(self._sessions.pop(kind))
 
-        """
-        runs: dict[Setting, Run] = {}
-        failed: dict[Setting, str] = {}
-        for setting in settings:
-            try:
-                scheduler = self.scheduler(setting)
-                scheduler.score(self._requests[:1])
-            except OnyxrankError as error:
-                failed[setting] = str(error)
-                continue
-            runs[setting] = self._run(scheduler)
-        return runs, failed
-
-    def _run(self, scheduler: Scheduler) -> Callable[[], Round]:
+    def _run(self, setting: Setting) -> Callable[[], Round]:
         def timed(request: EncodedRequest) -> float:
             start = time.perf_counter()
-            scheduler.score([request])
+            self._open[setting].score([request])
             return time.perf_counter() - start
 
         def run() -> Round:
+            if setting not in self._open:
+                self.scheduler(setting).score(self._requests[-1:])
             start = time.perf_counter()
             seconds = tuple(
                 map(timed, self._requests) if self._clients is None else self._clients.map(timed, self._requests)
@@ -88,8 +82,14 @@ class Contestants:
         """Close every setting."""
         if self._clients is not None:
             self._clients.shutdown()
-        for scheduler in self._open.values():
-            scheduler.close()
-        for sessions in self._sessions.values():
-            for session in sessions.values():
-                session.close()
+        self.keep(())
+
+
+def _kind(setting: Setting) -> Setting:
+    """What settings with the same sessions have in common."""
+    return replace(setting, micro_batch_tokens=1)
+
+
+def _close(sessions: Mapping[str, Session]) -> None:
+    for session in sessions.values():
+        session.close()

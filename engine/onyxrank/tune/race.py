@@ -1,5 +1,6 @@
 """Measures settings against each other, and spends no time on those that have lost.
 
+0. A setting is opened when its turn comes first; one that does not run is out, with the reason.
 1. A round runs every setting that is left once, in an order that changes from round to round, so that what disturbs
    the machine disturbs all alike.
 2. After each round a setting is dropped when its fastest round is slower than the leader's median by a margin: noise
@@ -10,21 +11,23 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from onyxrank._errors import OnyxrankError
 from onyxrank._profile import Setting
 
 Run = Callable[[], "Round"]
-"""Runs the sample once under one setting."""
+"""Runs the sample once under one setting; `OnyxrankError` says that the setting does not run here."""
 
 MARGIN, _FIRST_MARGIN = 1.1, 1.5
-_ENOUGH = 3
+ENOUGH = 3
 REST_S = 0.02
-"""Longer than onnxruntime's idle threads spin."""
+"""Lets the machine come to rest after the run before, whose allocations and threads end a little later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Standing:
     def percentile_s(self, share: float) -> float:
         """Seconds within which that share of the requests was answered, by the nearest rank."""
         ordered = sorted(seconds for each in self.rounds for seconds in each.requests_s)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+        return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,43 @@ class Result:
 
     Attributes:
         standings: of every setting that was measured, fastest first, those still in the race before the others.
+        failed: why settings do not run.
+        unmeasured: settings whose turn never came.
         interrupted: whether the caller's interruption ended it.
 
     """
 
-    standings: list[Standing]
+    standings: list[Standing] = field(default_factory=list)
+    failed: dict[Setting, str] = field(default_factory=dict)
+    unmeasured: list[Setting] = field(default_factory=list)
     interrupted: bool = False
+
+    @classmethod
+    def of(cls, standings: Iterable[Standing], interrupted: bool) -> Result:
+        """Sort out what became of each setting."""
+        every = list(standings)
+        measured = [standing for standing in every if standing.rounds]
+        measured.sort(key=lambda standing: (bool(standing.fate), standing.median_s))
+        others = [standing for standing in every if not standing.rounds]
+        return cls(
+            measured,
+            {standing.setting: standing.fate for standing in others if standing.fate},
+            [standing.setting for standing in others if not standing.fate],
+            interrupted,
+        )
+
+    def after(self, before: Result) -> Result:
+        """The standings of both this race and the one before it, whose settings it may have measured again."""
+        again = {standing.setting for standing in self.standings}
+        both = Result.of(
+            [*self.standings, *(standing for standing in before.standings if standing.setting not in again)],
+            self.interrupted or before.interrupted,
+        )
+        measured = {standing.setting for standing in both.standings}
+        unmeasured = [
+            setting for setting in dict.fromkeys([*before.unmeasured, *self.unmeasured]) if setting not in measured
+        ]
+        return Result(both.standings, before.failed | self.failed, unmeasured, both.interrupted)
 
 
 def race(
@@ -91,7 +125,9 @@ def race(
     *,
     rounds: int,
     deadline: float,
+    first_deadline: float | None = None,
     margin: float = MARGIN,
+    enough: int = ENOUGH,
     told: Callable[[Standing], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
     rest: Callable[[float], None] = time.sleep,
@@ -102,7 +138,9 @@ def race(
         runs: what runs the sample, by setting; at least one.
         rounds: most rounds.
         deadline: time of the clock after which nothing more is begun, once a setting has run.
+        first_deadline: that of the first round, where it differs.
         margin: how much slower than the leader a setting may be at its best.
+        enough: rounds after which one that is alone need not run on.
         told: hears of each run.
         clock: gives seconds.
         rest: waits that many seconds before each run.
@@ -116,24 +154,29 @@ def race(
     try:
         for number in range(rounds):
             left = [standing for standing in standings.values() if not standing.fate]
-            if number >= _ENOUGH and len(left) == 1:
+            if not left or (number >= enough and len(left) == 1):
                 break
+            until = deadline if number or first_deadline is None else first_deadline
             for standing in random.Random(number).sample(left, len(left)):
-                if clock() >= deadline and any(each.rounds for each in left):
+                if clock() >= until and any(each.rounds for each in standings.values()):
                     raise _TimeIsUp
                 rest(REST_S)
-                standing.rounds.append(runs[standing.setting]())
+                try:
+                    standing.rounds.append(runs[standing.setting]())
+                except OnyxrankError as error:
+                    standing.fate = str(error)
+                    continue
                 told(standing)
-            _drop(left, margin if number else max(margin, _FIRST_MARGIN))
+            _drop(
+                [standing for standing in left if not standing.fate], margin if number else max(margin, _FIRST_MARGIN)
+            )
     except _TimeIsUp:
         pass
     except KeyboardInterrupt:
         if not any(standing.rounds for standing in standings.values()):
             raise
         interrupted = True
-    measured = [standing for standing in standings.values() if standing.rounds]
-    measured.sort(key=lambda standing: (bool(standing.fate), standing.median_s))
-    return Result(measured, interrupted)
+    return Result.of(standings.values(), interrupted)
 
 
 class _TimeIsUp(Exception):
@@ -141,6 +184,8 @@ class _TimeIsUp(Exception):
 
 
 def _drop(left: list[Standing], margin: float) -> None:
+    if not left:
+        return
     leader = min(left, key=lambda standing: standing.median_s)
     for standing in left:
         slower = standing.best_s / leader.median_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from onyxrank._bundle import Bundle
 from onyxrank._errors import InvalidInput
@@ -15,7 +14,6 @@ from onyxrank.measure.requests import Request, Workload, make_request
 SAMPLE_FILE = "sample.jsonl"
 """Requests that a bundle carries: made of the catalogue's texts at export, of no shopper's."""
 _MADE_UP_ITEMS = (100, 10)
-T = TypeVar("T")
 
 
 def sample_of(bundle: Bundle, path: Path | None) -> tuple[tuple[Request, ...], str]:
@@ -71,11 +69,12 @@ def write_requests(requests: Sequence[Request], path: Path) -> None:
             file.write(json.dumps({"history": list(request.history), "items": items}, ensure_ascii=False) + "\n")
 
 
-def spread(requests: Sequence[T], most: int) -> tuple[T, ...]:
-    """At most that many of the requests, evenly over all of them."""
-    if len(requests) <= most:
-        return tuple(requests)
-    return tuple(requests[number * len(requests) // most] for number in range(most))
+def spread(requests: Sequence[Request], most: int) -> tuple[Request, ...]:
+    """At most that many of the requests, evenly over all sizes: the middle one of each group of similar size."""
+    ordered = sorted(requests, key=lambda request: len(request.items))
+    if len(ordered) <= most:
+        return tuple(ordered)
+    return tuple(ordered[(2 * number + 1) * len(ordered) // (2 * most)] for number in range(most))
 
 
 def _requests(path: Path) -> Iterator[Request]:

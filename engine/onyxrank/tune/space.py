@@ -3,8 +3,7 @@
 1. Variants: those that `Ranker.load` may take unasked, so none that the quality gate refused, none made for another
    machine family, and none whose scores depend on the other items of the list.
 2. Providers: those that really run here.
-3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each. For throughput it is the
-   callers who run at once.
+3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each.
 4. Micro-batches: a quarter to four times what is fast on most machines.
 """
 
@@ -35,12 +34,10 @@ class Layout:
     sessions: int = 1
 
 
-def layouts(cpus: int, target: Target) -> list[Layout]:
+def layouts(cpus: int) -> list[Layout]:
     """Layouts that use every CPU; the default one first."""
-    shares = [1, *(count for count in (2, 4, 8, 16, 32, 64) if count < cpus), *([cpus] if cpus > 1 else [])]
-    if target == "throughput":
-        return [Layout(max(1, cpus // share)) for share in shares]
-    return [Layout(max(1, cpus // share), share) for share in shares]
+    shares = [share for share in (1, 2, 4, 8, 16, 32, 64) if share < cpus and cpus % share == 0]
+    return [Layout(cpus // share, share) for share in (*shares, cpus)]
 
 
 def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
@@ -71,15 +68,13 @@ def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict
     return running, reasons
 
 
-def heats(
-    manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int, target: Target
-) -> list[list[Setting]]:
+def heats(manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int) -> list[list[Setting]]:
     """Per variant and provider, the settings to measure; the first of each is its default."""
     base = BatchLimits.of(manifest.architecture).micro_batch_tokens
     groups = []
     for provider in providers:
         on_cpu = provider.name == "cpu" or provider.plugin
-        plans = layouts(cpus, target) if on_cpu else [Layout(1)]
+        plans = layouts(cpus) if on_cpu else [Layout(1)]
         tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
         tokens.sort(key=lambda count: count != base)
         groups += [

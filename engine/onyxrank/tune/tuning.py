@@ -4,11 +4,12 @@
 2. A first heat takes each variant on each provider as it is by default, and drops those that are far behind.
 3. The race is between all layouts and micro-batches of those that are left.
 4. The finalists, fastest first, are compared with fp32 on the CPU; the first that agrees, and keeps the limit on the
-   99th percentile if there is one, is chosen.
+   99th percentile if there is one, is chosen. A part of the time is kept for that.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,17 +26,20 @@ from onyxrank._fingerprint import machine_fingerprint
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, machine_family, usable_cpus
 from onyxrank._profile import Profile, Setting, graphs_of
-from onyxrank.tune.agreement import Agreement, compare
+from onyxrank.tune.agreement import Agreement
+from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.contestants import Contestants
-from onyxrank.tune.race import MARGIN, Result, Run, Standing, race
+from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
 _RACED = 4
-_COMPARED, _COMPARED_ITEMS = 16, 40
-_FIRST_HEAT_SHARE = 0.35
+_FIRST_HEAT_SHARE, _SECOND_HEAT_SHARE, _REFERENCE_SHARE = 0.3, 0.75, 0.9
+"""Of the budget, at the end of: the first heat, the second, and the scoring of the comparison's lists with fp32."""
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
 _FIRST_HEAT_MARGIN = 1.3
+_LIMITED_ROUNDS = 25
+"""With a limit on the 99th percentile: of 4 requests each, so that it is told from a hundred."""
 
 Told = Callable[[float, str], None]
 """Hears of the progress: the share of the budget that is used, and what was just done."""
@@ -48,7 +52,8 @@ class TuneOptions:
     Attributes:
         target: ``latency`` of one request at a time, or ``throughput`` of as many callers as there are CPUs.
         p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None.
-        budget_s: seconds of measuring.
+        budget_s: seconds within which to be done. What one run of the slowest setting takes may come on top, and
+            what comparing 8 lists with fp32 takes.
         providers: the only ones to look at; all that run here if None.
         requests: jsonl file of requests; the bundle's sample if None.
         exhaustive: drop nothing, and measure every setting as often: to check the search itself.
@@ -82,30 +87,34 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
         InvalidInput: if the sample cannot be read, or there is no such provider.
         ProviderUnavailable: if a provider that was named does not run here.
         OnyxrankError: if no setting may be chosen; says what was closest.
-        KeyboardInterrupt: if interrupted before anything was measured; later the best so far is chosen.
+        KeyboardInterrupt: if interrupted before anything was measured, or while the best is compared with fp32:
+            until then the best so far is chosen.
 
     """
     begun = time.perf_counter()
     requests, source = sample_of(bundle, options.requests)
     encoder = load_encoder(bundle)
+    clients = usable_cpus() if options.target == "throughput" else 1
     raced = [encoder.encode(each.history, each.items) for each in spread(requests, _RACED)]
-    # Lists as long as those that the gate judged by; the bundle's own sample too, since a caller may give few.
-    others = sample_of(bundle, None)[0] if options.requests else ()
-    lists = (*spread(requests, _COMPARED), *spread(others, _COMPARED))
-    compared = [encoder.encode(each.history, each.items[:_COMPARED_ITEMS]) for each in lists]
+    raced *= math.ceil(2 * clients / len(raced)) if clients > 1 else 1
     providers, absent = running_providers(options.providers)
-    groups = heats(bundle.manifest, providers, machine_family(), usable_cpus(), options.target)
+    groups = heats(bundle.manifest, providers, machine_family(), usable_cpus())
     if not groups:
         raise OnyxrankError(
             "no variant of this bundle may be chosen here: none was made for this machine and is batch-invariant; "
             "`onyxrank inspect` lists them"
         )
-    _reference(bundle)  # its absence is told before anything is measured
-    clients = usable_cpus() if options.target == "throughput" else 1
+    reference = reference_of(bundle)  # its absence is told before anything is measured
     with closing(Contestants(bundle, raced, clients)) as contestants:
         search = _Search(contestants, options, begun, told)
-        result, failed = search.run(groups)
-        chosen, agreements = _choose(bundle, result, contestants, compared, options, told)
+        result = search.run(groups)
+        comparison = Comparison(
+            contestants,
+            reference,
+            lists_to_compare(bundle, options.requests),
+            begun + options.budget_s * _REFERENCE_SHARE,
+        )
+        chosen = _choose(result, comparison, options, told)
     return Profile(
         setting=chosen.setting,
         graphs=graphs_of(bundle, bundle.manifest.variant(chosen.setting.variant)),
@@ -118,15 +127,16 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             "requests": {
                 "source": source,
                 "raced": [[len(each.history), len(each.items)] for each in raced],
-                "compared": len(compared),
+                "compared": comparison.lists,
             },
             "p99_ms": options.p99_ms,
             "budget_s": options.budget_s,
             "seconds": round(time.perf_counter() - begun, 1),
             "interrupted": result.interrupted,
             "providers_absent": absent,
-            "settings_failed": {str(setting): reason for setting, reason in failed.items()},
-            "table": [_row(each, raced, agreements.get(each.setting)) for each in result.standings],
+            "settings_failed": {str(setting): reason for setting, reason in result.failed.items()},
+            "settings_unmeasured": [str(setting) for setting in result.unmeasured],
+            "table": [_row(each, raced, comparison.agreements.get(each.setting)) for each in result.standings],
         },
     )
 
@@ -138,76 +148,69 @@ class _Search:
         self._contestants, self._options = contestants, options
         self._begun, self._told = begun, told
 
-    def run(self, groups: list[list[Setting]]) -> tuple[Result, dict[Setting, str]]:
-        """Race; give also why some settings did not run."""
+    def run(self, groups: list[list[Setting]]) -> Result:
+        """Race."""
         exhaustive = self._options.exhaustive
-        first = Result([])
-        failed: dict[Setting, str] = {}
+        first = Result()
         if len(groups) > 1 and not exhaustive:
-            runs, failed = self._contestants.runs(group[0] for group in groups)
-            first = self._race(runs, _FIRST_HEAT_ROUNDS, _FIRST_HEAT_SHARE, _FIRST_HEAT_MARGIN)
+            # Each variant has its turn as long as there is time at all: the fastest may be the last.
+            first = self._race(
+                [group[0] for group in groups], _FIRST_HEAT_ROUNDS, _FIRST_HEAT_SHARE, _FIRST_HEAT_MARGIN
+            )
             ahead = {standing.setting for standing in first.standings if not standing.fate}
             groups = [group for group in groups if group[0] in ahead]
-            if first.interrupted:
-                return first, failed
-        runs, more = self._contestants.runs(setting for group in groups for setting in group)
-        second = self._race(runs, _ROUNDS, 1.0, float("inf") if exhaustive else MARGIN)
-        again = {standing.setting for standing in second.standings}
-        lost = [standing for standing in first.standings if standing.setting not in again]
-        return Result([*second.standings, *lost], second.interrupted), failed | more
+            if first.interrupted or not groups:
+                return first
+        settings = [setting for group in groups for setting in group]
+        rounds = _ROUNDS if self._options.p99_ms is None else _LIMITED_ROUNDS
+        if first.standings and time.perf_counter() >= self._begun + self._options.budget_s * _SECOND_HEAT_SHARE:
+            return Result(unmeasured=settings).after(first)
+        try:
+            self._contestants.keep(settings)
+            second = self._race(settings, rounds, _SECOND_HEAT_SHARE, float("inf") if exhaustive else MARGIN)
+        except KeyboardInterrupt:
+            if not first.standings:
+                raise
+            second = Result(interrupted=True)
+        return second.after(first)
 
-    def _race(self, runs: dict[Setting, Run], rounds: int, share: float, margin: float) -> Result:
-        if not runs:
-            return Result([])
+    def _race(self, settings: Sequence[Setting], rounds: int, share: float, margin: float) -> Result:
         budget = self._options.budget_s
 
         def hear(standing: Standing) -> None:
             used = (time.perf_counter() - self._begun) / budget
             self._told(min(1.0, used), f"{standing.rounds[-1].wall_s * 1000:.0f} ms {standing.setting}")
 
-        return race(runs, rounds=rounds, deadline=self._begun + budget * share, margin=margin, told=hear)
+        return race(
+            self._contestants.runs(settings),
+            rounds=rounds,
+            deadline=self._begun + budget * share,
+            first_deadline=self._begun + budget * _SECOND_HEAT_SHARE,
+            margin=margin,
+            enough=rounds if self._options.p99_ms is not None else ENOUGH,
+            told=hear,
+        )
 
 
-def _choose(
-    bundle: Bundle,
-    result: Result,
-    contestants: Contestants,
-    compared: Sequence[EncodedRequest],
-    options: TuneOptions,
-    told: Told,
-) -> tuple[Standing, dict[Setting, Agreement]]:
-    """The fastest that agrees with fp32, and how those before it did."""
-    expected = None
-    agreements: dict[Setting, Agreement] = {}
+def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: Told) -> Standing:
+    """The fastest that agrees with fp32 and keeps the limit."""
     missed: list[Standing] = []
     for standing in result.standings:
         if options.p99_ms is not None and standing.percentile_s(0.99) * 1000 > options.p99_ms:
             missed.append(standing)
             continue
-        if expected is None:
-            told(1.0, "comparing with fp32")
-            reference = contestants.scheduler(_reference(bundle)).architecture
-            expected = [reference.score([request])[0] for request in compared]
-        agreement = compare(contestants.scheduler(standing.setting).architecture, compared, expected)
-        agreements[standing.setting] = agreement
-        if not agreement.faults:
-            return standing, agreements
+        told(1.0, "comparing with fp32")
+        if not comparison.judge(standing.setting).faults:
+            return standing
     if missed:
         best = min(missed, key=lambda standing: standing.percentile_s(0.99))
         raise OnyxrankError(
             f"no setting answers 99 of 100 requests within {options.p99_ms:g} ms; the nearest took "
             f"{best.percentile_s(0.99) * 1000:.1f} ms: {best.setting}. No profile was made"
         )
-    faults = "; ".join(f"{setting}: {', '.join(found.faults)}" for setting, found in agreements.items())
-    raise OnyxrankError(f"no setting may be chosen on this machine ({faults or 'none runs'}). No profile was made")
-
-
-def _reference(bundle: Bundle) -> Setting:
-    """fp32 on the CPU."""
-    names = [each.name for each in bundle.manifest.variants if each.precision == "fp32"]
-    if not names:
-        raise OnyxrankError("this bundle has no fp32 graphs to compare with; tune the bundle that it was made of")
-    return Setting(variant=names[0], provider="cpu", threads=usable_cpus(), sessions=1, micro_batch_tokens=1024)
+    faults = "; ".join(f"{setting}: {', '.join(found.faults)}" for setting, found in comparison.agreements.items())
+    faults = faults or "; ".join(sorted(set(result.failed.values()))) or "none runs"
+    raise OnyxrankError(f"no setting may be chosen on this machine ({faults}). No profile was made")
 
 
 def _row(standing: Standing, raced: Sequence[EncodedRequest], agreement: Agreement | None) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""The finalists against fp32 on the CPU, over as many lists as there is time for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank._bundle import Bundle
+from onyxrank._encoding import EncodedRequest
+from onyxrank._errors import OnyxrankError
+from onyxrank._loading import load_encoder
+from onyxrank._machine import usable_cpus
+from onyxrank._profile import Setting
+from onyxrank.tune.agreement import Agreement, compare
+from onyxrank.tune.contestants import Contestants
+from onyxrank.tune.sample import sample_of, spread
+
+_LISTS, _ITEMS = 16, 40
+"""Of each sample, and at most of a list: as long as those that the gate judged by."""
+LEAST_LISTS = 8
+
+
+class Comparison:
+    """Judges settings, one by one.
+
+    Args:
+        contestants: opens them.
+        reference: the setting that the others are compared with.
+        requests: lists to compare on; the first 8 count in any case.
+        deadline: when to stop scoring them with the reference, as `time.perf_counter` has it.
+
+    """
+
+    def __init__(
+        self, contestants: Contestants, reference: Setting, requests: Sequence[EncodedRequest], deadline: float
+    ) -> None:
+        self._contestants, self._reference = contestants, reference
+        self._requests, self._deadline = requests, deadline
+        self._expected: list[NDArray[np.float32]] = []
+        self.agreements: dict[Setting, Agreement] = {}
+
+    @property
+    def lists(self) -> int:
+        """How many lists are compared."""
+        return len(self._expected)
+
+    def judge(self, setting: Setting) -> Agreement:
+        """Compare a setting's scores with the reference's, which are computed for the first."""
+        if not self._expected:
+            reference = self._contestants.scheduler(self._reference).architecture
+            for request in self._requests:
+                if len(self._expected) >= LEAST_LISTS and time.perf_counter() > self._deadline:
+                    break
+                self._expected += reference.score([request])
+        architecture = self._contestants.scheduler(setting).architecture
+        self.agreements[setting] = compare(architecture, self._requests[: self.lists], self._expected)
+        return self.agreements[setting]
+
+
+def lists_to_compare(bundle: Bundle, requests: Path | None) -> list[EncodedRequest]:
+    """The caller's lists and the bundle's by turns, since a caller may give few."""
+    encoder = load_encoder(bundle)
+    paths = (None,) if requests is None else (requests, None)
+    by_turns = zip_longest(*(spread(sample_of(bundle, path)[0], _LISTS) for path in paths))
+    rows = [row for turn in by_turns for row in turn if row is not None]
+    return [encoder.encode(row.history, row.items[:_ITEMS]) for row in rows]
+
+
+def reference_of(bundle: Bundle) -> Setting:
+    """fp32 on the CPU.
+
+    Raises:
+        OnyxrankError: if the bundle has no fp32 graphs.
+
+    """
+    names = [each.name for each in bundle.manifest.variants if each.precision == "fp32"]
+    if not names:
+        raise OnyxrankError("this bundle has no fp32 graphs to compare with; tune the bundle that it was made of")
+    return Setting(variant=names[0], provider="cpu", threads=usable_cpus(), sessions=1, micro_batch_tokens=1024)

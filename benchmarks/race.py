@@ -1,12 +1,16 @@
 """The race: the same checkpoint and the same requests through everything people use, and through onyxrank.
 
-1. Each peer has an environment and a process of its own, and finds its best batch size for each workload.
+1. Each peer has an environment and a process of its own, and finds its best batch size for each workload; bulk, the
+   busy callers and the lists of quality take the page's.
 2. All take turns in one run, in an order that changes from round to round; medians are compared. What is timed is
    from texts to a sorted order, inside the peer's process.
 3. Scores are compared with fp32 PyTorch (cross) or with the fp32 graphs (shared-history), so that a peer that is fast
    and wrong shows; with --data all rank the same held-out lists too.
 
     python benchmarks/race.py [--data FOLDER of amazon2018_office] [--cross BUNDLE --shared BUNDLE]
+                              [--name race-bert-base]
+
+`grow.py` makes bundles of BERT-base's shape. What was measured is written after every workload.
 
 Without --data the texts are the demo shop's; without bundles MiniLM, trained for a moment, takes part: speed does not
 depend on how well the weights rank.
@@ -45,7 +49,7 @@ from peers.checkpoint import peer_checkpoint
 from peers.environments import OWN, python_of
 from peers.process import PeerFailed, PeerProcess
 from race_page import write_page
-from race_quality import held_out, quality_of
+from race_quality import HeldOut, held_out, quality_of
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PEERS = WORK / "peers"
@@ -55,7 +59,18 @@ WORKLOADS = {
     "search": Workload(name="search", history_tokens=8, items=50, item_tokens=64),
     "bulk": Workload(name="bulk", history_tokens=192, items=1000, item_tokens=64),
 }
-ROUNDS = {"page": 7, "widget": 25, "search": 9, "bulk": 1}
+ROUNDS = {"page": 7, "widget": 25, "search": 9, "bulk": 3}
+ONLY = {
+    "bulk": (
+        "PyTorch fp32",
+        "PyTorch bf16",
+        "sentence-transformers onnx int8",
+        "openvino int8",
+        "onyxrank",
+        "history",
+    )
+}
+"""Names, or parts of them, of the peers that a workload is for: the others would take an hour, or all the memory."""
 REFERENCE = "PyTorch fp32"
 SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]
@@ -75,10 +90,13 @@ STARTERS = (
     *(
         ("sentence_transformers", "st_peer", name, CROSS, name)
         for name in (
-            *("sentence-transformers torch fp32", "sentence-transformers torch bf16", "sentence-transformers onnx"),
-            *("sentence-transformers onnx int8", "sentence-transformers openvino"),
-            "sentence-transformers openvino int8",
+            *("sentence-transformers torch fp32", "sentence-transformers torch bf16"),
+            *("sentence-transformers openvino", "sentence-transformers openvino int8"),
         )
+    ),
+    *(
+        ("sentence_transformers_onnx", "st_peer", name, CROSS, name)
+        for name in ("sentence-transformers onnx", "sentence-transformers onnx int8")
     ),
     ("flashrank", "flashrank_peer", "FlashRank", CROSS, "FlashRank"),
     ("fastembed", "fastembed_peer", "fastembed", CROSS, "fastembed"),
@@ -101,9 +119,19 @@ class Runner:
     results: dict[str, dict[str, Any]] = field(default_factory=dict)
     failure: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "settings": self.process.settings,
+            "results": self.results,
+            "failure": self.failure,
+        }
+
 
 def main() -> None:
-    """Race and write ``race.json``, ``race.md`` and ``race.png``."""
+    """Race and write ``race.json``, ``race.md`` and ``race.png``, or what ``--name`` calls them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of real data for the texts")
     parser.add_argument("--cross", type=Path, help="cross bundle with its weights")
@@ -115,6 +143,7 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=60, help="held-out lists for the ranking quality; 0 for none")
     parser.add_argument("--tune-budget", type=float, default=60.0)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--name", default="race", help="of the three files that are written")
     options = parser.parse_args()
     bundles = {
         CROSS: options.cross or built_bundle(f"{CROSS}-{LIMITS.history_tokens}", CROSS, LIMITS),
@@ -129,46 +158,52 @@ def main() -> None:
         tuned(bundle, requests, options.tune_budget)
     rounds = {name: options.rounds or ROUNDS[name] for name in requests}
     lists = held_out(options.data, opened, options.lists) if options.data and options.lists else None
-    checkpoint = peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{bundles[CROSS].name}", calibration(texts))
+    weights = opened.manifest.files["model.safetensors"].sha256
+    checkpoint = peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{weights[:12]}", calibration(texts))
     threads = usable_cpus()
-    with ExitStack() as closing:
-        runners, failures = start(checkpoint, bundles, threads, options.only, closing)
-        before = Usage.now()
-        for name, request in requests.items():
-            measure(name, request, runners, rounds[name])
-        if not options.no_busy and {"page", "widget"} <= requests.keys():
-            measure_busy(requests, runners)
-        taken = crowded(before, Usage.now(), threads)
-        for runner in runners if lists is not None else ():
-            attempt(runner, lambda runner=runner: runner.results.update(quality=quality_of(runner.process, lists)))
-    content = {
+    content: dict[str, Any] = {
         "measured_at": now(),
         "machine": describe(),
         "threads": threads,
         "texts": options.data.name if options.data else "demo shop",
         "bundles": {name: path.name for name, path in bundles.items()},
-        "workloads": {
-            name: size_of(opened.folder, request) | {"rounds": rounds[name]} for name, request in requests.items()
-        },
+        "workloads": {},
         "busy": {"callers": BUSY_CALLERS, "seconds": BUSY_SECONDS, "order": BUSY_ORDER},
         "quality": None if lists is None else {"lists": len(lists.requests), "items": len(lists.labels[0])},
-        "crowded": taken,
-        "peers": [
-            {
-                "name": runner.name,
-                "architecture": runner.architecture,
-                "settings": dict(runner.process.settings),
-                "results": runner.results,
-                "failure": runner.failure,
-            }
-            for runner in runners
-        ],
-        "failures": failures,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "race.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    write_page(content, options.out)
-    say(f"wrote race.json, race.md and race.png to {options.out}")
+    with ExitStack() as closing:
+        runners, content["failures"] = start(checkpoint, bundles, threads, options.only, closing)
+        before = Usage.now()
+
+        def keep() -> None:
+            content["crowded"] = crowded(before, Usage.now(), threads)
+            content["peers"] = [runner.to_json() for runner in runners]
+            write(content, options.out, options.name)
+
+        for name, request in requests.items():
+            content["workloads"][name] = size_of(opened.folder, request) | {"rounds": rounds[name]}
+            measure(name, request, [runner for runner in runners if takes_part(runner, name)], rounds[name])
+            keep()
+        if lists is not None:
+            for runner in runners:
+                attempt(runner, lambda runner=runner: runner.results.update(quality=measured_quality(runner, lists)))
+            keep()
+        if not options.no_busy and {"page", "widget"} <= requests.keys():
+            measure_busy(requests, runners)
+            keep()
+    say(f"wrote {options.name}.json, .md and .png to {options.out}")
+
+
+def write(content: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Write the figures and their page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_page(content, folder, name)
+
+
+def takes_part(runner: Runner, workload: str) -> bool:
+    """Whether a workload is for that peer."""
+    return workload not in ONLY or any(part in runner.name for part in ONLY[workload])
 
 
 def tuned(bundle: Path, requests: Mapping[str, Request], budget_s: float) -> None:
@@ -177,7 +212,8 @@ def tuned(bundle: Path, requests: Mapping[str, Request], budget_s: float) -> Non
     if find_profile(opened, "auto").profile is None:
         say(f"tuning {bundle.name}")
         sample = PEERS / "requests.jsonl"
-        write_requests([requests[name] for name in ("page", "widget") if name in requests], sample)
+        usual = [requests[name] for name in ("page", "widget") if name in requests]
+        write_requests(usual or list(requests.values()), sample)
         profile = tune_bundle(opened, TuneOptions(requests=sample, budget_s=budget_s))
         sample.unlink()
         write_profile(profile, profile_path(bundle, profile.fingerprint))
@@ -233,9 +269,15 @@ def measure(name: str, request: Request, runners: Sequence[Runner], rounds: int)
 
 def prepare(name: str, request: Request, runner: Runner) -> None:
     """Find the best batch size, but for the long workload, which takes the page's; and keep the scores."""
-    if name != "bulk":
-        runner.process.tune(request, 1 if name == "page" else 3)
+    if name != "bulk" or not runner.process.use_best_of("page"):
+        runner.process.tune(name, request)
     runner.results[name] = {"scores": runner.process.score(request)}
+
+
+def measured_quality(runner: Runner, lists: HeldOut) -> dict[str, float]:
+    """Rank the held-out lists with the page's batch size."""
+    runner.process.use_best_of("page")
+    return quality_of(runner.process, lists)
 
 
 def compare(name: str, runners: Sequence[Runner], reference: str) -> None:
@@ -261,11 +303,12 @@ def measure_busy(requests: Mapping[str, Request], runners: Sequence[Runner]) -> 
 
 def one_busy(requests: Mapping[str, Request], runner: Runner) -> dict[str, Any]:
     """Figures by kind of request, and items per second."""
-    taken = runner.process.busy(requests, BUSY_ORDER, BUSY_CALLERS, BUSY_SECONDS)
+    runner.process.use_best_of("page")
+    taken, elapsed = runner.process.busy(requests, BUSY_ORDER, BUSY_CALLERS, BUSY_SECONDS)
     items = sum(len(requests[name].items) * len(seconds) for name, seconds in taken.items())
     result: dict[str, Any] = {name: figures(seconds) for name, seconds in taken.items() if seconds}
-    say(f"busy: {runner.name} {items / BUSY_SECONDS:.0f} items/s")
-    return result | {"items_per_s": round(items / BUSY_SECONDS, 1)}
+    say(f"busy: {runner.name} {items / elapsed:.0f} items/s")
+    return result | {"items_per_s": round(items / elapsed, 1)}
 
 
 def attempt(runner: Runner, work: Any) -> None:

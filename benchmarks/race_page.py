@@ -17,12 +17,12 @@ _WRONG = 0.3
 """A probability that far from fp32's is marked: quantization stays below, a wrong input does not."""
 
 
-def write_page(content: Mapping[str, Any], folder: Path) -> None:
-    """Write ``race.md`` and ``race.png``."""
+def write_page(content: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Write the page and the plot of that name."""
     parts = [_head(content), *(_workload(content, name) for name in content["workloads"]), _busy(content)]
     parts += [_quality(content), _settings(content), _absent(content)]
-    (folder / "race.md").write_text("\n".join(part for part in parts if part), encoding="utf-8")
-    _plot(content, folder / "race.png")
+    (folder / f"{name}.md").write_text("\n".join(part for part in parts if part), encoding="utf-8")
+    _plot(content, folder / f"{name}.png")
 
 
 def _head(content: Mapping[str, Any]) -> str:

@@ -61,12 +61,18 @@ def start(tmp_path, monkeypatch):
 def test_a_worker_ranks_scores_and_chooses_whatever_its_library_prints(start, tmp_path):
     peer = start("fake")
     assert peer.settings == {"folder": str(tmp_path), "threads": 2}
-    peer.tune(REQUEST, 2)
-    assert peer.settings["batch"] in (1, 2)
+    assert not peer.use_best_of("page")
+    peer.tune("page", REQUEST)
+    best = peer.settings["batch"]
+    assert best in (1, 2)
+    peer._best["widget"] = 3 - best
+    assert peer.use_best_of("widget")
+    assert peer.settings["batch"] == 3 - best
     assert peer.rank(REQUEST) > 0
     assert peer.score(REQUEST) == pytest.approx([0.1 + 9, 0.1 + 4, 0.1 + 9])
-    taken = peer.busy({"widget": REQUEST}, ["widget"], callers=3, seconds=0.2)
+    taken, elapsed = peer.busy({"widget": REQUEST}, ["widget"], callers=3, seconds=0.2)
     assert len(taken["widget"]) >= 3
+    assert elapsed >= 0.2
 
 
 def test_what_fails_is_told_and_the_worker_lives_on(start):
@@ -96,6 +102,22 @@ def test_one_that_fails_is_out_and_the_others_are_compared(start):
     race.attempt(runners[1], lambda: runners[1].process.rank(REQUEST.first(1)))
     assert "too few" in runners[1].failure
     race.attempt(runners[1], pytest.fail)
+
+
+def test_bulk_is_for_the_fast_and_their_reference(start):
+    names = [name for *_, name in race.STARTERS]
+    part = [name for name in names if race.takes_part(race.Runner(name, "cross", start("fake")), "bulk")]
+    assert {"PyTorch fp32", race.SHARED_REFERENCE, "onyxrank cross, tuned"} <= set(part)
+    assert "onnxruntime, one batch" not in part
+    assert len(part) < len(names) / 2
+
+
+def test_what_was_measured_is_written_for_each_peer(start):
+    runner = race.Runner("PyTorch fp32", "cross", start("fake"))
+    race.measure("tiny", REQUEST, [runner], 2)
+    written = json.loads(json.dumps(runner.to_json()))
+    assert written["results"]["tiny"]["runs"] == 2
+    assert written["settings"]["threads"] == 2
 
 
 def test_the_peers_checkpoint_has_one_logit_and_the_same_probabilities(trained_bundle, tmp_path):
@@ -166,8 +188,8 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
         "peers": [peer("PyTorch fp32", 1000.0), peer("wrong", 100.0, 0.4), peer("onyxrank cross", 250.0, 1e-3)],
         "failures": {"absent": "no\nwheel"},
     }
-    write_page(content, tmp_path)
-    page = (tmp_path / "race.md").read_text()
+    write_page(content, tmp_path, "race-small")
+    page = (tmp_path / "race-small.md").read_text()
     assert "**Not valid.**" in page
     assert "| PyTorch fp32 | 1,000 | 1,000–1,000 | 1,000 | 1.00 | 0.0e+00 | 100% | 8 | 3 |" in page
     assert "| **onyxrank cross** | 250 | 250–250 | 250 | 4.00 | 1.0e-03 | 100% | 8 | 3 |" in page
@@ -175,5 +197,5 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
     assert "| wrong | 0.750 | 0.500 | 100 |" in page
     assert "- absent: no wheel" in page
     assert "text-embeddings-inference" in page
-    with Image.open(tmp_path / "race.png") as picture:
+    with Image.open(tmp_path / "race-small.png") as picture:
         assert picture.width > 1000

@@ -35,6 +35,7 @@ class PeerProcess:
 
     def __init__(self, python: Path, module: str, way: str, folder: Path, threads: int, log: Path) -> None:
         self.way = way
+        self._best: dict[str, object] = {}
         self._log = log.open("w", encoding="utf-8")
         self._process = subprocess.Popen(
             [python, HERE / "worker.py", module, way, folder, str(threads)],
@@ -45,14 +46,21 @@ class PeerProcess:
             encoding="utf-8",
         )
         try:
-            self.settings: Mapping[str, Any] = self._read()["settings"]
+            self.settings: dict[str, Any] = self._read()["settings"]
         except PeerFailed:
             self.close()
             raise
 
-    def tune(self, request: Request, repeats: int) -> None:
-        """Let it find its best setting for a request."""
-        self.settings = self._ask("tune", request=plain(request), repeats=repeats)["settings"]
+    def tune(self, name: str, request: Request) -> None:
+        """Let it find its best setting for a workload's request, and go on with it."""
+        self.settings = self._ask("tune", request=plain(request))["settings"]
+        self._best[name] = self.settings.get("batch")
+
+    def use_best_of(self, name: str) -> bool:
+        """Go on with what was best for a workload; False if it was not tuned for it."""
+        if self._best.get(name) is not None:
+            self.settings = self._ask("use", choice=self._best[name])["settings"]
+        return name in self._best
 
     def rank(self, request: Request) -> float:
         """Seconds of one request."""
@@ -64,10 +72,11 @@ class PeerProcess:
 
     def busy(
         self, requests: Mapping[str, Request], order: list[str], callers: int, seconds: float
-    ) -> dict[str, list[float]]:
-        """Seconds of each request, by kind, with that many callers at once."""
+    ) -> tuple[dict[str, list[float]], float]:
+        """Seconds of each request, by kind, with that many callers at once; and of all together."""
         texts = {name: plain(request) for name, request in requests.items()}
-        return dict(self._ask("busy", requests=texts, order=order, callers=callers, seconds=seconds)["seconds"])
+        answer = self._ask("busy", requests=texts, order=order, callers=callers, seconds=seconds)
+        return dict(answer["seconds"]), float(answer["elapsed"])
 
     def close(self) -> None:
         """End it."""

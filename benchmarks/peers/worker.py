@@ -6,7 +6,7 @@ The module of this folder has ``WAYS``, a dict from names to callables that take
 number of threads and give a `Peer`. What is timed runs here, so the pipe costs nothing; only the standard library is
 needed.
 
-A line in: ``{"do": "tune" | "use" | "rank" | "score" | "busy" | "quit", "request": {"history": […], "items": …}, …}``.
+A line in: ``{"do": "tune" | "use" | "rank" | "score" | "busy" | "quit", "request": {"history": […], "items": …}}``.
 A line out: a result, or ``{"error": …}``.
 """
 

@@ -14,11 +14,12 @@ from onyxrank._errors import InvalidInput
 from onyxrank._frames import Table, as_frame, item_columns, item_rows
 
 FIELD_NAMES = {
-    "id": ("id", "item_id"),
-    "title": ("title", "item_title"),
-    "description": ("description", "item_description"),
+    "id": ("item_id", "id"),
+    "title": ("item_title", "title"),
+    "description": ("item_description", "description"),
 }
-"""Under which names mappings and tables give an item's fields; the first that is there counts."""
+"""Under which names mappings and tables give an item's fields. The first that is there counts: a table may have its
+rows' numbers under the shorter one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ def to_items(items: Items) -> tuple[Item, ...]:
     """Check candidates and make values of them, in input order.
 
     Args:
-        items: ``Item``s, mappings with ``id``/``item_id``, ``title``/``item_title`` and optionally
-            ``description``/``item_description``, or plain strings (titles; the id is then the position). Or a
+        items: ``Item``s, mappings with ``item_id``/``id``, ``item_title``/``title`` and optionally
+            ``item_description``/``description``, or plain strings (titles; the id is then the position). Or a
             pandas, polars or pyarrow table with columns of these names, whose null descriptions are empty.
 
     Raises:

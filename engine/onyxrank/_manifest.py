@@ -76,7 +76,8 @@ class Variant:
         name: unique in the bundle; what ``Ranker.load(variant=…)`` takes.
         precision: one of ``PRECISIONS``.
         files: path inside the bundle of each graph, by role.
-        machines: machine families it passed the gate for; empty for any.
+        machines: machine families it was made for; empty for any. The gate judged it on the one that exported it,
+            but sums of integers are the same on all of them (`onyxrank_export.conversion.quantize`).
         batch_invariant: whether an item's score is the same whatever else is in its micro-batch.
         batch_deviation: largest change of a probability that was measured over different batches.
         gate: figures of the quality gate, or None if it was not gated.

@@ -54,6 +54,12 @@ def test_short_names_and_whole_number_ids_will_do(tmp_path):
     assert read_items(path) == (Item("7", "tent"), Item("1", "lamp"))
 
 
+def test_the_full_names_count_where_both_are_there(tmp_path):
+    path = tmp_path / "items.csv"
+    path.write_text("id,item_id,item_title,title\n1,SKU9,steel tent pegs,Mr\n")
+    assert read_items(path) == (Item("SKU9", "steel tent pegs"),)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message", "index"),
     [

@@ -92,7 +92,7 @@ def test_labels_are_finite(tmp_path, value):
     assert "finite" in fault.message
 
 
-@pytest.mark.parametrize("title", ["", '""', "   ", "\t", "\x1f", "\u2003"], ids=repr)
+@pytest.mark.parametrize("title", ["", '""', "   ", "\t", "\x1f", "\u2003", "\u200b\ufffd"], ids=repr)
 def test_titles_hold_text(tmp_path, title):
     fault = only(faults_of(tmp_path, interactions=INTERACTIONS, items=ITEMS + f"c,{title},words\n"))
     assert (fault.file, fault.row, fault.column) == ("items.csv", 3, "item_title")

@@ -45,6 +45,11 @@ def heading(message: str) -> None:
     out.print(Text(message, style="bold"))
 
 
+def silence() -> None:
+    """Write nothing from now on but errors: another process tells what this one does too."""
+    out.quiet = err.quiet = True
+
+
 def progress(description: str) -> Progress:
     """A progress bar on standard error; silent where that is not a terminal."""
     return Progress(

@@ -121,7 +121,9 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
     """Train with a progress bar and a line per evaluation."""
     # What is wrong with folder or data is told before the libraries of training are loaded, which takes seconds.
     extras.require("torch", extra="export", purpose="training")
-    if not resume:
+    if not extras.load("onyxrank_export.training.processes", extra="export", purpose="training").is_first():
+        console.silence()
+    elif not resume:
         extras.load("onyxrank_export.training.begun", extra="export", purpose="training").check_free(out)
     reading = extras.load("onyxrank_export.data.reading", extra="export", purpose="training")
     _say_content(reading.read_data(data))

@@ -52,7 +52,11 @@ def engine_ways(
 
 
 def tuned_way(bundle: Bundle, *, with_architecture: bool = False) -> Iterator[Way]:
-    """Load the engine as this machine's profile says, if there is one."""
-    if find_profile(bundle, AUTO_PROFILE).profile is not None:
-        name = f"{bundle.manifest.architecture} {TUNED}" if with_architecture else TUNED
-        yield EngineWay(Ranker.load(bundle.folder, history_cache_bytes=0), name)
+    """Load the engine as this machine's profile says, if there is one and its provider starts."""
+    if find_profile(bundle, AUTO_PROFILE).profile is None:
+        return
+    ranker = Ranker.load(bundle.folder, history_cache_bytes=0)
+    if ranker.info()["profile"] is None:
+        ranker.close()
+        return
+    yield EngineWay(ranker, f"{bundle.manifest.architecture} {TUNED}" if with_architecture else TUNED)

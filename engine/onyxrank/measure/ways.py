@@ -101,7 +101,7 @@ class EngineWay:
         """What the ranker says it really runs with."""
         keys = (
             *("architecture", "variant", "precision", "batch_invariant"),
-            *("provider", "threads", "micro_batch_tokens"),
+            *("provider", "threads", "sessions", "micro_batch_tokens"),
         )
         return {key: self._info[key] for key in keys}
 

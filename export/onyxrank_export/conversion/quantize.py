@@ -11,6 +11,10 @@ Two modes:
 Two weight ranges, because of one instruction: without VNNI, AVX2 and AVX-512 add pairs of products in 16 bits, which
 saturate unless weights keep to 7 bits (`reduce_range`). So avx2 and avx512 share a graph, and avx512_vnni and arm64
 share the other.
+
+On the families that a graph is made for, its products are sums of integers without saturation, and so the same
+numbers: what the gate says of it on one of them holds on the others, but for the last bits of what is fp32. A machine
+without VNNI judges the VNNI graphs by saturated sums, and so too hard. `onyxrank tune` compares scores once more.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ Check: TypeAlias = Callable[[pl.Series, str, Faults], pl.Series]
 
 # As str.strip sees it, which the engine uses; that of polars leaves some control characters.
 _BLANKS = "".join(filter(str.isspace, map(chr, range(sys.maxunicode + 1))))
+_SHOWN = r"[^\p{C}\p{Z}\p{Mn}\x{FFFD}]"
+"""A character that is seen: BERT's normalizer drops the others, so that a text of only these has no tokens."""
 _WHOLE_FLOAT = r"^-?(0|[1-9]\d*)\.0$"
 _EXACT_FLOATS = 2**53
 _HARMLESS = re.compile(r"[\d.+\-:/eETZ ]{1,32}|nan|null|none|n/a|inf|true|false|yes|no", re.IGNORECASE)
@@ -69,9 +71,9 @@ def check_text(column: pl.Series, file: str, faults: Faults) -> pl.Series:
 
 
 def check_filled_text(column: pl.Series, file: str, faults: Faults) -> pl.Series:
-    """Check texts that must hold more than white space."""
+    """Check texts that must hold more than white space and invisible characters."""
     text = check_text(column, file, faults)
-    blank = text.str.strip_chars(_BLANKS) == ""
+    blank = ~text.str.contains(_SHOWN)
     faults.add_rows(file, column.name, blank, lambda row: "is empty; it needs some text to rank by")
     return text
 

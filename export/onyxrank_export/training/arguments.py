@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from onyxrank_export.training import processes
 from onyxrank_export.training.config import TrainingConfig
 
 
@@ -15,7 +16,27 @@ def computes_bf16() -> bool:
     """Whether the machine computes in bfloat16 rather than emulating it."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and torch.cpu._is_avx512_bf16_supported()
+    # Neither question has a public form; a torch that does not know them is taken for one that emulates.
+    in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return (
+        torch.backends.mkldnn.is_available()
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        and in_hardware is not None
+        and bool(in_hardware())
+    )
+
+
+class _OneDevice(TrainingArguments):  # type: ignore[misc]
+    """Arguments of a process that trains on one GPU at most: more are for more processes.
+
+    Otherwise the library would cut each batch into pieces for its GPUs (`torch.nn.DataParallel`), and ours, of lists
+    and of pairs that are each other's negatives, do not hold together then.
+    """
+
+    @property
+    def n_gpu(self) -> int:
+        """GPUs of this process."""
+        return min(1, int(super().n_gpu))
 
 
 def recommender_arguments(
@@ -31,7 +52,7 @@ def recommender_arguments(
         evaluated_together: most candidates in one element of an evaluation's batch.
 
     """
-    per_step = lists_per_batch * config.accumulate * max(1, torch.cuda.device_count())
+    per_step = lists_per_batch * config.accumulate * processes.count()
     steps_per_epoch = max(1, lists // per_step)
     total = config.max_steps or steps_per_epoch * config.epochs
     every = max(1, min(steps_per_epoch, total) // config.evaluations)
@@ -75,7 +96,7 @@ def encoder_arguments(folder: Path, config: TrainingConfig) -> TrainingArguments
 
 def _arguments(folder: Path, config: TrainingConfig, **own: Any) -> TrainingArguments:
     on_gpu = torch.cuda.is_available()
-    return TrainingArguments(
+    return _OneDevice(
         output_dir=str(folder),
         warmup_ratio=config.warmup,
         weight_decay=config.weight_decay,
@@ -83,6 +104,7 @@ def _arguments(folder: Path, config: TrainingConfig, **own: Any) -> TrainingArgu
         lr_scheduler_type="linear",
         bf16=computes_bf16() if config.precision == "auto" else config.precision == "bf16",
         use_cpu=not on_gpu,
+        ddp_backend=None if on_gpu else "gloo",
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
         report_to="none",

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric: str) -> None:
-    """Write a PNG of training loss, validation loss and validation metrics over steps.
+    """Write a PNG of training loss, validation loss and validation metrics over steps, each with its own axis.
+
+    The training loss holds the one over lists and what is learnt of a teacher, the validation loss is that of pairs.
 
     Args:
         history: log entries with ``step`` and some of ``loss``, ``eval_loss``, ``eval_auc``, ``eval_ndcg_at_10``.
@@ -21,13 +23,14 @@ def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    losses, metrics = figure.subplots(1, 2)
-    _line(losses, history, "loss", "training")
-    _line(losses, history, "eval_loss", "validation")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    training, losses, metrics = figure.subplots(1, 3)
+    _line(training, history, "loss", "of pairs and lists")
+    _line(losses, history, "eval_loss", "of pairs")
     if metric == "log_loss":
         _line(losses, history, "eval_log_loss", "log_loss")
-    losses.set(title="Cross-entropy", xlabel="step", ylabel="loss")
+    training.set(title="Training: cross-entropy", xlabel="step")
+    losses.set(title="Validation: cross-entropy", xlabel="step")
     is_loss = metric in ("loss", "log_loss")
     for name in dict.fromkeys(("auc", "ndcg_at_10", "accuracy", *(() if is_loss else (metric,)))):
         _line(metrics, history, f"eval_{name}", name)
@@ -36,8 +39,8 @@ def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric:
         value, step = min(best) if is_loss else max(best)
         axes = losses if is_loss else metrics
         axes.plot([step], [value], "o", color="black", markersize=5, label=f"best {metric}")
-    metrics.set(title="Validation", xlabel="step")
-    for axes in (losses, metrics):
+    metrics.set(title="Validation: metrics", xlabel="step")
+    for axes in (training, losses, metrics):
         axes.grid(visible=True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)

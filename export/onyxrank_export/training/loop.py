@@ -39,6 +39,7 @@ from onyxrank_export.data.splits import split_data
 from onyxrank_export.data.values import Interactions
 from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training import processes
 from onyxrank_export.training.arguments import recommender_arguments
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
 from onyxrank_export.training.begun import check_begun, check_free, claim
@@ -104,7 +105,7 @@ def train(
         "items": len(data.items),
     }
     checkpoint = check_begun(out, config, description) if resume else None
-    if not resume:
+    if not resume and processes.is_first():
         check_free(out)
     split = split_data(data)
     held_out = lists_of_validation(split, most=config.validation_lists)
@@ -121,7 +122,7 @@ def train(
     together = contrastive_pairs(split, config) if checkpoint is None else []
     log: list[dict[str, float]] = []
     of_encoder = config.contrastive_weight > 0
-    if not resume:
+    if not resume and processes.is_first():
         claim(out, config, description)
     started = time.monotonic()
     with quiet(), kept_memory():
@@ -130,8 +131,9 @@ def train(
             similarity, log = train_encoder(
                 base, split, together, held_out, asked, config, out / CHECKPOINTS, callbacks
             )
-            if of_encoder:
+            if of_encoder and processes.is_first():
                 keep_margins(lessons(similarity, lists), out / CHECKPOINTS)
+            processes.wait_for_all()
         taught = kept_margins(out / CHECKPOINTS) if of_encoder else None
         lists_per_batch = max(1, round(config.batch_size * per_epoch / pairs))
         trainer = _Trainer(
@@ -280,8 +282,25 @@ def _finish(
     seconds: float,
     pairs: int,
 ) -> Run:
-    state = trainer.state
     trainer.save_model(str(out))
+    processes.wait_for_all()  # with the best checkpoint, which is removed below
+    if processes.is_first():
+        _write(out, trainer, base, config, data, seconds=seconds, pairs=pairs)
+    processes.wait_for_all()
+    return read_run(out)
+
+
+def _write(
+    out: Path,
+    trainer: Trainer,
+    base: Checkpoint,
+    config: TrainingConfig,
+    data: dict[str, Any],
+    *,
+    seconds: float,
+    pairs: int,
+) -> None:
+    state = trainer.state
     (out / "training_args.bin").unlink(missing_ok=True)  # a pickle; run.json says the same in the open
     base.tokenizer.save_pretrained(out)
     history = [entry for entry in state.log_history if "loss" in entry or "eval_loss" in entry]
@@ -317,4 +336,3 @@ def _finish(
     )
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     share_mode(out / RUN_FILE)
-    return read_run(out)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from transformers import BertForSequenceClassification
+from transformers import BertForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
 from onyxrank import BundleError, InvalidInput, Item, Limits, Ranker
 from onyxrank._bundle import open_bundle
@@ -187,6 +187,24 @@ def test_a_model_folder_exports_without_training_or_data(tiny_reference, tmp_pat
     with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
         scores = ranker.score(EVENTS, [Item(str(index), *texts) for index, texts in enumerate(ITEMS)])
     np.testing.assert_allclose(scores, expected, atol=MARGIN)
+
+
+def test_embeddings_narrower_than_the_layers_are_quantized_too(tiny_reference, aisle_data, tmp_path):
+    folder = save_model(tiny_reference, tmp_path / "model")
+    sizes = {"embedding_size": 16, "hidden_size": 32, "intermediate_size": 64}
+    config = ElectraConfig(
+        vocab_size=tiny_reference.model.config.vocab_size, num_hidden_layers=2, num_attention_heads=4, **sizes
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        ElectraForSequenceClassification(config).save_pretrained(folder)
+    limits = Limits(history_tokens=20, item_tokens=12)
+    manifest = export(
+        folder, tmp_path / "bundle", data=aisle_data, limits=limits, precisions=("int8_static",), force=True
+    )
+    assert "int8_static" in {variant.precision for variant in manifest.variants}
+    with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
+        assert len(ranker.rank(EVENTS, ["red tent", "desk lamp"])) == 2
 
 
 def test_int8_of_a_model_folder_needs_data(tiny_reference, tmp_path):

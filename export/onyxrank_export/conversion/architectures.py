@@ -57,9 +57,11 @@ class CrossConversion:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
-        layers = model.config.num_hidden_layers
+        layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
         self._written = can_write(model)
-        self.products = {"model": products_of_cross(layers) if self._written else 6 * layers}
+        # ELECTRA's embeddings may be narrower than its layers: one more product leads from the ones to the others.
+        widened = getattr(model.config, "embedding_size", hidden) != hidden
+        self.products = {"model": products_of_cross(layers) if self._written else 6 * layers + widened}
 
     def write(self, folder: Path) -> dict[str, Files]:
         """Write ``model.onnx`` and ``model_fused.onnx``; see `Conversion.write`."""

@@ -104,7 +104,7 @@ def _arguments(folder: Path, config: TrainingConfig, **own: Any) -> TrainingArgu
         lr_scheduler_type="linear",
         bf16=computes_bf16() if config.precision == "auto" else config.precision == "bf16",
         use_cpu=not on_gpu,
-        ddp_backend=None if on_gpu else "gloo",
+        ddp_backend="gloo" if processes.count() > 1 and not on_gpu else None,
         dataloader_pin_memory=on_gpu,
         remove_unused_columns=False,
         report_to="none",

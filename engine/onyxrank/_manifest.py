@@ -22,7 +22,7 @@ from onyxrank._truncation import Limits
 MANIFEST_NAME = "onyxrank.json"
 SCHEMA_VERSION = 1
 HEADS = ("softmax", "sigmoid")
-PRECISIONS = ("fp32", "int8_dynamic", "int8_static")
+PRECISIONS = ("fp32", "fp16", "int8_dynamic", "int8_static")
 TRUNCATION: Mapping[str, str] = {"history": "newest", "item": "title_first", "separator": HISTORY_SEPARATOR}
 """The one truncation policy there is; the manifest records it so that a reader can refuse another."""
 

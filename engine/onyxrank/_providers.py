@@ -25,7 +25,7 @@ class Provider:
         name: what the caller asks for.
         ort_name: what onnxruntime calls it.
         install: how to get an onnxruntime that offers it.
-        int8: whether int8 graphs run faster there than fp32 ones.
+        gains_from: ``int8`` or ``fp16``, where such graphs run faster there than fp32 ones; empty for neither.
         options: provider options of the session.
         unasked: whether ``auto`` may take it.
         plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
@@ -38,13 +38,17 @@ class Provider:
     name: str
     ort_name: str
     install: str
-    int8: bool
+    gains_from: str
     options: Mapping[str, str] = field(default_factory=dict)
     unasked: bool = False
     plugin: str = ""
     device: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
     untested: bool = False
+
+    def takes(self, precision: str) -> bool:
+        """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
+        return precision in ("fp32", self.gains_from) or (self.gains_from == "int8" and precision.startswith("int8"))
 
     def session_options(self, threads: int) -> dict[str, str]:
         """Provider options of a session with that many threads."""
@@ -63,7 +67,7 @@ _TABLE = (
             "pip install 'onyxrank[gpu]', then pip uninstall onnxruntime and "
             "pip install --force-reinstall --no-deps onnxruntime-gpu, on a machine with CUDA and cuDNN"
         ),
-        int8=False,
+        gains_from="fp16",
         # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
         unasked=True,
@@ -73,7 +77,7 @@ _TABLE = (
         name="cpu",
         ort_name="CPUExecutionProvider",
         install="pip install onnxruntime",
-        int8=True,
+        gains_from="int8",
         unasked=True,
     ),
     *(
@@ -81,7 +85,7 @@ _TABLE = (
             name=name,
             ort_name="OpenVINOExecutionProvider",
             install="pip install 'onyxrank[openvino]', on a machine with an Intel processor",
-            int8=False,
+            gains_from="",
             plugin="onnxruntime_ep_openvino",
             device="CPU",
             config={"INFERENCE_PRECISION_HINT": precision},
@@ -93,14 +97,14 @@ _TABLE = (
         name="tensorrt",
         ort_name="TensorrtExecutionProvider",
         install="pip install 'onyxrank[gpu]' and TensorRT, on a machine with an NVIDIA GPU",
-        int8=False,
+        gains_from="fp16",
         untested=True,
     ),
     Provider(
         name="coreml",
         ort_name="CoreMLExecutionProvider",
         install="pip install onnxruntime, on a Mac",
-        int8=False,
+        gains_from="fp16",
         options={"ModelFormat": "MLProgram", "RequireStaticInputShapes": "0"},
         untested=True,
     ),
@@ -108,7 +112,7 @@ _TABLE = (
         name="directml",
         ort_name="DmlExecutionProvider",
         install="pip install onnxruntime-directml in place of onnxruntime, on Windows",
-        int8=False,
+        gains_from="fp16",
         untested=True,
     ),
 )

@@ -41,8 +41,8 @@ def choose_variant(manifest: Manifest, asked: str, provider: Provider, family: M
     if asked != AUTO:
         return _named(manifest, asked, family)
     safe = manifest.unasked(family)
-    int8 = [variant for variant in safe if variant.precision != "fp32"]
-    if int8 and provider.int8:
+    int8 = [variant for variant in safe if variant.precision.startswith("int8")]
+    if int8 and provider.takes(int8[0].precision):
         return VariantChoice(int8[0], f"batch-invariant int8 made for {family}")
     for variant in safe:
         if variant.precision == "fp32":
@@ -69,10 +69,10 @@ def _named(manifest: Manifest, asked: str, family: MachineFamily) -> VariantChoi
 
 
 def _why_fp32(manifest: Manifest, provider: Provider, family: MachineFamily) -> str:
-    quantized = [variant for variant in manifest.variants if variant.precision != "fp32"]
+    quantized = [variant for variant in manifest.variants if variant.precision.startswith("int8")]
     if not quantized:
         return "the bundle has fp32 only"
-    if not provider.int8:
+    if provider.gains_from != "int8":
         return f"int8 is not faster on {provider.name}"
     return "; ".join(_why_not(variant, family) for variant in quantized)
 

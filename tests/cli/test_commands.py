@@ -321,7 +321,7 @@ def test_train_refuses_settings_in_one_line(call, few, tmp_path, option, message
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--precision", "fp16"), "no precision fp16; choose of fp32"),
+        (("--precision", "fp8"), "no precision fp8; choose of fp32"),
         (("--gate-lists", "0"), "gate_lists"),
         (("--history-tokens", "0"), "limits.history_tokens"),
         (("--data", "/no/data"), "no such file or folder"),

@@ -64,10 +64,11 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
             variant("refused", gate={"passed": False}),
             variant("dependent", batch_invariant=False),
             variant("elsewhere", machines=("arm64",)),
+            variant("half", "fp16"),
         ),
     )
     assert [each.name for each in allowed_variants(manifest, CPU, "avx2")] == ["fp32", "good"]
-    assert [each.name for each in allowed_variants(manifest, CUDA, "avx2")] == ["fp32"]
+    assert [each.name for each in allowed_variants(manifest, CUDA, "avx2")] == ["fp32", "half"]
 
 
 def test_the_default_is_the_first_of_its_heat(bundle):

@@ -160,6 +160,22 @@ def test_the_engine_loads_what_the_gate_vouches_for(trained_bundle):
     assert chosen.runs_on(machine_family())
 
 
+def test_fp16_is_written_when_asked_for_and_loaded_by_name_only(trained_run, trained_bundle, tmp_path):
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("fp16",))
+    [half] = [variant for variant in manifest.variants if variant.precision == "fp16"]
+    assert half.gate["passed"]
+    with (
+        Ranker.load(tmp_path / "bundle", threads=1) as unasked,
+        Ranker.load(tmp_path / "bundle", threads=1, variant="fp16") as named,
+    ):
+        assert unasked.info()["precision"] == "fp32"
+        np.testing.assert_allclose(
+            named.score(EVENTS, [title for title, _ in ITEMS]),
+            unasked.score(EVENTS, [title for title, _ in ITEMS]),
+            atol=2e-3,
+        )
+
+
 # Model folders that were not trained here
 
 

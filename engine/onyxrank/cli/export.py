@@ -18,7 +18,9 @@ def command(
     out: Annotated[Path, typer.Option(help="Bundle folder to write.")],
     precision: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: fp32, int8, int8_static, int8_dynamic. fp32 is always written."),
+        typer.Option(
+            help="Comma-separated: fp32, int8, int8_static, int8_dynamic, fp16 (for GPUs). fp32 is always written."
+        ),
     ] = None,
     data: Annotated[
         Path | None,

@@ -42,7 +42,7 @@ def layouts(cpus: int) -> list[Layout]:
 
 def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
     """The variants that may be chosen for a provider."""
-    return [variant for variant in manifest.unasked(family) if provider.int8 or variant.precision == "fp32"]
+    return [variant for variant in manifest.unasked(family) if provider.takes(variant.precision)]
 
 
 def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict[str, str]]:

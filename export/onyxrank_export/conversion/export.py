@@ -2,8 +2,8 @@
 
 1. Load the run's model and the held-out and training pairs it is checked and calibrated on.
 2. fp32 through optimum's exporter, and its optimized form; both must give PyTorch's logits.
-3. Quantize as asked; every large product must be uint8 × int8.
-4. The gate compares each quantized graph with fp32 on held-out lists; what fails is left out.
+3. Quantize as asked; of int8, every large product must be uint8 × int8.
+4. The gate compares each of these graphs with fp32 on held-out lists; what fails is left out.
 5. Write the bundle. If a precision that was asked for has nothing left, nothing is written.
 """
 
@@ -37,9 +37,10 @@ from onyxrank_export.conversion.gate import (
     no_scores,
     score_sample,
 )
+from onyxrank_export.conversion.half import write_half
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
-from onyxrank_export.conversion.quantize import RECIPES, Recipe, quantize
+from onyxrank_export.conversion.quantize import HALF, RECIPES, Recipe, quantize
 from onyxrank_export.conversion.sample import sample_requests
 from onyxrank_export.conversion.sessions import opened_architecture
 from onyxrank_export.conversion.smoothing import smooth
@@ -52,7 +53,7 @@ from onyxrank_export.training.base import (
 )
 from onyxrank_export.training.run import Run, read_run, share_mode
 
-PRECISIONS = ("fp32", "int8", "int8_static", "int8_dynamic")
+PRECISIONS = ("fp32", "fp16", "int8", "int8_static", "int8_dynamic")
 
 Say = Callable[[str], None]
 
@@ -88,7 +89,7 @@ class ExportConfig:
             raise InvalidInput("gate_lists must be at least 1", field="gate_lists")
 
     def quantized(self, *, with_data: bool) -> tuple[str, ...]:
-        """The quantized precisions asked for."""
+        """The precisions below fp32 that were asked for."""
         asked = self.precisions or (("int8",) if with_data else ())
         return tuple(name for name in asked if name != "fp32")
 
@@ -207,12 +208,15 @@ class _Export:
         smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
         for role, path in source.items():
             smooth(path, smoothed[role], calibration[role])
-        for recipe in RECIPES:
+        for recipe in (*RECIPES, HALF):
             if not any(_covers(asked, recipe.precision) for asked in precisions):
                 continue
             self._say(f"quantizing {recipe.name}")
             files = {role: self._folder / recipe.file(role) for role in source}
             for role, path in files.items():
+                if recipe is HALF:
+                    write_half(source[role], path)
+                    continue
                 quantize(smoothed[role], path, recipe, calibration[role])
                 check_int8(onnx.load(path), self._conversion.products[role])
             verdict = self._judge(files, expected)

@@ -56,7 +56,7 @@ class Recipe:
 
     Attributes:
         name: of the variant.
-        precision: ``int8_dynamic`` or ``int8_static``.
+        precision: ``int8_dynamic``, ``int8_static`` or ``fp16``.
         suffix: of the names of its graph files.
         machines: the machine families it is for.
         reduce_range: whether weights keep to 7 bits.
@@ -104,6 +104,9 @@ RECIPES = (
         reduce_range=True,
     ),
 )
+
+HALF = Recipe(name="fp16", precision="fp16", suffix="fp16", machines=(), reduce_range=False)
+"""The graphs of `half`, which are named and judged as these are."""
 
 
 def quantize(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:

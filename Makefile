@@ -105,8 +105,8 @@ peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=
 load: $(READY) ## The server under load: make load [BUNDLE=bundle] [VARIANT=name] (about 15 minutes)
 	$(BIN)/python benchmarks/load/run.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(VARIANT),--variant $(VARIANT))
 
-startup: $(READY) ## Import time, first ranking, peak memory
-	$(BIN)/python benchmarks/startup.py
+startup: $(READY) ## Import time, first ranking, peak memory: make startup [BUNDLE=bundle]
+	$(BIN)/python benchmarks/startup.py $(BUNDLE)
 
 quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name (about 80 minutes on 2 cores)
 	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --epochs 2 --max-steps 2400 --learning-rate 1e-4 \

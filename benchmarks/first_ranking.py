@@ -11,7 +11,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank.measure.memory import peak_bytes
 from onyxrank.measure.requests import Request, Workload, make_request
 
-_ITEM_TOKENS = 48
+_ITEM_TOKENS = 64
 
 
 def prepare(bundle: str, items: int, history: int) -> Request:
@@ -39,8 +39,8 @@ def main(bundle: str, variant: str, items: str, history: str) -> None:
         "load_s": loaded - begun,
         "rank_s": ranked - loaded,
         "peak_bytes": peak_bytes(),
-        "variant": info["variant"],
-        "threads": info["threads"],
+        **{name: info[name] for name in ("architecture", "variant", "threads", "sessions")},
+        "tuned": info["profile"] is not None,
     }
     print(json.dumps(result))
 

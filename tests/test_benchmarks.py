@@ -168,12 +168,13 @@ def test_other_json_is_refused(tmp_path, content):
 
 
 def test_startup(bundle):
-    result = json.loads(python(BENCHMARKS / "startup.py", bundle, "--repeats", 1, "--items", 20, "--history", 16))
+    result = json.loads(python(BENCHMARKS / "startup.py", bundle, "--repeats", 1, "--items", 20, 40, "--history", 16))
     assert result["variant"] == "fp32"
     assert {name: figure["target"] for name, figure in result["figures"].items()} == {
         "import_s": 0.3,
-        "first_ranking_s": 2.0,
-        "peak_memory_mib": 500.0,
+        "first_ranking_s": 1.5,
+        "peak_memory_mib": 450.0,
     }
+    assert list(result["peak_memory_mib_by_items"]) == ["20", "40"]
     assert all(figure["value"] > 0 for figure in result["figures"].values())
     assert result["slowest_imports_ms"]

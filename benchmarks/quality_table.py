@@ -2,7 +2,8 @@
 
 1. Per data set and seed: train, export and evaluate cross and shared-history with one recipe. Hours on 2 cores, so
    what is done is kept: runs and bundles in `.quality` beside this folder, figures per list in `results/quality`.
-   A command that was interrupted goes on where it stopped; figures of another recipe are measured again.
+   A command that was interrupted goes on where it stopped. Figures of another recipe are measured again, once its
+   run is out of the way.
 2. The baselines rank the same lists: popularity, BM25, cosine of MiniLM embeddings.
 3. The table is written from the figures that are there, with bootstrap intervals (`quality_page`).
 

@@ -126,11 +126,10 @@ def test_a_deviation_between_alone_and_together_is_measured():
 
 
 def test_a_sample_is_scored_list_by_list():
-    sample = GateSample([], [request(1, 2), request(3)])
-    assert [row.tolist() for row in score_sample(Scorer(), sample)] == [
-        pytest.approx([0.01, 0.02]),
-        pytest.approx([0.03]),
-    ]
+    sample, told = GateSample([], [request(1, 2), request(3)]), []
+    scores = score_sample(Scorer(), sample, lambda *progress: told.append(progress))
+    assert [row.tolist() for row in scores] == [pytest.approx([0.01, 0.02]), pytest.approx([0.03])]
+    assert told == [(1, 2), (2, 2)]
 
 
 def test_a_scorer_that_gives_nan_says_so():

@@ -61,4 +61,13 @@ def command(
 def export_run(run: Path, out: Path, config: object, *, data: Path | None = None) -> Any:
     """Export, telling each step."""
     module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="export")
-    return module.export_bundle(run, out, config, data=data, say=console.say)
+    with console.progress("scoring held-out lists") as bar:
+        task = bar.add_task("", total=None, note="")
+        return module.export_bundle(
+            run,
+            out,
+            config,
+            data=data,
+            say=console.say,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )

@@ -31,6 +31,7 @@ from onyxrank_export.conversion.errors import ExportError, GateRefused
 from onyxrank_export.conversion.gate import (
     GateLimits,
     GateSample,
+    Progress,
     Scores,
     Verdict,
     judge,
@@ -101,6 +102,7 @@ def export_bundle(
     *,
     data: str | Path | None = None,
     say: Say = print,
+    progress: Progress = lambda done, total: None,
 ) -> Manifest:
     """Convert a run, or a fine-tuned cross-encoder folder, into a bundle.
 
@@ -110,6 +112,7 @@ def export_bundle(
         config: precisions, gate, what may be overwritten.
         data: the data to check and calibrate on; by default what the run was trained on.
         say: told each step as it begins.
+        progress: told how many of how many held-out lists a graph has scored.
 
     Returns:
         The manifest of the bundle.
@@ -135,7 +138,7 @@ def export_bundle(
     elif quantized and not any(0 < row.labels.mean() < 1 for row in material.held_out):
         raise ExportError("no held-out list has both a purchase and another item: nothing to judge int8 by")
     with new_folder(Path(out), overwrite=config.overwrite) as folder:
-        manifest = _Export(folder, run, checkpoint, encoder, material, config, say).write(quantized)
+        manifest = _Export(folder, run, checkpoint, encoder, material, config, say, progress).write(quantized)
         write_manifest(folder, manifest)
         share_mode(folder / MANIFEST_NAME)
     return manifest
@@ -153,9 +156,10 @@ class _Export:
         material: Material,
         config: ExportConfig,
         say: Say,
+        progress: Progress,
     ) -> None:
         self._folder, self._run, self._checkpoint, self._encoder = folder, run, checkpoint, encoder
-        self._material, self._config, self._say = material, config, say
+        self._material, self._config, self._say, self._progress = material, config, say, progress
         self._head = "sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax"
         self._pad_id = int(checkpoint.model.config.pad_token_id or 0)
         self._sample = GateSample(material.held_out, [material.encode(encoder, row) for row in material.held_out])
@@ -201,7 +205,7 @@ class _Export:
         self._say(f"gate: scoring {len(self._sample.lists)} held-out lists with fp32")
         # Its logits are PyTorch's to 1e-4, in less time.
         with self._opened(source) as reference:
-            expected = score_sample(reference, self._sample)
+            expected = score_sample(reference, self._sample, self._progress)
         passed: list[Variant] = []
         verdicts: dict[str, Verdict] = {}
         calibration = self._conversion.calibration(source, self._material.calibration(self._encoder), self._pad_id)
@@ -249,7 +253,7 @@ class _Export:
     def _judge(self, files: Files, expected: Scores) -> Verdict:
         with self._opened(files) as architecture:
             try:
-                scores = score_sample(architecture, self._sample)
+                scores = score_sample(architecture, self._sample, self._progress)
                 return judge(scores, expected, architecture, self._sample, self._config.gate)
             except NonFiniteScore:
                 return no_scores()

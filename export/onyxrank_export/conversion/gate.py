@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,16 +95,28 @@ class GateSample:
 
 
 Scores = list[NDArray[np.float32]]
+Progress = Callable[[int, int], None]
 
 
-def score_sample(architecture: Architecture, sample: GateSample) -> Scores:
+def score_sample(
+    architecture: Architecture, sample: GateSample, progress: Progress = lambda done, total: None
+) -> Scores:
     """Probabilities per list, each list scored as one request.
+
+    Args:
+        architecture: what scores.
+        sample: the lists.
+        progress: told how many of how many lists are done.
 
     Raises:
         NonFiniteScore: if the graph answers NaN or infinity.
 
     """
-    return [architecture.score([request])[0] for request in sample.requests]
+    scores = []
+    for request in sample.requests:
+        scores += architecture.score([request])
+        progress(len(scores), len(sample.requests))
+    return scores
 
 
 def judge(

@@ -6,8 +6,8 @@ fp32, uint8 × uint8 hardly faster, and int8 × int8 in a scalar loop, five time
 Two modes:
 - `int8_dynamic` finds the range of each activation tensor at run time, over the whole micro-batch: the score of an
   item then depends a little on what it is batched with.
-- `int8_static` (QDQ, its products then joined with their biases: `integer_products`) fixes the ranges by calibration on
-  training pairs: scores do not depend on the batch.
+- `int8_static` (QDQ, its products then joined with their biases: `integer_products`) fixes the ranges by calibration
+  on training pairs: scores do not depend on the batch.
 
 Two weight ranges, because of one instruction: without VNNI, AVX2 and AVX-512 add pairs of products in 16 bits, which
 saturate unless weights keep to 7 bits (`reduce_range`). So avx2 and avx512 share a graph, and avx512_vnni and arm64

@@ -91,7 +91,7 @@ docs: $(READY) ## The documentation, warnings as errors: docs/_build/index.html
 	$(BIN)/python -m sphinx -E -W --keep-going -n -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
-bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes)
+bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes; the first time it makes its model)
 	$(BIN)/python benchmarks/model.py
 	$(BIN)/python -m pytest benchmarks/bench_latency.py -q --benchmark-json=.bench/latency.json
 	$(BIN)/python benchmarks/report.py .bench/latency.json

@@ -42,7 +42,8 @@ from quality_page import RECIPE, write_page
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / ".quality"
 RESULTS = HERE / "results" / "quality"
-_GATE_LISTS = 256
+_GATE_LISTS = 1024
+"""Of 256, where a shopper bought one thing each, NDCG@10 moves by 0.7 % by chance, and the gate's limit is 1 %."""
 _EPSILON = 1e-7
 
 _OFFICE = TrainingConfig(
@@ -157,6 +158,8 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
             for precision, variant in missing.items():
                 say(f"{name}: ranking with {architecture} {precision}, seed {seed}")
                 with Ranker.load(bundle, variant=variant) as ranker:
+                    if not str(ranker.info()["precision"]).startswith(precision):
+                        raise SystemExit(f"{bundle}: no {precision} to measure, {ranker.info()['variant_reason']}")
                     scores = model_scores(ranker, content.lists, data.items, every(500))
                 content.keep(f"{architecture}.{precision}.seed{seed}", scores, told(RECIPES[name]))
 

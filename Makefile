@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-integrations test-clients lint types unit docs bench architectures peers load startup
-.PHONY: quality quality-table clean example-fastapi example-flask example-batch example-search
+.PHONY: quality broken-quantization quality-table clean example-fastapi example-flask example-batch example-search
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -108,12 +108,16 @@ load: $(READY) ## The server under load: make load [BUNDLE=bundle] [VARIANT=name
 startup: $(READY) ## Import time, first ranking, peak memory: make startup [BUNDLE=bundle]
 	$(BIN)/python benchmarks/startup.py $(BUNDLE)
 
-quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name (about 80 minutes on 2 cores)
-	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --epochs 2 --max-steps 2400 --learning-rate 1e-4 \
-		--warmup 0.08 --popular 1 --popularity-power 1.4 --around 0.7 --no-own-zeros --list-weight 3 --evaluations 2 \
-		--validation-lists 400 --seed 0
-	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 128
+quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name [ARCH=cross] (about 100 minutes on 2 cores)
+	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --arch $(or $(ARCH),shared-history) \
+		--contrastive-steps 250 --contrastive-weight 0.7 --max-steps 1600 --batch-size 64 --negatives 7 \
+		--learning-rate 1e-4 --head-rate 5 --warmup 0.08 --dropout 0 --popular 1 --popularity-power 1.4 --around 0.7 \
+		--no-own-zeros --list-weight 3 --evaluations 2 --validation-lists 400 --seed 0
+	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 1024
 	$(BIN)/onyxrank evaluate bundles/$(RUN) --data $(DATA)
+
+broken-quantization: $(READY) ## The gate refuses a run's int8 with weights of 4 bits: make broken-quantization RUN=name (about 10 minutes)
+	$(BIN)/python benchmarks/broken_quantization.py runs/$(RUN); test $$? = 3
 
 quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from onyxrank.cli import train
+from onyxrank.cli.app import run
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import architectures_page
@@ -17,6 +22,7 @@ import products
 import quality_page
 import quality_table
 
+ROOT = Path(__file__).resolve().parents[1]
 WAYS = [*architectures_page.LABELS, "cross fp32", "cross int8", "shared-history fp32", "shared-history int8"]
 
 
@@ -62,6 +68,21 @@ def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch)
     content.keep("cross.fp32.seed9", [], quality_table.told(recipe))
     assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") == quality_table.told(recipe)
     assert quality_table.told(replace(recipe, dropout=0.1)) != quality_table.told(recipe)
+
+
+def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):
+    made = subprocess.run(
+        ["make", "-n", "-o", ".venv/.ready", "quality", f"DATA={tmp_path}", "RUN=x", "ARCH=cross"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [command] = [line for line in made.stdout.replace("\\\n", "").splitlines() if " train " in line]
+    asked = []
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    assert run(shlex.split(command)[1:]) == 0
+    assert asked == [replace(quality_table.RECIPES["amazon2018_office"], arch="cross")]
 
 
 def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():

@@ -137,7 +137,7 @@ def test_settings_that_do_not_open_are_told_and_the_others_race(bundle, monkeypa
 
     monkeypatch.setattr(contestants, "open_sessions", open_sessions)
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
-    profile = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=4.0))
+    profile = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=2.0))
     assert profile.setting.threads == 2
     assert set(profile.report["settings_failed"].values()) == {"no such luck"}
     monkeypatch.setattr(contestants, "open_sessions", lambda *_: open_sessions(bundle, "", profile_like(profile)))
@@ -182,7 +182,7 @@ def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_pat
 
 
 def test_the_exhaustive_search_drops_nothing(bundle):
-    profile = tune_bundle(bundle, TuneOptions(budget_s=8.0, exhaustive=True))
+    profile = tune_bundle(bundle, TuneOptions(budget_s=5.0, exhaustive=True))
     rows = profile.report["table"]
     assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus())))
     assert not [row for row in rows if row["fate"]]

@@ -375,7 +375,7 @@ def test_data_that_is_not_what_it_was_must_be_named(trained_run, aisle_data, tmp
 
 
 @pytest.mark.parametrize(
-    ("settings", "field"), [({"precisions": ("fp16",)}, "precision"), ({"gate_lists": 0}, "gate_lists")]
+    ("settings", "field"), [({"precisions": ("fp8",)}, "precision"), ({"gate_lists": 0}, "gate_lists")]
 )
 def test_impossible_settings_are_refused(settings, field):
     with pytest.raises(InvalidInput) as caught:

@@ -17,8 +17,8 @@ router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
 
 
 def _names(field: str) -> AliasChoices:
-    """The names that the engine itself takes for an item's field."""
-    return AliasChoices(*FIELD_NAMES[field])
+    """The names that the engine itself takes for an item's field; first this API's own, which faults are told under."""
+    return AliasChoices(*sorted(FIELD_NAMES[field], key=len))
 
 
 class RankItem(BaseModel):

@@ -17,7 +17,7 @@ router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
 
 
 def _names(field: str) -> AliasChoices:
-    """The names that the engine itself takes for an item's field; first this API's own, which faults are told under."""
+    """The names that the engine takes for an item's field; first this API's own, under which faults are told."""
     return AliasChoices(*sorted(FIELD_NAMES[field], key=len))
 
 

@@ -5,12 +5,26 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
+from onyxrank import Cuts
+from onyxrank._batching import BatchLimits, Rows, pad
+from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank._graphs import PAIR
+from onyxrank._scoring import Cross, probabilities
 from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
 from onyxrank_export.conversion.kernels import constant_products
+from onyxrank_export.conversion.parity import eager_logits, feeds_of
+from onyxrank_export.conversion.sessions import opened_session
 
 TINY = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+SEP = 3
+tokens = st.integers(5, 59)
+histories = st.lists(tokens, max_size=10).map(lambda ids: [2, *ids, SEP])
+items = st.lists(st.lists(tokens, min_size=1, max_size=6).map(lambda ids: [*ids, SEP]), min_size=1, max_size=7)
 
 
 @pytest.fixture
@@ -24,14 +38,55 @@ def test_logits_are_the_plain_graphs_padded_and_alone(plain, tmp_path, trained_m
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layers", "classes"), [(1, 1), (3, 2)])
-def test_any_number_of_layers_and_classes(tmp_path, run_graph, layers, classes):
-    import torch
-
+def build(layers, classes):
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(**TINY, num_hidden_layers=layers, num_labels=classes)).eval()
     for parameter in model.parameters():  # at their first values, gains are 1 and biases 0: nothing would be missed
         torch.nn.init.normal_(parameter, std=0.3)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build(2, 2)
+
+
+@pytest.fixture(scope="module")
+def session(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("graph") / "written.onnx"
+    write_cross_graph(model, path)
+    with opened_session(path, PAIR) as session:
+        yield session
+
+
+def request(history, candidates):
+    return EncodedRequest(np.array(history, np.int32), Ragged.of(candidates), Cuts())
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(histories, items), min_size=1, max_size=3), st.integers(1, 60))
+def test_the_engine_gives_pytorchs_scores_for_any_list_and_split(model, session, lists, budget):
+    engine = Cross(session, "softmax", BatchLimits(micro_batch_tokens=budget))
+    requests = [request(history, candidates) for history, candidates in lists]
+    for row, scores in zip(requests, engine.score(requests), strict=True):
+        batch = pad(Rows.of([row]), np.arange(len(row.items)), 0)
+        np.testing.assert_allclose(
+            scores, probabilities(eager_logits(model, feeds_of(batch)), "softmax"), rtol=0, atol=1e-5
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(histories, items)
+def test_a_score_does_not_depend_on_the_neighbours(session, history, candidates):
+    engine = Cross(session, "softmax", BatchLimits())
+    together = engine.score([request(history, candidates)])[0]
+    alone = [engine.score([request(history, [item])])[0][0] for item in candidates]
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("layers", "classes"), [(1, 1), (3, 2)])
+def test_any_number_of_layers_and_classes(tmp_path, run_graph, layers, classes):
+    model = build(layers, classes)
     assert can_write(model)
     write_cross_graph(model, tmp_path / "written.onnx")
     graph = onnx.load(tmp_path / "written.onnx").graph

@@ -116,7 +116,7 @@ quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=na
 	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 1024
 	$(BIN)/onyxrank evaluate bundles/$(RUN) --data $(DATA)
 
-broken-quantization: $(READY) ## The gate refuses a run's int8 with weights of 4 bits: make broken-quantization RUN=name (about 10 minutes)
+broken-quantization: $(READY) ## The gate refuses a run's int8 with weights of 4 bits: make broken-quantization RUN=name (about 4 minutes)
 	$(BIN)/python benchmarks/broken_quantization.py runs/$(RUN); test $$? = 3
 
 quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)

@@ -48,7 +48,7 @@ class Provider:
 
     def takes(self, precision: str) -> bool:
         """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
-        return precision in ("fp32", self.gains_from) or (self.gains_from == "int8" and precision.startswith("int8"))
+        return precision.partition("_")[0] in ("fp32", self.gains_from)
 
     def session_options(self, threads: int) -> dict[str, str]:
         """Provider options of a session with that many threads."""

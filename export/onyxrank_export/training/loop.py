@@ -150,7 +150,13 @@ def train(
         if callbacks:
             drop_default_output(trainer)
         trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    return _finish(out, trainer, base, config, description, seconds=time.monotonic() - started, pairs=pairs)
+    seconds = time.monotonic() - started
+    trainer.save_model(str(out))
+    processes.wait_for_all()  # with the best checkpoint, which is removed below
+    if processes.is_first():
+        _write(out, trainer, base, config, description, seconds=seconds, pairs=pairs)
+    processes.wait_for_all()
+    return read_run(out)
 
 
 def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], dict[str, float]]:
@@ -270,24 +276,6 @@ def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
             f"base '{config.base}' has {positions} positions; the limits need {config.limits.sequence_tokens}: "
             "lower --history-tokens or --item-tokens"
         )
-
-
-def _finish(
-    out: Path,
-    trainer: Trainer,
-    base: Checkpoint,
-    config: TrainingConfig,
-    data: dict[str, Any],
-    *,
-    seconds: float,
-    pairs: int,
-) -> Run:
-    trainer.save_model(str(out))
-    processes.wait_for_all()  # with the best checkpoint, which is removed below
-    if processes.is_first():
-        _write(out, trainer, base, config, data, seconds=seconds, pairs=pairs)
-    processes.wait_for_all()
-    return read_run(out)
 
 
 def _write(

@@ -41,8 +41,11 @@ page-browser: $(READY) ## Install a Chromium for the tests of the page, which sk
 		$(BIN)/playwright install chromium; \
 	fi
 
+# Processes that share the test files between them.
+WORKERS ?= 2
+
 unit: $(READY) ## pytest, with the engine's coverage
-	$(BIN)/pytest --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
 
 # A library's environment: the extra of its name, and what its tests need besides.
 LIBRARIES := langchain llama-index haystack

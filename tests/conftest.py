@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import string
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from onyxrank import Limits
@@ -30,6 +32,9 @@ WORDS = [
     *("coffee", "grinder", "garden", "hose", "red", "blue", "green", "large", "small", "light", "cable"),
     *("wool", "yarn", "dog", "leash", "cat", "toy", "camera", "bag", "the", "for", "with", "and", "of"),
 ]
+
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,25 @@ class Reference:
                 ).logits
             scores.append(torch.softmax(logits.double(), dim=1)[0, 1].item())
         return np.array(scores)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes a folder once, whichever of the run's workers asks first; the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, finished = base / name, base / f"{name}.finished"
+        with FileLock(base / f"{name}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(folder)
+                finished.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -137,11 +161,11 @@ def shop_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def aisle_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def aisle_data(once: Once) -> Path:
     """Behaviour data that a tiny model learns in seconds."""
     from aisles import write_aisles
 
-    return write_aisles(tmp_path_factory.mktemp("aisles") / "data")
+    return once("aisles", write_aisles)
 
 
 @pytest.fixture(scope="session")
@@ -153,30 +177,30 @@ def search_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_run(once: Once, aisle_data: Path) -> Path:
     """A run whose 2-layer model ranks far better than popularity."""
-    return _train(aisle_data, tmp_path_factory.mktemp("trained") / "run", "cross")
+    return once("trained_run", lambda out: _train(aisle_data, out, "cross"))
 
 
 @pytest.fixture(scope="session")
-def shared_run(aisle_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_run(once: Once, aisle_data: Path) -> Path:
     """The same training with one-way attention."""
-    return _train(aisle_data, tmp_path_factory.mktemp("shared") / "run", "shared-history", epochs=8)
+    return once("shared_run", lambda out: _train(aisle_data, out, "shared-history", epochs=8))
 
 
 @pytest.fixture(scope="session")
-def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_bundle(once: Once, trained_run: Path) -> Path:
     """The bundle of that run, as the real gate at its real limits let it through."""
-    return _export(trained_run, tmp_path_factory.mktemp("exported") / "bundle")
+    return once("trained_bundle", lambda out: _export(trained_run, out))
 
 
 @pytest.fixture(scope="session")
-def shared_bundle(shared_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_bundle(once: Once, shared_run: Path) -> Path:
     """The bundle of the shared-history run, likewise."""
-    return _export(shared_run, tmp_path_factory.mktemp("shared_exported") / "bundle")
+    return once("shared_bundle", lambda out: _export(shared_run, out))
 
 
-def _train(data: Path, out: Path, arch: str, epochs: int = 6) -> Path:
+def _train(data: Path, out: Path, arch: str, epochs: int = 6) -> None:
     from transformers import TrainerCallback
 
     from onyxrank_export.training.config import TrainingConfig
@@ -192,14 +216,12 @@ def _train(data: Path, out: Path, arch: str, epochs: int = 6) -> Path:
         validation_lists=60,
     )
     train(data, out, config, callbacks=[TrainerCallback()])
-    return out
 
 
-def _export(run: Path, out: Path) -> Path:
+def _export(run: Path, out: Path) -> None:
     from onyxrank_export.conversion.export import ExportConfig, export_bundle
 
     export_bundle(run, out, ExportConfig(precisions=("fp32", "int8")), say=lambda _: None)
-    return out
 
 
 def _entry(path: Path) -> FileEntry:

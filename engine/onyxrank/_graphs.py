@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 CROSS, SHARED_HISTORY = "cross", "shared-history"
-HISTORY = "history"
-"""Role of the graph that runs once per request."""
+HISTORY, ITEMS = "history", "items"
+"""Roles of shared-history's graphs; the first runs once per request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ ARCHITECTURES: Mapping[str, Mapping[str, Graph]] = {
     CROSS: {"model": PAIR},
     SHARED_HISTORY: {
         HISTORY: Graph(("input_ids",), ("keys", "values")),
-        "items": Graph(("input_ids", "attention_mask"), ("logits",), ("keys", "values")),
+        ITEMS: Graph(("input_ids", "attention_mask"), ("logits",), ("keys", "values")),
     },
 }
 """Graphs by role, of each architecture by name. What the two of shared-history pass on is in `HistoryState`."""

@@ -16,6 +16,7 @@ from functools import cached_property
 from tokenizers import Tokenizer
 
 from onyxrank._batching import BatchLimits
+from onyxrank._buckets import Bucketed, Sizes
 from onyxrank._bundle import Bundle
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
@@ -28,9 +29,10 @@ from onyxrank._profile import Profile, Setting, find_profile
 from onyxrank._providers import AUTO, PROVIDERS, Provider, candidates
 from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS, Scheduler
 from onyxrank._scoring import build_architecture
-from onyxrank._session import OrtSession, Session, offered_providers
+from onyxrank._session import OrtSession, Session, input_shapes, offered_providers
 from onyxrank._session_pool import SessionPool
 from onyxrank._system import give_memory_back
+from onyxrank._tensorrt import engine_options
 from onyxrank._variants import choose_variant
 
 
@@ -185,10 +187,15 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
     try:
         for role, graph in ARCHITECTURES[bundle.manifest.architecture].items():
             path = bundle.path(variant.files[role])
-            own = []
+            sizes = Sizes.of(role, bundle.manifest.limits, setting.micro_batch_tokens)
+            more = {}
+            if provider.name == "tensorrt":
+                more = engine_options(input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder)
+            own: list[Session] = []
             for _ in range(copies if role != HISTORY else 1):
-                opened.append(OrtSession(path, graph, provider, threads))
-                own.append(opened[-1])
+                opened.append(OrtSession(path, graph, provider, threads, more))
+                masked = provider.memory and "attention_mask" in graph.inputs
+                own.append(Bucketed(opened[-1], graph, sizes) if masked else opened[-1])
             sessions[role] = own[0] if len(own) == 1 else SessionPool(own)
     except BaseException:
         for session in opened:

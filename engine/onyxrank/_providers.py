@@ -31,6 +31,8 @@ class Provider:
         plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
         device: of a plugin's devices, the one to run on.
         config: of OpenVINO's device, threads excepted.
+        memory: the device whose memory runs are bound to, by onnxruntime's name; empty for the host's.
+        beneath: onnxruntime's names of those that run the nodes it cannot; the CPU is always the last.
         untested: nobody here could run it yet.
 
     """
@@ -44,6 +46,8 @@ class Provider:
     plugin: str = ""
     device: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+    memory: str = ""
+    beneath: tuple[str, ...] = ()
     untested: bool = False
 
     def takes(self, precision: str) -> bool:
@@ -71,6 +75,7 @@ _TABLE = (
         # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
         unasked=True,
+        memory="cuda",
         untested=True,
     ),
     Provider(
@@ -98,6 +103,8 @@ _TABLE = (
         ort_name="TensorrtExecutionProvider",
         install="pip install 'onyxrank[gpu]' and TensorRT, on a machine with an NVIDIA GPU",
         gains_from="fp16",
+        memory="cuda",
+        beneath=("CUDAExecutionProvider",),
         untested=True,
     ),
     Provider(

@@ -1,7 +1,7 @@
 """Runs one graph: the `Session` protocol and its ONNX Runtime implementation.
 
-This is the only module that calls onnxruntime. Its exceptions end here: what goes wrong while loading is a
-`BundleError` or `ProviderUnavailable`, what goes wrong while running an `OnyxrankError`, chained.
+This is the only module that opens graphs with onnxruntime. Its exceptions end here: what goes wrong while loading is
+a `BundleError` or `ProviderUnavailable`, what goes wrong while running an `OnyxrankError`, chained.
 
 Memory: onnxruntime's arena keeps what its largest run needed, once per concurrent run. Micro-batches are
 bounded and the longest goes first, so it is sized once and stays. Patterns of allocation are not recorded:
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank._bound import BoundRuns
 from onyxrank._checks import check_count
 from onyxrank._errors import BundleError, OnyxrankError
 from onyxrank._graphs import Graph
@@ -81,6 +82,7 @@ class OrtSession:
         graph: the inputs and outputs it must have.
         provider: what it must run on.
         threads: threads that one run may use.
+        more: provider options of this graph, besides the provider's own.
 
     Raises:
         BundleError: if onnxruntime cannot load the file, or its inputs or outputs are not the graph's.
@@ -88,7 +90,9 @@ class OrtSession:
 
     """
 
-    def __init__(self, path: Path, graph: Graph, provider: Provider, threads: int) -> None:
+    def __init__(
+        self, path: Path, graph: Graph, provider: Provider, threads: int, more: Mapping[str, str] | None = None
+    ) -> None:
         self._path = path
         self._outputs = list(graph.outputs)
         check_count(threads, "threads")
@@ -96,16 +100,18 @@ class OrtSession:
         # scheduler's get it too, `flush_denormals`), and of the thread that makes a process's first session: there
         # the host's arithmetic would change.
         with ThreadPoolExecutor(1) as bystander:
-            session = bystander.submit(_create, path, provider, threads).result()
+            options = {**provider.session_options(threads), **(more or {})}
+            session = bystander.submit(_create, path, provider, threads, options).result()
         check_running(provider, session.get_providers())
         _check_edges(path, graph, session)
         self._info = SessionInfo(
             providers=tuple(session.get_providers()),
             threads=threads,
             onnxruntime_version=_runtime().__version__,
-            options={**_CONFIG, **provider.session_options(threads)},
+            options={**_CONFIG, **options},
         )
         self._session: Any = session
+        self._bound = BoundRuns(session, self._outputs, provider.memory) if provider.memory else None
         exit_early_when_forked()
 
     def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
@@ -118,8 +124,9 @@ class OrtSession:
         session = self._session
         if session is None:
             raise OnyxrankError("this session is closed; load the bundle again")
+        bound = self._bound
         try:
-            outputs = session.run(self._outputs, dict(feeds))
+            outputs = bound.run(feeds) if bound else session.run(self._outputs, dict(feeds))
         except Exception as error:  # onnxruntime's exceptions have no other base class
             raise OnyxrankError(f"onnxruntime failed to run {self._path} ({type(error).__name__})") from error
         return [np.asarray(output, dtype=np.float32) for output in outputs]
@@ -130,7 +137,7 @@ class OrtSession:
 
     def close(self) -> None:
         """Free the graph once the runs in flight are done."""
-        self._session = None
+        self._session = self._bound = None
 
 
 def offered_providers(asked: str) -> list[str]:
@@ -155,7 +162,18 @@ def _runtime() -> Any:
     return onnxruntime
 
 
-def _create(path: Path, provider: Provider, threads: int) -> Any:
+def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
+    """Read the shapes of a graph's inputs; what is no number varies.
+
+    Raises:
+        BundleError: if onnxruntime cannot load the file.
+
+    """
+    session = _create(path, PROVIDERS["cpu"], 1, {})
+    return {node.name: list(node.shape) for node in session.get_inputs()}
+
+
+def _create(path: Path, provider: Provider, threads: int, provider_options: Mapping[str, str]) -> Any:
     onnxruntime = _runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -165,9 +183,9 @@ def _create(path: Path, provider: Provider, threads: int) -> Any:
     options.log_severity_level = _LOG_ERRORS
     for key, value in _CONFIG.items():
         options.add_session_config_entry(key, value)
-    chosen: dict[str, Any] = {"providers": [(provider.ort_name, provider.session_options(threads))]}
+    chosen: dict[str, Any] = {"providers": [(provider.ort_name, dict(provider_options)), *provider.beneath]}
     if provider.plugin:
-        options.add_provider_for_devices(plugin_devices(provider, onnxruntime), provider.session_options(threads))
+        options.add_provider_for_devices(plugin_devices(provider, onnxruntime), dict(provider_options))
         chosen = {}
     try:
         # Without enable_fallback=0 onnxruntime itself would go on with the CPU and only print that it did.

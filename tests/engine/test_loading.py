@@ -131,7 +131,7 @@ class Refusing:
     def __init__(self, works):
         self.works, self.opened = works, []
 
-    def __call__(self, path, graph, provider, threads):
+    def __call__(self, path, graph, provider, threads, more):
         if provider.name not in self.works:
             raise ProviderUnavailable(f"{provider.name} does not start")
         self.opened.append(FakeSession())

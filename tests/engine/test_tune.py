@@ -31,6 +31,8 @@ from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 QUICK = TuneOptions(budget_s=1.0)
+PATIENT = TuneOptions(budget_s=300.0)
+"""For what ends by itself, on a machine however slow."""
 
 
 @pytest.fixture(params=["trained_bundle", "shared_bundle"])
@@ -158,7 +160,7 @@ def test_an_interruption_between_the_heats_keeps_the_first(bundle, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(contestants.Contestants, "keep", interrupt)
-    profile = tune_bundle(bundle, QUICK)
+    profile = tune_bundle(bundle, PATIENT)
     assert profile.report["interrupted"]
 
 
@@ -181,8 +183,9 @@ def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_pat
     assert len(lists) == 1 + len(lists_to_compare(bundle, None))
 
 
-def test_the_exhaustive_search_drops_nothing(bundle):
-    profile = tune_bundle(bundle, TuneOptions(budget_s=5.0, exhaustive=True))
+def test_the_exhaustive_search_drops_nothing(bundle, monkeypatch):
+    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    profile = tune_bundle(bundle, dataclasses.replace(PATIENT, exhaustive=True))
     rows = profile.report["table"]
     assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus())))
     assert not [row for row in rows if row["fate"]]

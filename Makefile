@@ -102,6 +102,10 @@ bench: $(READY) ## Latency and throughput beside eager PyTorch (under 10 minutes
 architectures: $(READY) ## Cross and shared-history side by side: make architectures [DATA=folder] (about 20 minutes)
 	$(BIN)/python benchmarks/architectures.py $(if $(DATA),--data $(DATA))
 
+.PHONY: gpu
+gpu: $(READY) ## The engine on a GPU beside PyTorch's fp16: make gpu BUNDLES="cross shared", exported with --precision fp16
+	$(BIN)/python benchmarks/gpu.py $(BUNDLES)
+
 peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] (about 40 minutes)
 	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED))
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
+import onnxruntime
 import pytest
 
 from onyxrank import Item
@@ -94,6 +95,21 @@ def test_a_report_of_a_busy_machine_says_that_it_is_not_valid(raw, tmp_path, cro
     copy.write_text(json.dumps(content))
     python(BENCHMARKS / "report.py", copy, "--out", tmp_path)
     assert ("**Not valid.** Other processes kept up to 1.7 CPUs" in (tmp_path / "latency.md").read_text()) is crowded
+
+
+def test_the_gpu_benchmark_runs_anywhere(bundle, tmp_path):
+    where = ("--providers", "cpu", "tensorrt", "--device", "cpu", "--repeats", "2", "--out", tmp_path)
+    python(BENCHMARKS / "gpu.py", bundle, *where)
+    content = json.loads((tmp_path / "gpu.json").read_text())
+    assert [cell["name"] for cell in content["cells"]] == ["page", "widget"]
+    ways = {"sorted_batches", "sorted_batches_fp16", "cross cpu fp32"}
+    for cell in content["cells"]:
+        assert {way["name"] for way in cell["ways"]} == ways
+        differences = {way["name"]: way["largest_difference"] for way in cell["ways"]}
+        assert differences["cross cpu fp32"] < 1e-5
+        assert 0 < differences["sorted_batches_fp16"] < 0.05
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        assert "tensorrt" in (tmp_path / "gpu.md").read_text()
 
 
 @pytest.mark.parametrize(("milliseconds", "cells"), [(0.001, 2), (1e6, 0)], ids=["faster", "slower"])

@@ -2,8 +2,9 @@
 
 `ReferenceLoop` is the straightforward implementation: one item at a time, padded to the model's length, as the
 tokenizer's and the model's documentation show it. `SortedBatches` is a careful one: the whole list tokenized in one
-call, sorted by length, in dynamically padded batches of the size that `prepare` measured to be the fastest; in fp32
-or in bfloat16. Both take texts and give a sorted ranking, and both include the tokenization.
+call, sorted by length, in dynamically padded batches of the size that `prepare` measured to be the fastest; in fp32,
+bfloat16 or float16, on the CPU or a GPU, eager or compiled. Both take texts and give a sorted ranking, and both
+include the tokenization.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from onyxrank._errors import BundleError
 from onyxrank._loading import load_encoder
 from onyxrank._machine import usable_cpus
 from onyxrank._manifest import MANIFEST_NAME
-from onyxrank._scoring import probabilities
+from onyxrank._scoring import pair_feeds, probabilities
 from onyxrank.measure.requests import Request
-from onyxrank.measure.ways import BATCHES, BF16, LOOP, Say, Way
+from onyxrank.measure.ways import BATCHES, LOOP, Say, Way
 from onyxrank_export.training.base import load_checkpoint, text_encoder
 from onyxrank_export.training.run import read_run
 
@@ -38,7 +39,8 @@ BATCH_SIZES = (4, 8, 16, 32, 64)
 _SEARCH_ITEMS = 100
 _WARMUP_ITEMS = 4
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 Ranked = list[tuple[int, float]]
 """Index and probability, best first."""
 
@@ -153,17 +155,33 @@ class SortedBatches:
     """The whole list tokenized at once, sorted by length, in dynamically padded batches.
 
     Args:
-        eager: the model; bf16 makes a copy of it.
-        precision: ``fp32`` or ``bf16``.
+        eager: the model; all but eager fp32 on the CPU make a copy of it.
+        precision: of weights and products.
+        device: as PyTorch calls it.
+        compiled: by torch.compile, for any shape.
         say: told the batch sizes that were tried.
 
     """
 
-    def __init__(self, eager: EagerModel, *, precision: Precision = "fp32", say: Say = lambda _: None) -> None:
-        self.name = {"fp32": BATCHES, "bf16": BF16}[precision]
+    def __init__(
+        self,
+        eager: EagerModel,
+        *,
+        precision: Precision = "fp32",
+        device: str = "cpu",
+        compiled: bool = False,
+        say: Say = lambda _: None,
+    ) -> None:
+        self.name = "_".join(
+            [BATCHES, *([precision] if precision != "fp32" else []), *(["compiled"] if compiled else [])]
+        )
         self._eager = eager
-        self._precision = precision
-        self._model = eager.model if precision == "fp32" else deepcopy(eager.model).to(torch.bfloat16)
+        self._precision, self._device, self._compiled = precision, device, compiled
+        self._model: Any = eager.model
+        if precision != "fp32" or device != "cpu":
+            self._model = deepcopy(eager.model).to(device, _TYPES[precision])
+        if compiled:
+            self._model = torch.compile(self._model, dynamic=True)
         self._pad_id = int(eager.model.config.pad_token_id or 0)
         self._rows = BATCH_SIZES[0]
         self._best: dict[Request, int] = {}
@@ -173,7 +191,10 @@ class SortedBatches:
     def settings(self) -> Mapping[str, object]:
         """What it runs with, the chosen rows of a batch among it."""
         padding = "to the longest of the batch"
-        return {"precision": self._precision, "rows": self._rows, "padding": padding, **self._eager.facts()}
+        place = (
+            {"device": self._device, "compiled": self._compiled} if self._device != "cpu" or self._compiled else {}
+        )
+        return {"precision": self._precision, "rows": self._rows, "padding": padding, **place, **self._eager.facts()}
 
     def prepare(self, request: Request) -> None:
         """Warm up, and measure which batch size is best for such requests (once for each request)."""
@@ -196,7 +217,7 @@ class SortedBatches:
         return self._score(request, self._rows)
 
     def close(self) -> None:
-        """Let go of the bf16 copy."""
+        """Let go of the copy."""
         self._model = self._eager.model
 
     def _score(self, request: Request, size: int) -> NDArray[np.float32]:
@@ -207,12 +228,9 @@ class SortedBatches:
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
                 batch = pad(rows, chosen, self._pad_id)
-                logits = self._model(
-                    input_ids=torch.from_numpy(batch.input_ids),
-                    attention_mask=torch.from_numpy(batch.attention_mask),
-                    token_type_ids=torch.from_numpy(batch.token_type_ids),
-                ).logits
-                scores[chosen] = probabilities(logits.float().numpy(), self._eager.head)
+                feeds = {name: torch.from_numpy(array).to(self._device) for name, array in pair_feeds(batch).items()}
+                logits = self._model(**feeds).logits
+                scores[chosen] = probabilities(logits.float().cpu().numpy(), self._eager.head)
         return scores
 
 

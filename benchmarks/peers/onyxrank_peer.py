@@ -37,7 +37,7 @@ def _load(**options: Any) -> Callable[[str, int], _Engine]:
 
 
 WAYS = {
-    "onyxrank": _load(history_cache_bytes=0),
-    "onyxrank fp32": _load(history_cache_bytes=0, variant="fp32"),
-    "onyxrank, history seen before": _load(),
+    "onyxrank": _load(history_cache_bytes=0, item_cache_bytes=0),
+    "onyxrank fp32": _load(history_cache_bytes=0, item_cache_bytes=0, variant="fp32"),
+    "onyxrank, history seen before": _load(item_cache_bytes=0),
 }

@@ -1,7 +1,7 @@
 """Texts to token ids.
 
-1. Every text of a request goes through the tokenizer in one call; the history is tokenized once, whatever the
-   number of items.
+1. Every text of a request that is not known yet goes through the tokenizer in one call; the history is tokenized
+   once, whatever the number of items.
 2. A text far longer than its limit is first cut at a space, to a length that should fill the limit; if it
    turns out not to, the whole text is tokenized. The ids are those of the full text either way.
 3. The truncation policy picks what fits, and counts what it left out.
@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from onyxrank._errors import InvalidInput
 from onyxrank._history import HistoryState
+from onyxrank._item_tokens import EncodedItem, ItemTokens
 from onyxrank._items import Item
 from onyxrank._truncation import Cuts, Limits, fit_history, fit_item
 
@@ -41,12 +42,12 @@ class Ragged:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]]) -> Ragged:
-        """Flatten lists of token ids."""
+    def of(cls, sequences: Sequence[Sequence[int] | NDArray[np.int32]]) -> Ragged:
+        """Line up token ids."""
         offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
-        ids = np.fromiter((token for sequence in sequences for token in sequence), np.int32, int(offsets[-1]))
-        return cls(ids, offsets)
+        none = np.empty(0, dtype=np.int32)
+        return cls(np.concatenate([none, *(np.asarray(sequence, np.int32) for sequence in sequences)]), offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -103,6 +104,7 @@ class TextEncoder:
         cls_token: text of the token that opens a pair.
         sep_token: text of the token that closes each segment.
         prefix_safe: whether the tokens of a text cut at a space are a prefix of the tokens of the whole text.
+        cache: where encoded items are kept for other requests; nowhere if None.
 
     Raises:
         InvalidInput: if the tokenizer does not know the special tokens.
@@ -117,8 +119,10 @@ class TextEncoder:
         cls_token: str = "[CLS]",
         sep_token: str = "[SEP]",
         prefix_safe: bool = True,
+        cache: ItemTokens | None = None,
     ) -> None:
         self.limits = limits
+        self._cache = cache
         self._tokenizer = tokenizer
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -141,28 +145,48 @@ class TextEncoder:
             InvalidInput: if a title holds no character the tokenizer reads; names the item.
 
         """
-        limits, count = self.limits, len(items)
-        texts = [self._shorten(item.title, limits.item_tokens) for item in items]
-        texts += [self._shorten(item.description, limits.item_tokens) for item in items]
+        known = self._cache.find(items) if self._cache else [None] * len(items)
+        new = [index for index, row in enumerate(known) if row is None]
+        rows, events = self._read([items[index] for index in new], new, history)
+        found = iter(rows)
+        encoded = [next(found) if row is None else row for row in known]
+        cuts = Cuts(
+            titles=sum(row.title_cut for row in encoded), descriptions=sum(row.description_cut for row in encoded)
+        )
+        return EncodedRequest(events.ids, Ragged.of([row.ids for row in encoded]), cuts + events.cuts, events.state)
+
+    def _read(
+        self, items: Sequence[Item], places: Sequence[int], history: Sequence[str] | EncodedHistory
+    ) -> tuple[list[EncodedItem], EncodedHistory]:
+        """Tokenize items that are not known, at these places of the request, and the history."""
+        limit, count = self.limits.item_tokens, len(items)
+        texts = [self._shorten(item.title, limit) for item in items]
+        texts += [self._shorten(item.description, limit) for item in items]
         ids = self._ids(texts if isinstance(history, EncodedHistory) else [*texts, *history])
         titles, descriptions = ids[:count], ids[count : 2 * count]
         self._complete(titles, texts[:count], [item.title for item in items])
         self._complete(descriptions, texts[count:], [item.description for item in items])
-        for index, title in enumerate(titles):
+        for place, title in zip(places, titles, strict=True):
             if not title:
                 raise InvalidInput(
-                    f"items[{index}].title has only characters the tokenizer drops (control characters, say)",
+                    f"items[{place}].title has only characters the tokenizer drops (control characters, say)",
                     field="title",
-                    index=index,
+                    index=place,
                 )
-        rows, cuts = self._fit_items(titles, descriptions)
+        rows = [self._fit(title, description) for title, description in zip(titles, descriptions, strict=True)]
+        if self._cache:
+            self._cache.keep(items, rows)
         if not isinstance(history, EncodedHistory):
             history = self._encoded_history(ids[2 * count :])
-        return EncodedRequest(history.ids, Ragged.of(rows), cuts + history.cuts, history.state)
+        return rows, history
 
     def encode_history(self, events: Sequence[str]) -> EncodedHistory:
         """Tokenize a history's texts, oldest first."""
         return self._encoded_history(self._ids(events))
+
+    def facts(self) -> dict[str, object]:
+        """The item cache's entries, bytes, hits and misses."""
+        return {"item_cache": self._cache.facts()} if self._cache else {}
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of whole texts, without special tokens or truncation."""
@@ -175,23 +199,16 @@ class TextEncoder:
 
     def fit_item(self, title: Sequence[int], description: Sequence[int]) -> list[int]:
         """Segment B of a tokenized item, the closing separator included."""
-        return [*fit_item(title, description, self.limits.item_tokens)[0], self._sep]
+        ids: list[int] = self._fit(title, description).ids.tolist()
+        return ids
 
     def _encoded_history(self, events: Sequence[Sequence[int]]) -> EncodedHistory:
         ids, cut = self.fit_history(events)
         return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut))
 
-    def _fit_items(
-        self, titles: Sequence[Sequence[int]], descriptions: Sequence[Sequence[int]]
-    ) -> tuple[list[list[int]], Cuts]:
-        rows, cut_titles, cut_descriptions = [], 0, 0
-        for title, description in zip(titles, descriptions, strict=True):
-            row, title_cut, description_cut = fit_item(title, description, self.limits.item_tokens)
-            row.append(self._sep)
-            rows.append(row)
-            cut_titles += title_cut
-            cut_descriptions += description_cut
-        return rows, Cuts(titles=cut_titles, descriptions=cut_descriptions)
+    def _fit(self, title: Sequence[int], description: Sequence[int]) -> EncodedItem:
+        ids, title_cut, description_cut = fit_item(title, description, self.limits.item_tokens)
+        return EncodedItem(np.array([*ids, self._sep], dtype=np.int32), title_cut, description_cut)
 
     def _shorten(self, text: str, limit: int) -> str:
         """Cut an overlong text at a space, keeping far more characters than the limit needs."""

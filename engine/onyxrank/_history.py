@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onyxrank._lru import Lru
 
 DEFAULT_CACHE_BYTES = 64 * 2**20
 """Of the history cache: about 18 histories of 192 tokens with MiniLM-L6, 4 with BERT-base."""
@@ -51,52 +51,24 @@ class HistoryCache:
     """
 
     def __init__(self, max_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._max_bytes = max_bytes
         self._secret = os.urandom(_DIGEST_BYTES)
-        self._lock = threading.Lock()
-        self._states: OrderedDict[bytes, HistoryState] = OrderedDict()
-        self._bytes = self._hits = self._misses = 0
+        self._kept: Lru[bytes, HistoryState] = Lru(max_bytes)
 
     def get(self, history: NDArray[np.int32]) -> HistoryState | None:
         """The state of a history's token ids, if it is here; it counts as used just now."""
-        key = self._key(history)
-        with self._lock:
-            state = self._states.get(key)
-            if state is None:
-                self._misses += 1
-                return None
-            self._hits += 1
-            self._states.move_to_end(key)
-            return state
+        return self._kept.find([self._key(history)])[0]
 
     def put(self, history: NDArray[np.int32], state: HistoryState) -> None:
         """Keep a state, and let go of those not used for the longest time."""
-        if state.nbytes > self._max_bytes:
-            return
-        key = self._key(history)
-        with self._lock:
-            replaced = self._states.pop(key, None)
-            self._states[key] = state
-            self._bytes += state.nbytes - (replaced.nbytes if replaced else 0)
-            while self._bytes > self._max_bytes:
-                self._bytes -= self._states.popitem(last=False)[1].nbytes
+        self._kept.keep([(self._key(history), state, state.nbytes)])
 
     def clear(self) -> None:
         """Let go of everything; the counts stay."""
-        with self._lock:
-            self._states.clear()
-            self._bytes = 0
+        self._kept.clear()
 
     def facts(self) -> dict[str, int]:
         """Entries, bytes, and how often a history was found, as JSON values."""
-        with self._lock:
-            return {
-                "entries": len(self._states),
-                "bytes": self._bytes,
-                "max_bytes": self._max_bytes,
-                "hits": self._hits,
-                "misses": self._misses,
-            }
+        return self._kept.facts()
 
     def _key(self, history: NDArray[np.int32]) -> bytes:
         ids = np.ascontiguousarray(history, dtype=np.int32).tobytes()

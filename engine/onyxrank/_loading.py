@@ -22,6 +22,7 @@ from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
 from onyxrank._graphs import ARCHITECTURES, HISTORY
 from onyxrank._history import HistoryCache
+from onyxrank._item_tokens import ItemTokens
 from onyxrank._machine import MachineFamily, machine_family, usable_cpus
 from onyxrank._manifest import Variant
 from onyxrank._options import LoadOptions
@@ -88,7 +89,7 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
 
     """
     family = machine_family()
-    encoder = load_encoder(bundle)
+    encoder = load_encoder(bundle, ItemTokens(options.item_cache_bytes) if options.item_cache_bytes else None)
     found = find_profile(bundle, options.profile)
     choices = list(_choices(bundle, options, found.profile, family))
     notes = _skipped(choices) if options.provider == AUTO else []
@@ -146,8 +147,8 @@ def _choices(
         yield Choice(setting, chosen.variant, chosen.reason)
 
 
-def load_encoder(bundle: Bundle) -> TextEncoder:
-    """Load the bundle's tokenizer under the manifest's limits.
+def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder:
+    """Load the bundle's tokenizer under the manifest's limits; `cache` is where encoded items are kept, if anywhere.
 
     Raises:
         BundleError: if the file is not a tokenizer or lacks the special tokens.
@@ -166,6 +167,7 @@ def load_encoder(bundle: Bundle) -> TextEncoder:
             cls_token=spec.cls_token,
             sep_token=spec.sep_token,
             prefix_safe=spec.prefix_safe,
+            cache=cache,
         )
     except InvalidInput as error:
         raise BundleError(f"{path}: {error}; export the bundle again") from error

@@ -9,6 +9,7 @@ from onyxrank._batching import BatchLimits
 from onyxrank._checks import check_count
 from onyxrank._errors import InvalidInput
 from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._item_tokens import DEFAULT_ITEM_CACHE_BYTES
 from onyxrank._profile import AUTO_PROFILE
 from onyxrank._providers import AUTO
 from onyxrank._scheduler import DEFAULT_QUEUE_TOKENS
@@ -28,6 +29,7 @@ class LoadOptions:
         sessions: most micro-batches of a request at once; None for the profile's, or 1.
         micro_batch_tokens: most tokens of one run, padding included; None for the profile's, or the architecture's.
         history_cache_bytes: most bytes of histories to keep between requests; 0 for none.
+        item_cache_bytes: most bytes of items' texts and token ids to keep between requests; 0 for none.
         queue_tokens: most tokens, padding included, of the requests that wait or run.
 
     """
@@ -39,6 +41,7 @@ class LoadOptions:
     sessions: int | None = None
     micro_batch_tokens: int | None = None
     history_cache_bytes: int = DEFAULT_CACHE_BYTES
+    item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES
     queue_tokens: int = DEFAULT_QUEUE_TOKENS
 
     def __post_init__(self) -> None:
@@ -54,8 +57,8 @@ class LoadOptions:
                     )
         if self.micro_batch_tokens is not None:
             BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
-        cache_bytes = check_count(self.history_cache_bytes, "history_cache_bytes", least=0)
-        object.__setattr__(self, "history_cache_bytes", cache_bytes)
+        for name in ("history_cache_bytes", "item_cache_bytes"):
+            object.__setattr__(self, name, check_count(getattr(self, name), name, least=0))
         object.__setattr__(self, "queue_tokens", check_count(self.queue_tokens, "queue_tokens"))
         if not (self.profile is None or isinstance(self.profile, str | os.PathLike)):
             raise InvalidInput("profile must be 'auto', a file, or None", field="profile")

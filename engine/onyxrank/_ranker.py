@@ -17,6 +17,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
 from onyxrank._frames import Table, reordered
 from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._item_tokens import DEFAULT_ITEM_CACHE_BYTES
 from onyxrank._items import History, ItemLike, Items, to_events
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine, load_engine
@@ -65,6 +66,7 @@ class Ranker:
         sessions: int | None = None,
         micro_batch_tokens: int | None = None,
         history_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES,
         queue_tokens: int = DEFAULT_QUEUE_TOKENS,
     ) -> Ranker:
         """Verify a bundle and open it.
@@ -84,6 +86,8 @@ class Ranker:
                 fast on most CPUs.
             history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
                 (shared-history); 0 for none.
+            item_cache_bytes: most bytes of items' texts and token ids to keep for the next request that has them, in
+                memory only; 0 for none.
             queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit
                 is refused with `Overloaded`. A request counts for at most half of it.
 
@@ -101,6 +105,7 @@ class Ranker:
             sessions=sessions,
             micro_batch_tokens=micro_batch_tokens,
             history_cache_bytes=history_cache_bytes,
+            item_cache_bytes=item_cache_bytes,
             queue_tokens=queue_tokens,
         )
         return cls(load_engine(open_bundle(bundle), options), options)
@@ -323,13 +328,13 @@ class Ranker:
             engine.scheduler.check_room()
 
     def info(self) -> dict[str, Any]:
-        """Say what is loaded, what it really runs on, and why; how full the queue is; what the history cache holds.
+        """Say what is loaded, what it really runs on, and why; how full the queue is; what the caches hold.
 
         JSON values only.
         """
         with self._leases.lease() as engine:
-            queue = {"queue": engine.scheduler.facts()}
-            return copy.deepcopy(engine.facts) | queue | engine.scheduler.architecture.facts()
+            now = {"queue": engine.scheduler.facts()} | engine.encoder.facts() | engine.scheduler.architecture.facts()
+            return copy.deepcopy(engine.facts) | now
 
     def close(self) -> None:
         """Refuse new calls, finish those in flight, free the sessions. Closing again does nothing."""

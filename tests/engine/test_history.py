@@ -71,7 +71,7 @@ def test_nothing_that_was_read_is_held_in_the_clear():
     history = ids(7, 7, 7)
     for cache in (secret, other):
         cache.put(history, state())
-    [key], [same_history] = secret._states, other._states
+    [key], [same_history] = secret._kept._kept, other._kept._kept
     assert history.tobytes() not in key
     assert key != same_history  # a digest anyone can compute would give a guessed history away
 

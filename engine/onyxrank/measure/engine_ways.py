@@ -59,7 +59,7 @@ def tuned_way(bundle: Bundle, *, with_architecture: bool = False) -> Iterator[Wa
     """Load the engine as this machine's profile says, if there is one and its provider starts."""
     if find_profile(bundle, AUTO_PROFILE).profile is None:
         return
-    ranker = Ranker.load(bundle.folder, history_cache_bytes=0)
+    ranker = Ranker.load(bundle.folder, history_cache_bytes=0, item_cache_bytes=0)
     if ranker.info()["profile"] is None:
         ranker.close()
         return

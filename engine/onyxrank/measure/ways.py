@@ -81,9 +81,10 @@ class EngineWay:
         threads: int,
         micro_batch_tokens: int | None = None,
         history_cache_bytes: int = 0,
+        item_cache_bytes: int = 0,
         name: str | None = None,
     ) -> EngineWay:
-        """Load a variant, by default one that keeps no history from one repeat to the next; see `Ranker.load`."""
+        """Load a variant, by default one that keeps nothing from one repeat to the next; see `Ranker.load`."""
         return cls(
             Ranker.load(
                 bundle,
@@ -92,6 +93,7 @@ class EngineWay:
                 threads=threads,
                 micro_batch_tokens=micro_batch_tokens,
                 history_cache_bytes=history_cache_bytes,
+                item_cache_bytes=item_cache_bytes,
             ),
             name,
         )

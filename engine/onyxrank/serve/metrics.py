@@ -46,7 +46,10 @@ class Metrics:
         self._items = Counter("onyxrank_items", "Items ranked.", **own)
         self._refusals = Counter("onyxrank_refusals", "Requests refused or given up.", ["reason"], **own)
         self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
-        self._cache = Counter("onyxrank_history_cache", "Histories found in memory or not.", ["found"], **own)
+        self._caches = {
+            "history_cache": Counter("onyxrank_history_cache", "Histories found in memory or not.", ["found"], **own),
+            "item_cache": Counter("onyxrank_item_cache", "Items found in memory or not.", ["found"], **own),
+        }
         self._queue = Gauge("onyxrank_queue_tokens", "Tokens that wait or run.", multiprocess_mode="livesum", **own)
         self._speed = Gauge(
             "onyxrank_tokens_per_second",
@@ -62,7 +65,7 @@ class Metrics:
             **own,
         )
         self._lock = threading.Lock()
-        self._seen: dict[str, int] = {}
+        self._seen: dict[tuple[str, str], int] = {}
         _forget_the_dead()
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -99,13 +102,14 @@ class Metrics:
         """Take over what the ranker counts itself."""
         self._queue.set(info["queue"]["tokens"])
         self._speed.set(info["queue"]["tokens_per_second"] or 0.0)
-        cache = info.get("history_cache", {})
-        for found in ("hits", "misses"):
-            with self._lock:
-                new = max(0, cache.get(found, 0) - self._seen.get(found, 0))
-                self._seen[found] = cache.get(found, 0)
-            if new:
-                self._cache.labels(found).inc(new)
+        for cache, counter in self._caches.items():
+            for found in ("hits", "misses"):
+                count = info.get(cache, {}).get(found, 0)
+                with self._lock:
+                    new = max(0, count - self._seen.get((cache, found), 0))
+                    self._seen[cache, found] = count
+                if new:
+                    counter.labels(found).inc(new)
 
     def page(self) -> bytes:
         """Everything in Prometheus's text format."""

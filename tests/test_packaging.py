@@ -40,12 +40,12 @@ def output(*command, cwd):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from a copy, so that nothing is left in the checkout."""
+    """Built of the source archive, and that from a copy, so that nothing is left in the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     skipped = shutil.ignore_patterns(".*", "__pycache__", "results", "demo", "dist", "build")
     shutil.copytree(ROOT, source, ignore=skipped)
-    output(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, cwd=source)
+    output(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, cwd=source)
     [path] = folder.glob("*.whl")
     return path
 

@@ -134,10 +134,12 @@ def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int, width: int = 0) -> M
     return MicroBatch(input_ids, attended.astype(np.int64), typed.astype(np.int64))
 
 
-def pad_items(items: Ragged, indices: NDArray[np.intp], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Build ``input_ids`` and ``attention_mask``, int64 [rows, longest], of items without their history."""
+def pad_items(
+    items: Ragged, indices: NDArray[np.intp], pad_id: int, width: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Build ``input_ids`` and ``attention_mask`` of items without their history, padded to the longest or `width`."""
     lengths = items.lengths[indices]
-    columns = np.arange(int(lengths.max()))
+    columns = np.arange(max(width, int(lengths.max())))
     input_ids = np.full((len(indices), len(columns)), pad_id, dtype=np.int64)
     _scatter(input_ids, items, indices, np.zeros_like(lengths))
     return input_ids, (columns < lengths[:, None]).astype(np.int64)

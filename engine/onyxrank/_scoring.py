@@ -242,9 +242,9 @@ def history_state(session: Session, history: NDArray[np.int32]) -> HistoryState:
     return HistoryState(keys, values)
 
 
-def item_feeds(items: Ragged, indices: NDArray[np.intp], pad_id: int, state: HistoryState) -> Feeds:
-    """Inputs of the items graph for some items, padded to the longest, against one history."""
-    input_ids, attention_mask = pad_items(items, indices, pad_id)
+def item_feeds(items: Ragged, indices: NDArray[np.intp], pad_id: int, state: HistoryState, width: int = 0) -> Feeds:
+    """Inputs of the items graph for some items, padded to the longest or `width`, against one history."""
+    input_ids, attention_mask = pad_items(items, indices, pad_id, width)
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,

@@ -70,9 +70,10 @@ def test_the_engine_gives_pytorchs_scores_for_any_list_and_split(model, session,
     requests = [request(history, candidates) for history, candidates in lists]
     for row, scores in zip(requests, engine.score(requests), strict=True):
         batch = pad(Rows.of([row]), np.arange(len(row.items)), 0)
-        np.testing.assert_allclose(
-            scores, probabilities(eager_logits(model, feeds_of(batch)), "softmax"), rtol=0, atol=1e-5
-        )
+        expected = probabilities(eager_logits(model, feeds_of(batch)), "softmax")
+        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
+        # The order is PyTorch's, but for scores nearer to each other than that.
+        assert (np.diff(expected[np.argsort(-scores, kind="stable")]) <= 2e-5).all()
 
 
 @settings(max_examples=40, deadline=None)

@@ -226,6 +226,17 @@ def test_malformed_csv_rows_are_named(tmp_path, rows, row, message):
     assert message in fault.message
 
 
+def test_all_rows_with_too_many_fields_are_named(tmp_path):
+    found = faults_of(
+        tmp_path, interactions=INTERACTIONS, items=ITEMS + "c,x,y,z\nd,x,y\ne,1,2,3,4\n" + 'f,"5" x,y\n'
+    )
+    assert [(fault.row, fault.message.split(";")[0]) for fault in found] == [
+        (3, "has 4 fields where the header has 3"),
+        (5, "has 5 fields where the header has 3"),
+        (6, "the quotes do not match"),
+    ]
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1", b"a,b\n1,2\n"])
 def test_unreadable_parquet(tmp_path, content):
     (tmp_path / "interactions.parquet").write_bytes(content)

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -124,6 +125,8 @@ def test_the_manifest_tells_the_training_and_no_text(trained_bundle, trained_run
     assert manifest["training"]["config"] == facts["config"]
     assert manifest["training"]["data"]["fingerprint"] == facts["data"]["fingerprint"]
     assert manifest["training"]["versions"] == facts["versions"]
+    assert manifest["parity"]["versions"].keys() == {"torch", "transformers", "optimum-onnx", "onnx", "onnxruntime"}
+    assert manifest["parity"]["versions"]["onnxruntime"] == onnxruntime.__version__
     assert "path" not in manifest["training"]["data"]
     assert "red camping tent" not in json.dumps(manifest)
 

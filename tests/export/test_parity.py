@@ -17,34 +17,43 @@ class Altered:
 
     def __init__(self, model, change):
         self._model, self._change = model, change
-        self.shapes = []
+        self.masks = []
 
     def run(self, feeds):
-        self.shapes.append(feeds["input_ids"].shape)
+        self.masks.append(feeds["attention_mask"])
         return [self._change(eager_logits(self._model, feeds), feeds)]
 
 
 def test_the_same_logits_differ_by_nothing(trained_model, sample):
     session = Altered(trained_model, lambda logits, feeds: logits)
     assert check_parity(trained_model, session, sample.requests, 0) == 0
-    rows = [rows for rows, _ in session.shapes]
-    assert max(rows) == 64
-    assert rows.count(1) == 16
+    shapes = [(len(mask), bool((mask == 0).any())) for mask in session.masks]
+    assert shapes[0] == (64, True)
+    assert shapes.count((1, False)) == 16
+    assert shapes.count((1, True)) == 1
+    assert [rows > 1 for rows, padded in shapes if not padded].count(True) == 1
 
 
-def padded_only(logits, feeds):
-    return logits + 1e-3 * (feeds["attention_mask"] == 0).any()
+def where(*, padded, alone):
+    def change(logits, feeds):
+        mask = feeds["attention_mask"]
+        return logits + 1e-3 * ((mask == 0).any() == padded and (len(mask) == 1) == alone)
+
+    return change
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda logits, feeds: logits + 2e-4, r"differ from PyTorch's by 2\.\d+e-04 \(limit 1e-04\)"),
-        (padded_only, "differ from PyTorch's by 1"),
+        (where(padded=True, alone=False), "differ from PyTorch's by 1"),
+        (where(padded=False, alone=False), "differ from PyTorch's by 1"),
+        (where(padded=True, alone=True), "differ from PyTorch's by 1"),
+        (where(padded=False, alone=True), "differ from PyTorch's by 1"),
         (lambda logits, feeds: logits * np.nan, "differ from PyTorch's by nan"),
         (lambda logits, feeds: logits[:, :1], r"answers \(64, 1\) where PyTorch answers \(64, 2\)"),
     ],
-    ids=["shifted", "where-padded", "nan", "classes"],
+    ids=["shifted", "padded-batch", "batch", "padded-alone", "alone", "nan", "classes"],
 )
 def test_other_logits_are_an_error(trained_model, sample, change, message):
     with pytest.raises(ExportError, match=message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -86,6 +87,7 @@ def _overview(manifest: Manifest) -> Table:
     table.add_row("limits", f"{manifest.limits.history_tokens} history + {manifest.limits.item_tokens} item tokens")
     table.add_row("written by", f"onyxrank {manifest.onyxrank_version}")
     table.add_row("parity with PyTorch", _parity(manifest.parity))
+    table.add_row("converted with", _listed(manifest.parity.get("versions", {})) or "not recorded")
     if training:
         config, facts = training.get("config", {}), training.get("training", {})
         table.add_row("trained from", f"{config.get('base')}, seed {config.get('seed')}, {facts.get('steps')} steps")
@@ -93,10 +95,14 @@ def _overview(manifest: Manifest) -> Table:
             "validation", ", ".join(f"{key} {_figure(value)}" for key, value in facts["validation"].items())
         )
         table.add_row("data", f"{training['data']['kind']}, fingerprint {training['data']['fingerprint'][:16]}…")
-        table.add_row("versions", ", ".join(f"{name} {value}" for name, value in training["versions"].items()))
+        table.add_row("trained with", _listed(training["versions"]))
     else:
         table.add_row("trained", "elsewhere")
     return table
+
+
+def _listed(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
 def _figure(value: float | None) -> str:

@@ -20,6 +20,7 @@ import onnx
 
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
+from onyxrank._fingerprint import installed_versions
 from onyxrank._folder import file_entries, new_folder, write_manifest
 from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
@@ -41,6 +42,7 @@ from onyxrank_export.conversion.gate import (
 from onyxrank_export.conversion.half import write_half
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
+from onyxrank_export.conversion.parity import TOLERANCE
 from onyxrank_export.conversion.quantize import HALF, RECIPES, Recipe, quantize
 from onyxrank_export.conversion.sample import sample_requests
 from onyxrank_export.conversion.sessions import opened_architecture
@@ -54,6 +56,7 @@ from onyxrank_export.training.base import (
 )
 from onyxrank_export.training.run import Run, read_run, share_mode
 
+_CONVERTERS = ("torch", "transformers", "optimum-onnx", "onnx", "onnxruntime")
 PRECISIONS = ("fp32", "fp16", "int8", "int8_static", "int8_dynamic")
 
 Say = Callable[[str], None]
@@ -193,7 +196,7 @@ class _Export:
             ),
             variants=tuple(variants),
             files=file_entries(folder),
-            parity={"max_logit_difference": parity, "limit": 1e-4},
+            parity={"max_logit_difference": parity, "limit": TOLERANCE, "versions": installed_versions(_CONVERTERS)},
             gate=self._gate_report(verdicts, {variant.name for variant in variants}),
             training=dict(self._run.facts),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ _TOGETHER = 64
 
 
 def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[EncodedRequest], pad_id: int) -> float:
-    """Compare logits over single pairs (no padding) and over one padded batch.
+    """Compare logits over single pairs and batches of them, padded and unpadded.
 
     Args:
         model: the eager fp32 model in evaluation mode: the reference.
@@ -39,13 +39,9 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
     """
     rows = Rows.of(requests)
     chosen = np.linspace(0, len(rows.lengths) - 1, min(_TOGETHER, len(rows.lengths))).astype(np.intp)
-    batches = [
-        pad(rows, chosen, pad_id),
-        *(pad(rows, chosen[[index]], pad_id) for index in range(min(_ALONE, len(chosen)))),
-    ]
     worst = 0.0
-    for batch in batches:
-        feeds = feeds_of(batch)
+    for indices, width in _padded_and_not(rows.lengths, chosen):
+        feeds = feeds_of(pad(rows, indices, pad_id, width))
         expected = eager_logits(model, feeds)
         [logits] = session.run(feeds)
         if logits.shape != expected.shape:
@@ -60,7 +56,7 @@ def check_parity_of_two(
 ) -> float:
     """Compare the logits of the two graphs of shared-history with the model's on pairs.
 
-    Each request's items run as one padded batch, and the first of them alone.
+    Each request's items run alone and in batches, padded and unpadded.
 
     Args:
         model: the eager fp32 model in evaluation mode: the reference.
@@ -80,13 +76,26 @@ def check_parity_of_two(
     for request in requests:
         rows = Rows.of([request])
         state = history_state(history, request.history)
-        for chosen in (np.arange(len(request.items)), np.arange(min(1, len(request.items)))):
-            if not len(chosen):
-                continue
-            [logits] = items.run(item_feeds(request.items, chosen, pad_id, state))
-            expected = eager_logits(model, feeds_of(pad(rows, chosen, pad_id)))
+        if not len(request.items):
+            continue
+        for indices, width in _padded_and_not(request.items.lengths, np.arange(len(request.items)), alone=1):
+            [logits] = items.run(item_feeds(request.items, indices, pad_id, state, width))
+            expected = eager_logits(model, feeds_of(pad(rows, indices, pad_id)))
             worst = float(np.maximum(worst, np.abs(logits - expected).max()))
     return _within_tolerance(worst)
+
+
+def _padded_and_not(
+    lengths: NDArray[np.int64], chosen: NDArray[np.intp], alone: int = _ALONE
+) -> Iterator[tuple[NDArray[np.intp], int]]:
+    """Rows to run together, and how wide: many padded, many of one length, one alone, one padded."""
+    own = lengths[chosen]
+    values, counts = np.unique(own, return_counts=True)
+    yield chosen, 0
+    yield chosen[own == values[counts.argmax()]], 0
+    for index in range(min(alone, len(chosen))):
+        yield chosen[[index]], 0
+    yield chosen[[own.argmin()]], int(own.max())
 
 
 def _within_tolerance(worst: float) -> float:

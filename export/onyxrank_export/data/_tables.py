@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from onyxrank_export.data._csv_faults import explain_csv
+from onyxrank_export.data._csv_faults import Explained, explain_csv
 from onyxrank_export.data._faults import Faults
 
 SUFFIXES = (".csv", ".parquet")
@@ -71,8 +71,8 @@ def read_table(path: Path, columns: Collection[str], faults: Faults, *, optional
         names, frame = read(path, columns)
     except _UNREADABLE as error:
         # polars quotes the data in its messages, which may be personal: they are not passed on.
-        message, row = explain(path, error)
-        faults.add(path.name, message, row=row)
+        for message, row in explain(path, error):
+            faults.add(path.name, message, row=row)
         return Table(path.name, pl.DataFrame())
     for name in columns:
         if name not in names and name not in optional:
@@ -116,9 +116,11 @@ def _present(names: Collection[str], columns: Collection[str]) -> list[str]:
     return [name for name in columns if name in names]
 
 
-def _explain_parquet(path: Path, error: BaseException) -> tuple[str, int | None]:
+def _explain_parquet(path: Path, error: BaseException) -> Explained:
     if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}", None
-    if path.stat().st_size == 0:
-        return "is empty", None
-    return f"cannot be read as parquet ({type(error).__name__}); it is damaged or of another format", None
+        message = f"cannot be read: {error.strerror}"
+    elif path.stat().st_size == 0:
+        message = "is empty"
+    else:
+        message = f"cannot be read as parquet ({type(error).__name__}); it is damaged or of another format"
+    return [(message, None)]

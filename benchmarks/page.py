@@ -43,7 +43,7 @@ def _head(figures: Figures, command: str) -> str:
     machine, bundle, limits = content["machine"], content["bundle"], content["bundle"]["limits"]
     memory = machine.get("memory_total_bytes")
     facts = {
-        "measured": content["measured_at"],
+        "measured": f"{content['measured_at']}, in {sum(cell['seconds'] for cell in figures.cells) / 60:.1f} minutes",
         "machine": ", ".join(
             [
                 machine["cpu_model"],

@@ -26,11 +26,27 @@ main()
 """
 
 
-def program(*arguments, hidden=None, **settings):
+def program(*arguments, hidden=None, limit_s=120, **settings):
     start = ["-m", "onyxrank"] if hidden is None else ["-c", HIDE.format(hidden=set(hidden))]
     return subprocess.run(
-        [sys.executable, *start, *map(str, arguments)], capture_output=True, text=True, timeout=120, **settings
+        [sys.executable, *start, *map(str, arguments)], capture_output=True, text=True, timeout=limit_s, **settings
     )
+
+
+@pytest.mark.slow
+def test_the_demo_itself_from_a_tiny_model(tmp_path):
+    """Nothing replaced: both architectures trained for two steps, exported, judged, evaluated and raced."""
+    out = tmp_path / "demo"
+    done = program("demo", "--base", "tiny", "--steps", 2, "--out", out, limit_s=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ("One shopper bought", "Really bought next", "popularity", "BM25", "(b) PyTorch fp32", "Done in"):
+        assert text in done.stdout
+    for architecture in ("cross", "shared-history"):
+        manifest = json.loads((out / architecture / "bundle" / "onyxrank.json").read_text())
+        assert manifest["architecture"] == architecture
+        assert (out / architecture / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    asked = ("--history", "tent", "--items", out / "shop" / "items.parquet", "--top-k", 3, "--json")
+    assert len(json.loads(program("rank", out / "shared-history" / "bundle", *asked).stdout)) == 3
 
 
 @pytest.fixture

@@ -24,9 +24,11 @@ pytestmark = pytest.mark.slow
 
 
 def python(*arguments, **environment):
+    # pytest-benchmark measures nothing in a worker of the suite, and takes a child for one.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
-        env={**os.environ, **environment},
+        env={**inherited, **environment},
         cwd=BENCHMARKS.parent,
         capture_output=True,
         text=True,

@@ -64,7 +64,7 @@ def test_metrics_of_a_history_cache_and_of_cuts(shared_bundle):
         'onyxrank_history_cache_total{found="hits"} 2.0',
         'onyxrank_history_cache_total{found="misses"} 1.0',
         'onyxrank_item_cache_total{found="hits"} 2.0',
-        'onyxrank_item_cache_total{found="misses"} 2.0',
+        'onyxrank_item_cache_total{found="misses"} 1.0',
         'onyxrank_truncations_total{part="title"} 3.0',
         'onyxrank_requests_total{route="/v1/rank",status="422"} 1.0',
         'onyxrank_stage_seconds_count{stage="run"} 3.0',

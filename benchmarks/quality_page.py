@@ -91,6 +91,7 @@ def _section(title: str, systems: Mapping[str, Figures], recipes: Mapping[str, s
 def _comparisons(models: Mapping[tuple[str, str], Figures]) -> list[str]:
     pairs = (
         (("shared-history", "fp32"), ("cross", "fp32")),
+        (("shared-history", "int8"), ("cross", "int8")),
         (("shared-history", "int8"), ("shared-history", "fp32")),
         (("cross", "int8"), ("cross", "fp32")),
     )

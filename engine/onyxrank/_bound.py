@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
+from onyxrank._graphs import Feeds
+
 _Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -34,7 +35,7 @@ class BoundRuns:
         self._free: OrderedDict[_Shapes, list[_Bound]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def run(self, feeds: Arrays) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph on arrays by input name; the answers are copies."""
         shapes = tuple(array.shape for array in feeds.values())
         bound = self._taken(shapes) or _Bound(self._session, feeds, self._outputs, self._device)
@@ -60,9 +61,9 @@ class BoundRuns:
 
 
 class _Bound:
-    """Arrays of one combination of shapes."""
+    """Feeds of one combination of shapes."""
 
-    def __init__(self, session: Any, feeds: Arrays, outputs: Sequence[str], device: str) -> None:
+    def __init__(self, session: Any, feeds: Feeds, outputs: Sequence[str], device: str) -> None:
         from onnxruntime import OrtValue
 
         self._session = session
@@ -79,7 +80,7 @@ class _Bound:
             self._binding.bind_output(name, "cpu")
         self._answers: Sequence[Any] = ()
 
-    def run(self, feeds: Arrays) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         for name, array in feeds.items():
             self._inputs[name].update_inplace(array)
         self._session.run_with_iobinding(self._binding)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._graphs import HISTORY, ITEMS, Graph
-from onyxrank._session import Feeds, Session, SessionInfo
+from onyxrank._graphs import HISTORY, ITEMS, Feeds, Graph
+from onyxrank._session import Session, SessionInfo
 from onyxrank._truncation import Limits
 
 TOKEN_STEP = 8

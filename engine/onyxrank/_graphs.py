@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 CROSS, SHARED_HISTORY = "cross", "shared-history"
 HISTORY, ITEMS = "history", "items"
 """Roles of shared-history's graphs; the first runs once per request."""
@@ -29,6 +32,9 @@ class Graph:
     outputs: tuple[str, ...]
     float_inputs: tuple[str, ...] = ()
 
+
+Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
+"""Arrays by input name, of the types that `Graph` says."""
 
 PAIR = Graph(("input_ids", "attention_mask", "token_type_ids"), ("logits",))
 """The ordinary graph over ``[CLS] history [SEP] item [SEP]``, which other ONNX hosts run too."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from onyxrank._batching import BatchLimits, MicroBatch, pad, pad_items, plan
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._errors import BundleError, NonFiniteScore, OnyxrankError
-from onyxrank._graphs import CROSS, SHARED_HISTORY
+from onyxrank._graphs import CROSS, SHARED_HISTORY, Feeds
 from onyxrank._history import HistoryCache, HistoryState
-from onyxrank._session import Feeds, Session
+from onyxrank._session import Session
 from onyxrank._timing import Stopwatch
 from onyxrank._work import Piece, Work
 

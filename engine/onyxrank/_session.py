@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from onyxrank._bound import BoundRuns
 from onyxrank._checks import check_count
 from onyxrank._errors import BundleError, OnyxrankError
-from onyxrank._graphs import Graph
+from onyxrank._graphs import Feeds, Graph
 from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS, Provider, check_running, unavailable
 from onyxrank._system import exit_early_when_forked
@@ -55,10 +55,6 @@ class SessionInfo:
     threads: int
     onnxruntime_version: str
     options: Mapping[str, str]
-
-
-Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
-"""Arrays by input name, of the types that `Graph` says."""
 
 
 class Session(Protocol):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._session import Feeds, Session, SessionInfo
+from onyxrank._graphs import Feeds
+from onyxrank._session import Session, SessionInfo
 
 
 class SessionPool:

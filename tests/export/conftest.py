@@ -42,13 +42,13 @@ def sample(trained_run, aisle_data):
 def feeds(sample):
     """Padded batches and single pairs."""
     from onyxrank._batching import Rows, pad
-    from onyxrank_export.conversion.parity import feeds_of
+    from onyxrank._scoring import pair_feeds
 
     rows = Rows.of(sample.requests)
     count = len(rows.lengths)
     padded = [np.arange(start, count, count // 8) for start in range(8)]
     alone = [np.array([row]) for row in range(0, count, count // 8)]
-    return [feeds_of(pad(rows, chosen, 0)) for chosen in (*padded, *alone)]
+    return [pair_feeds(pad(rows, chosen, 0)) for chosen in (*padded, *alone)]
 
 
 @pytest.fixture(scope="session")

@@ -14,10 +14,10 @@ from onyxrank import Cuts
 from onyxrank._batching import BatchLimits, Rows, pad
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._graphs import PAIR
-from onyxrank._scoring import Cross, probabilities
+from onyxrank._scoring import Cross, pair_feeds, probabilities
 from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
 from onyxrank_export.conversion.kernels import constant_products
-from onyxrank_export.conversion.parity import eager_logits, feeds_of
+from onyxrank_export.conversion.parity import eager_logits
 from onyxrank_export.conversion.sessions import opened_session
 
 TINY = {"vocab_size": 60, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
@@ -70,7 +70,7 @@ def test_the_engine_gives_pytorchs_scores_for_any_list_and_split(model, session,
     requests = [request(history, candidates) for history, candidates in lists]
     for row, scores in zip(requests, engine.score(requests), strict=True):
         batch = pad(Rows.of([row]), np.arange(len(row.items)), 0)
-        expected = probabilities(eager_logits(model, feeds_of(batch)), "softmax")
+        expected = probabilities(eager_logits(model, pair_feeds(batch)), "softmax")
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
         # The order is PyTorch's, but for scores nearer to each other than that.
         assert (np.diff(expected[np.argsort(-scores, kind="stable")]) <= 2e-5).all()

@@ -13,11 +13,11 @@ from onyxrank._batching import BatchLimits, Rows, pad
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._graphs import ARCHITECTURES, PAIR
 from onyxrank._history import HistoryCache
-from onyxrank._scoring import SharedHistory, probabilities
+from onyxrank._scoring import SharedHistory, pair_feeds, probabilities
 from onyxrank_export.conversion.bert_layers import check_plain_bert
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fp32 import export_fp32
-from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits, feeds_of
+from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification, first_item_position
@@ -86,7 +86,7 @@ def engine(sessions, budget=64, cache_bytes=2**20):
 
 def on_pairs(model, row):
     rows = Rows.of([row])
-    return probabilities(eager_logits(model, feeds_of(pad(rows, np.arange(len(row.items)), 0))), "softmax")
+    return probabilities(eager_logits(model, pair_feeds(pad(rows, np.arange(len(row.items)), 0))), "softmax")
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,7 +107,7 @@ def test_the_two_graphs_give_pytorchs_scores_for_any_list_and_split(model, sessi
 @given(histories, items)
 def test_the_two_graphs_and_the_one_agree(sessions, history, candidates):
     row = request(history, candidates)
-    [logits] = sessions[2].run(feeds_of(pad(Rows.of([row]), np.arange(len(candidates)), 0)))
+    [logits] = sessions[2].run(pair_feeds(pad(Rows.of([row]), np.arange(len(candidates)), 0)))
     np.testing.assert_allclose(engine(sessions).score([row])[0], probabilities(logits, "softmax"), rtol=0, atol=2e-5)
 
 

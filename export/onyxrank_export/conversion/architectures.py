@@ -11,14 +11,13 @@ from transformers import PreTrainedModel
 
 from onyxrank._batching import Rows, pad
 from onyxrank._encoding import EncodedRequest
-from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY
-from onyxrank._scoring import history_feeds, history_state, item_feeds
-from onyxrank._session import Feeds
+from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY, Feeds
+from onyxrank._scoring import history_feeds, history_state, item_feeds, pair_feeds
 from onyxrank._truncation import Limits
 from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
-from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, feeds_of
+from onyxrank_export.conversion.parity import check_parity, check_parity_of_two
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
 
@@ -87,7 +86,7 @@ class CrossConversion:
         """Pairs one at a time: nothing is padded, which would widen the ranges."""
         rows = Rows.of(requests)
         alone = np.arange(len(rows.lengths))[:, None]
-        return {"model": [feeds_of(pad(rows, row, pad_id)) for row in alone]}
+        return {"model": [pair_feeds(pad(rows, row, pad_id)) for row in alone]}
 
     @staticmethod
     def _files(folder: Path) -> dict[str, Files]:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from onyxrank._batching import MicroBatch, Rows, pad
+from onyxrank._batching import Rows, pad
 from onyxrank._encoding import EncodedRequest
-from onyxrank._scoring import history_state, item_feeds
+from onyxrank._graphs import Feeds
+from onyxrank._scoring import history_state, item_feeds, pair_feeds
 from onyxrank._session import Session
 from onyxrank_export.conversion.errors import ExportError
 
@@ -41,7 +42,7 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
     chosen = np.linspace(0, len(rows.lengths) - 1, min(_TOGETHER, len(rows.lengths))).astype(np.intp)
     worst = 0.0
     for indices, width in _padded_and_not(rows.lengths, chosen):
-        feeds = feeds_of(pad(rows, indices, pad_id, width))
+        feeds = pair_feeds(pad(rows, indices, pad_id, width))
         expected = eager_logits(model, feeds)
         [logits] = session.run(feeds)
         if logits.shape != expected.shape:
@@ -80,7 +81,7 @@ def check_parity_of_two(
             continue
         for indices, width in _padded_and_not(request.items.lengths, np.arange(len(request.items)), alone=1):
             [logits] = items.run(item_feeds(request.items, indices, pad_id, state, width))
-            expected = eager_logits(model, feeds_of(pad(rows, indices, pad_id)))
+            expected = eager_logits(model, pair_feeds(pad(rows, indices, pad_id)))
             worst = float(np.maximum(worst, np.abs(logits - expected).max()))
     return _within_tolerance(worst)
 
@@ -104,16 +105,7 @@ def _within_tolerance(worst: float) -> float:
     return worst
 
 
-def feeds_of(batch: MicroBatch) -> dict[str, NDArray[np.int64]]:
-    """A micro-batch by input name."""
-    return {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
-    }
-
-
-def eager_logits(model: Any, feeds: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+def eager_logits(model: Any, feeds: Feeds) -> NDArray[np.float32]:
     """Logits of the eager model, float32 [rows, classes]."""
     with torch.inference_mode():
         logits: NDArray[np.float32] = (

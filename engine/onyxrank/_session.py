@@ -12,6 +12,7 @@ Threads spin while a run goes on and stop with it, so that they do not take the 
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -179,6 +180,8 @@ def _create(path: Path, provider: Provider, threads: int, provider_options: Mapp
     options.log_severity_level = _LOG_ERRORS
     for key, value in _CONFIG.items():
         options.add_session_config_entry(key, value)
+    if provider.memory == "cuda":
+        _load_cuda(onnxruntime)
     chosen: dict[str, Any] = {"providers": [(provider.ort_name, dict(provider_options)), *provider.beneath]}
     if provider.plugin:
         options.add_provider_for_devices(plugin_devices(provider, onnxruntime), dict(provider_options))
@@ -193,6 +196,13 @@ def _create(path: Path, provider: Provider, threads: int, provider_options: Mapp
             f"onnxruntime {onnxruntime.__version__} cannot load {path} ({type(error).__name__}); "
             "upgrade onnxruntime or export the bundle again"
         ) from error
+
+
+def _load_cuda(onnxruntime: Any) -> None:
+    """Load CUDA and cuDNN where pip installed them, which is not where the system's loader looks."""
+    # Without NVIDIA's packages onnxruntime would print what it misses; then the system's libraries are tried.
+    if hasattr(onnxruntime, "preload_dlls") and importlib.util.find_spec("nvidia"):
+        onnxruntime.preload_dlls()
 
 
 def _check_edges(path: Path, graph: Graph, session: Any) -> None:

@@ -8,6 +8,7 @@ import pytest
 from onyxrank import ProviderUnavailable, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
 
 
 @pytest.fixture(params=["cuda", "tensorrt"])
@@ -29,3 +30,26 @@ def test_a_gpu_scores_as_the_cpu(provider, name, request):
             np.testing.assert_allclose(
                 gpu.score(one.history, one.items), cpu.score(one.history, one.items), atol=1e-4
             )
+
+
+@pytest.mark.parametrize("name", ["trained_run", "shared_run"])
+def test_half_precision_on_a_gpu_ranks_as_fp32_on_the_cpu(provider, name, request, tmp_path):
+    folder = tmp_path / "bundle"
+    export_bundle(request.getfixturevalue(name), folder, ExportConfig(precisions=("fp16",)), say=lambda _: None)
+    sample = read_requests(open_bundle(folder).path(SAMPLE_FILE))
+    with (
+        Ranker.load(folder, variant="fp32") as cpu,
+        Ranker.load(folder, provider=provider, variant="fp16") as gpu,
+    ):
+        for one in sample:
+            np.testing.assert_allclose(
+                gpu.score(one.history, one.items), cpu.score(one.history, one.items), atol=5e-3
+            )
+
+
+@pytest.mark.parametrize("items", [1, 2, 7, 100, 1000])
+def test_lists_of_any_length_fit_the_padded_sizes(provider, items, trained_bundle):
+    titles = [" ".join(["tent"] * (1 + number % 9)) for number in range(items)]
+    with Ranker.load(trained_bundle, variant="fp32") as cpu, Ranker.load(trained_bundle, provider=provider) as gpu:
+        for history in ("", "lamp", ["tent pegs"] * 20):
+            np.testing.assert_allclose(gpu.score(history, titles), cpu.score(history, titles), atol=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,6 +17,8 @@ Figures: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 RECIPE = "recipe"
 """Among the figures of a trained model: how it was trained, as JSON of the options that are not the default."""
+TRAINED_ON = "trained_on"
+"""Likewise: on what."""
 
 _COLUMNS = {"auc": "AUC", "ndcg_at_10": "NDCG@10", "hit_rate_at_10": "hit rate@10", "log_loss": "log loss"}
 _TITLES = {
@@ -25,12 +28,27 @@ _TITLES = {
 }
 _BASELINES = {"popularity": "popularity", "bm25": "BM25", "embeddings": "cosine of MiniLM embeddings"}
 _MODELS = (("cross", "fp32"), ("cross", "int8"), ("shared-history", "fp32"), ("shared-history", "int8"))
+_PAIRS = (
+    (("shared-history", "fp32"), ("cross", "fp32")),
+    (("shared-history", "int8"), ("cross", "int8")),
+    (("shared-history", "int8"), ("shared-history", "fp32")),
+    (("cross", "int8"), ("cross", "fp32")),
+)
 _HEAD = """# Ranking quality
 
 Both architectures with one recipe, MiniLM-L6, through the engine, over every test list. In brackets: bootstrap 95 %
-intervals over lists (Efron and Tibshirani 1993, 13.3); several seeds are averaged list by list first. Written by
-`make quality-table`; not edited. The figures of each list are in `quality/`.
+intervals over lists (Efron and Tibshirani 1993, 13.3); several trainings are averaged list by list first. Two models
+are compared over the trainings that both have. Written by `make quality-table`; not edited. The figures of each list
+are in `quality/`, a file for each training and precision.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class _System:
+    """What a file holds: metrics per list, and of a trained model how and on what."""
+
+    figures: Figures
+    told: Mapping[str, str]
 
 
 def write_page(results: Path, page: Path) -> Path:
@@ -47,11 +65,7 @@ def write_page(results: Path, page: Path) -> Path:
             path.name.removeprefix(f"{name}.").removesuffix(".npz"): _read(path)
             for path in sorted(results.glob(f"{name}.*"))
         }
-        if systems:
-            recipes = {system: recipe for system, (_, recipe) in systems.items() if recipe}
-            parts.append(_section(title, {system: figures for system, (figures, _) in systems.items()}, recipes))
-        else:
-            parts.append(f"## {title}\n\nNot measured yet.\n")
+        parts.append(_section(title, systems) if systems else f"## {title}\n\nNot measured yet.\n")
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
 
@@ -62,52 +76,63 @@ def paired(first: Figures, second: Figures, metric: str) -> tuple[float, float, 
     return float(np.nanmean(difference)), *bootstrap(difference)
 
 
-def averaged(seeds: Iterable[Figures]) -> Figures:
+def kept(first: Figures, second: Figures, metric: str) -> tuple[float, float, float]:
+    """Ratio of the two means over the lists, and its bootstrap 95 % interval."""
+    both = np.stack([np.asarray(figures[metric], np.float64) for figures in (first, second)], axis=1)
+    both = both[~np.isnan(both).any(axis=1)]
+    return float(both[:, 0].mean() / both[:, 1].mean()), *bootstrap(both, statistic=_ratio)
+
+
+def averaged(trainings: Iterable[Figures]) -> Figures:
     """Metrics per list as means over trainings."""
-    runs = list(seeds)
+    runs = list(trainings)
     return {name: np.mean([run[name] for run in runs], axis=0, dtype=np.float32) for name in runs[0]}
 
 
-def _section(title: str, systems: Mapping[str, Figures], recipes: Mapping[str, str]) -> str:
-    lists = len(next(iter(systems.values()))["auc"])
-    lines = [f"## {title}", "", f"{lists:,} lists.", "", f"| | seeds | {' | '.join(_COLUMNS.values())} |"]
+def _section(title: str, systems: Mapping[str, _System]) -> str:
+    lists = len(next(iter(systems.values())).figures["auc"])
+    lines = [f"## {title}", "", f"{lists:,} lists.", "", f"| | trainings | {' | '.join(_COLUMNS.values())} |"]
     lines.append(f"|---|---|{'---:|' * len(_COLUMNS)}")
-    models = {}
-    for architecture, precision in _MODELS:
-        runs = [figures for name, figures in systems.items() if name.startswith(f"{architecture}.{precision}.seed")]
+    models = {
+        (architecture, precision): {
+            name.removeprefix(f"{architecture}.{precision}."): system.figures
+            for name, system in systems.items()
+            if name.startswith(f"{architecture}.{precision}.")
+        }
+        for architecture, precision in _MODELS
+    }
+    for (architecture, precision), runs in models.items():
         if runs:
-            models[architecture, precision] = averaged(runs)
-            row = _cells(models[architecture, precision])
-            lines.append(f"| {architecture} {precision} | {len(runs)} | {row} |")
-    lines += [f"| {label} | | {_cells(systems[name])} |" for name, label in _BASELINES.items() if name in systems]
+            lines.append(f"| {architecture} {precision} | {', '.join(runs)} | {_cells(averaged(runs.values()))} |")
+    baselines = {label: systems[name].figures for name, label in _BASELINES.items() if name in systems}
+    lines += [f"| {label} | | {_cells(figures)} |" for label, figures in baselines.items()]
     lines.append("")
-    lines += _comparisons(models)
-    for recipe in sorted(set(recipes.values())):
-        trained = ", ".join(system for system, its in recipes.items() if its == recipe)
-        lines.append(f"- trained with `{recipe}`: {trained}")
+    for first, second in _PAIRS:
+        common = [name for name in models[first] if name in models[second]]
+        if common:
+            means = [averaged(models[each][name] for name in common) for each in (first, second)]
+            lines.append(f"- {' '.join(first)} against {' '.join(second)}, list by list: {_compared(*means)}")
+    for key in (TRAINED_ON, RECIPE):
+        told = {name: text for name, system in systems.items() if (text := system.told.get(key))}
+        for text in sorted(set(told.values())):
+            names = ", ".join(name for name, its in told.items() if its == text)
+            lines.append(f"- trained {'on ' + text if key == TRAINED_ON else f'with `{text}`'}: {names}")
     return "\n".join(lines) + "\n"
 
 
-def _comparisons(models: Mapping[tuple[str, str], Figures]) -> list[str]:
-    pairs = (
-        (("shared-history", "fp32"), ("cross", "fp32")),
-        (("shared-history", "int8"), ("cross", "int8")),
-        (("shared-history", "int8"), ("shared-history", "fp32")),
-        (("cross", "int8"), ("cross", "fp32")),
-    )
-    lines = []
-    for first, second in pairs:
-        if first in models and second in models:
-            told = "; ".join(
-                f"{_COLUMNS[metric]} {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-                for metric in ("auc", "ndcg_at_10")
-                for mean, low, high in [paired(models[first], models[second], metric)]
-            )
-            kept = np.nanmean(models[first]["ndcg_at_10"]) / np.nanmean(models[second]["ndcg_at_10"])
-            lines.append(
-                f"- {' '.join(first)} against {' '.join(second)}, list by list: {told}; keeps {kept:.1%} of NDCG@10"
-            )
-    return lines
+def _compared(first: Figures, second: Figures) -> str:
+    told = [
+        f"{_COLUMNS[metric]} {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
+        for metric in ("auc", "ndcg_at_10")
+        for mean, low, high in [paired(first, second, metric)]
+    ]
+    share, low, high = kept(first, second, "ndcg_at_10")
+    return f"{'; '.join(told)}; keeps {share:.1%} [{low:.1%}, {high:.1%}] of NDCG@10"
+
+
+def _ratio(both: NDArray[np.float64]) -> float:
+    first, second = both.mean(axis=0)
+    return float(first / second)
 
 
 def _cells(figures: Figures) -> str:
@@ -119,7 +144,7 @@ def _cell(values: NDArray[np.float32]) -> str:
     return f"{np.nanmean(values):.3f} [{low:.3f}, {high:.3f}]"
 
 
-def _read(path: Path) -> tuple[Figures, str]:
+def _read(path: Path) -> _System:
     with np.load(path, allow_pickle=False) as content:
-        figures = {name: content[name] for name in content.files if name != RECIPE}
-        return figures, str(content[RECIPE]) if RECIPE in content else ""
+        texts = {name: str(content[name]) for name in (RECIPE, TRAINED_ON) if name in content}
+        return _System({name: content[name] for name in content.files if name not in texts}, texts)

@@ -22,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import say
+from onyxrank._bundle import open_bundle
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._ranker import Ranker
 from onyxrank._truncation import Limits
+from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test
 from onyxrank_export.data.reading import read_data
@@ -37,7 +39,7 @@ from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.loop import train
 from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
-from quality_page import RECIPE, write_page
+from quality_page import RECIPE, TRAINED_ON, write_page
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parent / ".quality"
@@ -90,8 +92,8 @@ class Content:
     path: Path
     lists: Sequence[CandidateList]
 
-    def keep(self, system: str, scores: Scores, recipe: str = "") -> None:
-        """Write the metrics of each list, numbers only, no text and no id; and the recipe, for a trained model."""
+    def keep(self, system: str, scores: Scores, recipe: str = "", trained_on: str = "") -> None:
+        """Write the metrics of each list, numbers only, no text and no id; of a trained model how and on what."""
         labels = [row.labels for row in self.lists]
         figures = per_list_metrics(labels, scores)
         if recipe:
@@ -100,7 +102,8 @@ class Content:
             )
         RESULTS.mkdir(parents=True, exist_ok=True)
         kept = {name: values.astype(np.float32) for name, values in figures.items()}
-        np.savez_compressed(figures_of(self.name, system), **kept, **{RECIPE: np.array(recipe)})
+        told = {RECIPE: np.array(recipe), TRAINED_ON: np.array(trained_on)}
+        np.savez_compressed(figures_of(self.name, system), **kept, **told)
 
 
 def log_loss(labels: NDArray[np.float32], scores: NDArray[np.floating]) -> float:
@@ -159,9 +162,10 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
                 say(f"{name}: ranking with {architecture} {precision}, seed {seed}")
                 with Ranker.load(bundle, variant=variant) as ranker:
                     if not str(ranker.info()["precision"]).startswith(precision):
-                        raise SystemExit(f"{bundle}: no {precision} to measure, {ranker.info()['variant_reason']}")
+                        say(f"{bundle}: no {precision} to measure, {ranker.info()['variant_reason']}")
+                        continue
                     scores = model_scores(ranker, content.lists, data.items, every(500))
-                content.keep(f"{architecture}.{precision}.seed{seed}", scores, told(RECIPES[name]))
+                content.keep(f"{architecture}.{precision}.seed{seed}", scores, told(RECIPES[name]), device_of(bundle))
 
 
 def bundle_of(content: Content, architecture: str, seed: int) -> Path:
@@ -179,10 +183,19 @@ def bundle_of(content: Content, architecture: str, seed: int) -> Path:
         begun = any((run / CHECKPOINTS).glob("checkpoint-*/trainer_state.json"))
         train(content.path, run, config, resume=begun, callbacks=[ProgressCallback(_Listener())])
     if not bundle.exists():
-        export_bundle(
-            run, bundle, ExportConfig(precisions=tuple(VARIANTS[architecture]), gate_lists=_GATE_LISTS), say=say
-        )
+        try:
+            export_bundle(
+                run, bundle, ExportConfig(precisions=tuple(VARIANTS[architecture]), gate_lists=_GATE_LISTS), say=say
+            )
+        except GateRefused as error:
+            say(f"{error}\nThe table goes on with fp32 only")
+            export_bundle(run, bundle, ExportConfig(precisions=("fp32",), gate_lists=_GATE_LISTS), say=say)
     return bundle
+
+
+def device_of(bundle: Path) -> str:
+    """What the model of a bundle was trained on; empty where its run did not say."""
+    return str(open_bundle(bundle).manifest.training["training"].get("device", ""))
 
 
 def every(step: int) -> Callable[[int, int], None]:

@@ -41,20 +41,24 @@ def results(tmp_path):
         "amazon2018_office.bm25": figures(),
         "amazon2018_office.cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
         "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss, recipe=np.array('{"dropout": 0.0}')),
-        "amazon2018_office.shared-history.fp32.seed0": figures(shift=0.25, log_loss=loss),
+        "amazon2018_office.shared-history.fp32.seed0": figures(
+            shift=0.25, log_loss=loss, trained_on=np.array("a GPU")
+        ),
     }.items():
         np.savez_compressed(folder / f"{name}.npz", **content)
     return folder
 
 
-def test_the_quality_table_averages_seeds_and_compares_list_by_list(results, tmp_path):
+def test_the_quality_table_averages_trainings_and_compares_list_by_list(results, tmp_path):
     page = quality_page.write_page(results, tmp_path / "quality.md").read_text()
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in page.splitlines() if line.startswith("| ")}
-    assert rows["cross fp32"][0].strip() == "2"
+    assert rows["cross fp32"][0].strip() == "seed0, seed1"
     assert float(rows["cross fp32"][1].split()[0]) - float(rows["BM25"][1].split()[0]) == pytest.approx(0.3, abs=2e-3)
     assert rows["BM25"][4].strip() == ""
     assert rows["shared-history fp32"][4].strip() == "0.250 [0.250, 0.250]"
-    assert "AUC -0.0500 [-0.0500, -0.0500]" in page
+    # Over the training that both have: 0.25 against 0.2, not against the mean of 0.2 and 0.4.
+    assert "AUC +0.0500 [+0.0500, +0.0500]" in page
+    assert "- trained on a GPU: shared-history.fp32.seed0\n" in page
     assert '- trained with `{"dropout": 0.0}`: cross.fp32.seed1\n' in page
     assert page.count("Not measured yet.") == 2
 
@@ -91,6 +95,14 @@ def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():
     mean, low, high = quality_page.paired(first, second, "auc")
     assert low <= mean <= high
     assert mean == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_ratio_kept_comes_with_an_interval():
+    first, second = figures(), figures(shift=0.25)
+    share, low, high = quality_page.kept(first, second, "auc")
+    assert share == pytest.approx(first["auc"].mean() / second["auc"].mean(), abs=1e-6)
+    assert low < share < high
+    assert quality_page.kept(second, second, "auc") == (1.0, 1.0, 1.0)
 
 
 def cell(items, history):

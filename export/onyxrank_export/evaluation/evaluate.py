@@ -107,12 +107,26 @@ def model_scores(
     return scores
 
 
-def bootstrap(values: NDArray[np.float64], *, resamples: int = _RESAMPLES, seed: int = 0) -> tuple[float, float]:
-    """Percentile interval (95 %) of the mean over lists (Efron and Tibshirani 1993, section 13.3)."""
-    values = values[~np.isnan(values)]
+def bootstrap(
+    values: NDArray[np.float64],
+    *,
+    statistic: Callable[[NDArray[np.float64]], float] = np.mean,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile interval (95 %) of a statistic over lists (Efron and Tibshirani 1993, section 13.3).
+
+    Args:
+        values: float64 [lists] or [lists, columns]; lists with a NaN are left out.
+        statistic: of such an array, resampled by lists; the mean by default.
+        resamples: how many.
+        seed: of the resampling.
+
+    """
+    values = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
     if not len(values):
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
-    means = [values[generator.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
-    low, high = np.percentile(means, [2.5, 97.5])
+    found = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(resamples)]
+    low, high = np.percentile(found, [2.5, 97.5])
     return float(low), float(high)

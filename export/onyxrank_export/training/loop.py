@@ -32,6 +32,7 @@ from transformers import (
 )
 
 from onyxrank._graphs import SHARED_HISTORY
+from onyxrank._machine import describe
 from onyxrank._scoring import probabilities
 from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
@@ -278,6 +279,10 @@ def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
         )
 
 
+def _device() -> str:
+    return str(torch.cuda.get_device_name() if torch.cuda.is_available() else describe()["cpu_model"])
+
+
 def _write(
     out: Path,
     trainer: Trainer,
@@ -313,6 +318,7 @@ def _write(
                 "best_step": state.best_global_step,
                 "seconds": round(seconds, 1),
                 "precision": "bf16" if trainer.args.bf16 else "fp32",
+                "device": _device(),
                 "validation": {
                     key.removeprefix("eval_"): value
                     for key, value in best.items()

@@ -17,7 +17,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._loading import load_encoder
 from onyxrank._machine import machine_family, usable_cpus
 from onyxrank._manifest import Variant
-from onyxrank._profile import profile_path, write_profile
+from onyxrank._profile import Setting, profile_path, write_profile
 from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import Cross
 from onyxrank.measure.requests import Request
@@ -25,10 +25,12 @@ from onyxrank.tune import comparison, contestants, space, tuning
 from onyxrank.tune.agreement import compare
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.deploy import deploy
+from onyxrank.tune.race import Result, Round, Standing
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
 from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
+SETTING = [field.name for field in dataclasses.fields(Setting)]
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 QUICK = TuneOptions(budget_s=1.0)
 PATIENT = TuneOptions(budget_s=300.0)
@@ -164,7 +166,51 @@ def test_an_interruption_between_the_heats_keeps_the_first(bundle, monkeypatch):
     assert profile.report["interrupted"]
 
 
-def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle):
+def test_the_finalists_behind_the_chosen_one_are_compared_while_there_is_time(bundle, monkeypatch):
+    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    profile = tune_bundle(bundle, PATIENT)
+    compared = [row["agreement"] is not None for row in profile.report["table"]]
+    assert compared == [number < 3 for number in range(len(compared))]
+    assert str(profile.setting) == str(Setting(**{name: profile.report["table"][0][name] for name in SETTING}))
+    hasty = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=1e-3))
+    assert sum(row["agreement"] is not None for row in hasty.report["table"]) == 1
+
+
+def test_an_interruption_of_the_comparison_keeps_the_best_and_a_second_ends_it(bundle, monkeypatch):
+    honest, calls = comparison.compare, []
+
+    def interrupted(times):
+        def judge(*arguments):
+            calls.append(arguments)
+            if len(calls) <= times:
+                raise KeyboardInterrupt
+            return honest(*arguments)
+
+        calls.clear()
+        return judge
+
+    monkeypatch.setattr(comparison, "compare", interrupted(1))
+    profile = tune_bundle(bundle, QUICK)
+    assert profile.report["interrupted"]
+    assert profile.report["table"][0]["agreement"]["faults"] == []
+    assert len(calls) == 2  # after an interruption the best one only
+    monkeypatch.setattr(comparison, "compare", interrupted(2))
+    with pytest.raises(KeyboardInterrupt):
+        tune_bundle(bundle, QUICK)
+
+
+def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch):
+    leader, other = heats(bundle.manifest, [CPU], machine_family(), usable_cpus())[0][:2]
+    standings = [
+        Standing(leader, [Round(0.04, (0.01,) * 4)] * 25),
+        Standing(other, [Round(0.1, (0.001,) * 4)], "slow"),
+    ]
+    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: Result(standings))
+    with pytest.raises(OnyxrankError, match=r"within 5 ms; the nearest took 10\.0 ms"):
+        tune_bundle(bundle, dataclasses.replace(QUICK, p99_ms=5.0))
+
+
+def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle, monkeypatch):
     reference = reference_of(bundle)
     lists = lists_to_compare(bundle, None)
     with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
@@ -173,6 +219,10 @@ def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle)
         assert not hasty.judge(reference).faults
         assert not patient.judge(reference).faults
         assert (hasty.lists, patient.lists) == (8, len(lists))
+        late = Comparison(opened, reference, lists, deadline=float("inf"), end=0.0)
+        monkeypatch.setattr(comparison, "compare", lambda _, requests, expected: (len(requests), len(expected)))
+        assert late.judge(reference) == (8, 8)
+        assert late.lists == len(lists)
 
 
 def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_path):
@@ -210,6 +260,7 @@ def test_a_setting_that_disagrees_with_fp32_is_passed_over(bundle, monkeypatch):
     assert rows[0]["agreement"]["faults"] == ["differs"]
     assert rows[1]["variant"] == profile.setting.variant
     assert rows[1]["micro_batch_tokens"] == profile.setting.micro_batch_tokens
+    assert not rows[1]["agreement"]["faults"]
     monkeypatch.setattr(comparison, "compare", lambda *_: dataclasses.replace(seen[-1], faults=("differs",)))
     with pytest.raises(OnyxrankError, match="no setting may be chosen on this machine"):
         tune_bundle(bundle, QUICK)
@@ -246,6 +297,15 @@ def test_agreement_of_the_same_scores(requests):
     expected = [scorer(by_content).score([request])[0] for request in requests]
     found = compare(scorer(by_content), requests, expected)
     assert (found.overlap, found.largest_difference, found.batch_deviation, found.faults) == (1.0, 0.0, 0.0, ())
+
+
+def test_probabilities_that_all_moved_are_refused_though_the_order_is_kept(requests):
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    found = compare(scorer(by_content), requests, [np.float32(0.5) * row for row in expected])
+    assert found.overlap == 1.0
+    assert found.mean_difference == pytest.approx(np.concatenate(expected).mean() / 2, rel=1e-5)
+    assert "differs by" in found.faults[0]
+    assert found.largest_difference > found.mean_difference
 
 
 def test_a_reversed_ranking_is_refused(requests):

@@ -1,8 +1,9 @@
 """Whether a setting answers on this machine what fp32 answers: the last check before it is chosen.
 
 The quality gate has judged the graph where it was exported. Another CPU runs other kernels, and a provider may
-compute in another precision, so the scores of the sample are compared once more, here. The sample is small beside the
-gate's: a setting is refused when its overlap is below the limit by more than chance explains.
+compute in another precision, so the scores of the bundle's sample are compared once more, here: unlike the gate's own
+lists it has no labels and travels in the bundle. It is small beside them: a setting is refused when its overlap is
+below the limit by more than chance explains.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from onyxrank._scoring import Architecture
 
 LEAST_OVERLAP = 0.9
 """As of the quality gate."""
+MOST_DIFFERENCE = 0.05
+"""Of a probability, on average: int8 stays at a fifth of that, unless a kernel overflows."""
 _CHANCE = 2.0
 """Standard errors that are taken for chance."""
 _ALONE = 8
@@ -33,7 +36,8 @@ class Agreement:
     Attributes:
         overlap: mean share of fp32's best items that are among the setting's; the best 10, or half of a shorter list.
         overlap_error: its standard error over the requests.
-        largest_difference: of a probability.
+        mean_difference: of a probability.
+        largest_difference: likewise.
         batch_deviation: largest change of a probability when an item is scored alone.
         faults: what is out of the limits; empty if it may be chosen.
 
@@ -41,6 +45,7 @@ class Agreement:
 
     overlap: float
     overlap_error: float
+    mean_difference: float
     largest_difference: float
     batch_deviation: float
     faults: tuple[str, ...]
@@ -67,20 +72,31 @@ def compare(
         scores = [architecture.score([request])[0] for request in requests]
     except NonFiniteScore:
         faults = ("answers NaN or infinity",)
-        return Agreement(overlap=0.0, overlap_error=0.0, largest_difference=1.0, batch_deviation=1.0, faults=faults)
+        return Agreement(
+            overlap=0.0,
+            overlap_error=0.0,
+            mean_difference=1.0,
+            largest_difference=1.0,
+            batch_deviation=1.0,
+            faults=faults,
+        )
     overlaps = [_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
     overlap, error = float(np.mean(overlaps)), float(np.std(overlaps) / np.sqrt(len(overlaps)))
-    difference = max(float(np.abs(ours - theirs).max()) for ours, theirs in zip(scores, expected, strict=True))
+    differences = np.abs(np.concatenate(scores) - np.concatenate(expected))
+    difference = float(differences.mean())
     deviation = batch_deviation(architecture, requests[:1], most_items=_ALONE)
     found = []
     if overlap + _CHANCE * error < LEAST_OVERLAP:
         found.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
+    if difference > MOST_DIFFERENCE:
+        found.append(f"a probability differs by {difference:.3f} on average (limit {MOST_DIFFERENCE})")
     if deviation > BATCH_INVARIANT:
         found.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
     return Agreement(
         overlap=overlap,
         overlap_error=error,
-        largest_difference=difference,
+        mean_difference=difference,
+        largest_difference=float(differences.max()),
         batch_deviation=deviation,
         faults=tuple(found),
     )

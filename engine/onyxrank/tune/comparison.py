@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -33,14 +34,20 @@ class Comparison:
         reference: the setting that the others are compared with.
         requests: lists to compare on; the first 8 count in any case.
         deadline: when to stop scoring them with the reference, as `time.perf_counter` has it.
+        end: when there is no time for more than 8 lists of a setting.
 
     """
 
     def __init__(
-        self, contestants: Contestants, reference: Setting, requests: Sequence[EncodedRequest], deadline: float
+        self,
+        contestants: Contestants,
+        reference: Setting,
+        requests: Sequence[EncodedRequest],
+        deadline: float,
+        end: float = math.inf,
     ) -> None:
         self._contestants, self._reference = contestants, reference
-        self._requests, self._deadline = requests, deadline
+        self._requests, self._deadline, self._end = requests, deadline, end
         self._expected: list[NDArray[np.float32]] = []
         self.agreements: dict[Setting, Agreement] = {}
 
@@ -50,16 +57,25 @@ class Comparison:
         return len(self._expected)
 
     def judge(self, setting: Setting) -> Agreement:
-        """Compare a setting's scores with the reference's, which are computed for the first."""
-        if not self._expected:
+        """Compare a setting's scores with the reference's, which are computed for the first.
+
+        What an interruption leaves of those stands, and the next call goes on from there.
+        """
+        if not self.agreements:
             reference = self._contestants.scheduler(self._reference).architecture
-            for request in self._requests:
-                if len(self._expected) >= LEAST_LISTS and time.perf_counter() > self._deadline:
+            for request in self._requests[self.lists :]:
+                if self.lists >= LEAST_LISTS and time.perf_counter() > self._deadline:
                     break
                 self._expected += reference.score([request])
         architecture = self._contestants.scheduler(setting).architecture
-        self.agreements[setting] = compare(architecture, self._requests[: self.lists], self._expected)
+        count = self.lists if self.in_time else min(self.lists, LEAST_LISTS)
+        self.agreements[setting] = compare(architecture, self._requests[:count], self._expected[:count])
         return self.agreements[setting]
+
+    @property
+    def in_time(self) -> bool:
+        """Whether there is time left."""
+        return time.perf_counter() < self._end
 
 
 def lists_to_compare(bundle: Bundle, requests: Path | None) -> list[EncodedRequest]:

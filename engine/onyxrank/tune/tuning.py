@@ -3,8 +3,8 @@
 1. The sample is encoded once: tokenizing costs the same under every setting.
 2. A first heat takes each variant on each provider as it is by default, and drops those that are far behind.
 3. The race is between all layouts and micro-batches of those that are left.
-4. The finalists, fastest first, are compared with fp32 on the CPU; the first that agrees, and keeps the limit on the
-   99th percentile if there is one, is chosen. A part of the time is kept for that.
+4. The finalists, fastest first, are compared with fp32 on the CPU, three where time allows; the first that agrees,
+   and keeps the limit on the 99th percentile if there is one, is chosen. A part of the time is kept for that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
-_RACED = 4
+_RACED, _FINALISTS = 4, 3
 _FIRST_HEAT_SHARE, _SECOND_HEAT_SHARE, _REFERENCE_SHARE = 0.3, 0.75, 0.9
 """Of the budget, at the end of: the first heat, the second, and the scoring of the comparison's lists with fp32."""
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
@@ -53,7 +53,7 @@ class TuneOptions:
         target: ``latency`` of one request at a time, or ``throughput`` of as many callers as there are CPUs.
         p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None.
         budget_s: seconds within which to be done. What one run of the slowest setting takes may come on top, and
-            what comparing 8 lists with fp32 takes.
+            what comparing 8 lists with fp32 takes, for each finalist that is refused.
         providers: the only ones to look at; all that run here if None.
         requests: jsonl file of requests; the bundle's sample if None.
         exhaustive: drop nothing, and measure every setting as often: to check the search itself.
@@ -87,8 +87,8 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
         InvalidInput: if the sample cannot be read, or there is no such provider.
         ProviderUnavailable: if a provider that was named does not run here.
         OnyxrankError: if no setting may be chosen; says what was closest.
-        KeyboardInterrupt: if interrupted before anything was measured, or while the best is compared with fp32:
-            until then the best so far is chosen.
+        KeyboardInterrupt: if interrupted before anything was measured, or for the second time: after the first the
+            best so far is compared with fp32 and chosen.
 
     """
     begun = time.perf_counter()
@@ -113,8 +113,15 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             reference,
             lists_to_compare(bundle, options.requests),
             begun + options.budget_s * _REFERENCE_SHARE,
+            begun + options.budget_s,
         )
-        chosen = _choose(result, comparison, options, told)
+        try:
+            chosen = _choose(result, comparison, options, told)
+        except KeyboardInterrupt:
+            if result.interrupted:
+                raise
+            result = replace(result, interrupted=True)
+            chosen = _choose(result, comparison, options, told)
     return Profile(
         setting=chosen.setting,
         graphs=graphs_of(bundle, bundle.manifest.variant(chosen.setting.variant)),
@@ -193,15 +200,24 @@ class _Search:
 
 
 def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: Told) -> Standing:
-    """The fastest that agrees with fp32 and keeps the limit."""
+    """The fastest that agrees with fp32 and keeps the limit; those behind it are compared while there is time."""
     missed: list[Standing] = []
+    agreeing: list[Standing] = []
     for standing in result.standings:
-        if options.p99_ms is not None and standing.percentile_s(0.99) * 1000 > options.p99_ms:
-            missed.append(standing)
-            continue
+        if agreeing and (result.interrupted or not comparison.in_time or len(comparison.agreements) >= _FINALISTS):
+            break
+        if options.p99_ms is not None:
+            if standing.fate:  # out after too few requests to tell a 99th percentile from
+                continue
+            if standing.percentile_s(0.99) * 1000 > options.p99_ms:
+                missed.append(standing)
+                continue
         told(1.0, "comparing with fp32")
-        if not comparison.judge(standing.setting).faults:
-            return standing
+        found = comparison.agreements.get(standing.setting) or comparison.judge(standing.setting)
+        if not found.faults:
+            agreeing.append(standing)
+    if agreeing:
+        return agreeing[0]
     if missed:
         best = min(missed, key=lambda standing: standing.percentile_s(0.99))
         raise OnyxrankError(

@@ -1,7 +1,7 @@
 """The race: the same checkpoint and the same requests through everything people use, and through onyxrank.
 
-1. Each peer has an environment and a process of its own, and finds its best batch size for each workload; bulk, the
-   busy callers and the lists of quality take the page's.
+1. Each peer has a process of its own, in an environment of its own where the project does not use its library itself,
+   and finds its best batch size for each workload; bulk, the busy callers and the lists of quality take the page's.
 2. All take turns in one run, in an order that changes from round to round; medians are compared. What is timed is
    from texts to a sorted order, inside the peer's process.
 3. Scores are compared with fp32 PyTorch (cross) or with the fp32 graphs (shared-history), so that a peer that is fast
@@ -181,8 +181,12 @@ def main() -> None:
             write(content, options.out, options.name)
 
         for name, request in requests.items():
-            content["workloads"][name] = size_of(opened.folder, request) | {"rounds": rounds[name]}
-            measure(name, request, [runner for runner in runners if takes_part(runner, name)], rounds[name])
+            part = [runner for runner in runners if takes_part(runner, name)]
+            content["workloads"][name] = size_of(opened.folder, request) | {
+                "rounds": rounds[name],
+                "left_out": [runner.name for runner in runners if runner not in part],
+            }
+            measure(name, request, part, rounds[name])
             keep()
         if lists is not None:
             for runner in runners:

@@ -13,8 +13,10 @@ import matplotlib.pyplot as plt
 
 _REFERENCE = "PyTorch fp32"
 _OURS = ("onyxrank", "…", "shared-history")
-_WRONG = 0.3
-"""A probability that far from fp32's is marked: quantization stays below, a wrong input does not."""
+_WRONG = {"fp32": 1e-3, "float32": 1e-3, "bf16": 0.05, "bfloat16": 0.05}
+_WRONG_INT8 = 0.3
+"""A probability that far from fp32's is marked, by what a peer says its precision is: rounding stays below, a wrong
+input does not. What says nothing is taken for int8."""
 
 
 def write_page(content: Mapping[str, Any], folder: Path, name: str) -> None:
@@ -38,9 +40,11 @@ Written by `benchmarks/race.py`; not edited.
 - machine: {machine["cpu_model"]}, family {machine["machine_family"]}, {machine["cpus_usable"]} usable CPUs
 - texts: {content["texts"]}; bundles: {bundles}
 
-Every peer has a process and an environment of its own and its best batch size; they take turns in one run. **×** is
-how many times faster than {_REFERENCE} in sorted batches. **Score** is the largest difference of a probability from
-fp32 of the same model, in bold where int8 does not explain it; **top 10** the share of fp32's best ten that it keeps.
+Every peer has a process of its own and its best batch size; they take turns in one run. Libraries that this project
+does not use itself have an environment of their own; PyTorch, optimum and onnxruntime run in ours, in the versions
+named below. **×** is how many times faster than {_REFERENCE} in sorted batches. **Score** is the largest difference
+of a probability from fp32 of the same model, in bold where its precision does not explain it; **top 10** the share
+of fp32's best ten that it keeps. **p99** of fewer than 100 runs is little more than the longest.
 """
 
 
@@ -64,6 +68,8 @@ def _workload(content: Mapping[str, Any], name: str) -> str:
         spread = f"{_ms(result['p25_ms'])}–{_ms(result['p75_ms'])}"
         cells = [_name(peer), _ms(result["p50_ms"]), spread, _ms(result["p99_ms"]), faster, _difference(result)]
         lines.append(f"| {' | '.join([*cells, _kept(result), str(batch), str(result['runs'])])} |")
+    if size.get("left_out"):
+        lines += ["", f"Without {', '.join(size['left_out'])}: they would take an hour, or all the memory."]
     return "\n".join([*lines, ""])
 
 
@@ -76,18 +82,25 @@ def _busy(content: Mapping[str, Any]) -> str:
     lines = [
         f"## busy: {facts['callers']} callers at once, {order} in turn, for {facts['seconds']:g} s",
         "",
-        "| | items/s | widget p50 ms | widget max | page p50 ms | page max |",
-        "|---|---:|---:|---:|---:|---:|",
+        "× is the longest over what such a request takes alone (p50 above).",
+        "",
+        "| | items/s | widget p50 ms | widget max | × | page p50 ms | page max | × |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for peer in sorted(rows, key=lambda peer: float(peer["results"]["busy"]["items_per_s"])):
         busy = peer["results"]["busy"]
-        cells = [
-            _ms(busy[kind][figure]) if kind in busy else ""
-            for kind in ("widget", "page")
-            for figure in ("p50_ms", "max_ms")
-        ]
+        cells = [cell for kind in ("widget", "page") for cell in _busy_cells(peer, kind)]
         lines.append(f"| {_name(peer)} | {busy['items_per_s']:,.0f} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def _busy_cells(peer: Mapping[str, Any], kind: str) -> list[str]:
+    busy, alone = (peer["results"].get(name, {}) for name in ("busy", kind))
+    if kind not in busy:
+        return ["", "", ""]
+    longest = busy[kind]["max_ms"]
+    times = f"{longest / alone['p50_ms']:.1f}" if "p50_ms" in alone else ""
+    return [_ms(busy[kind]["p50_ms"]), _ms(longest), times]
 
 
 def _quality(content: Mapping[str, Any]) -> str:
@@ -165,7 +178,9 @@ def _difference(result: Mapping[str, Any]) -> str:
     if "score_difference" not in result:
         return ""
     shown = f"{result['score_difference']:.1e}"
-    return f"**{shown}**" if result["score_difference"] > _WRONG else shown
+    settings = result["settings"]
+    told = str(settings.get("precision") or settings.get("variant", "")).split("_")[0].split(" ")[0]
+    return f"**{shown}**" if result["score_difference"] > _WRONG.get(told, _WRONG_INT8) else shown
 
 
 def _kept(result: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from onyxrank.measure.requests import Request
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import race
+from peers import process as peer_process
 from peers.checkpoint import peer_checkpoint
 from peers.process import PeerFailed, PeerProcess
 from race_page import write_page
@@ -92,6 +94,13 @@ def test_a_worker_that_is_gone_is_told(start):
         peer.rank(REQUEST)
 
 
+def test_a_worker_that_hangs_is_ended(start, monkeypatch):
+    peer = start("fake")
+    monkeypatch.setattr(peer_process, "_LONGEST_S", 0.2)
+    with pytest.raises(PeerFailed, match="without an answer"):
+        peer.busy({"widget": REQUEST}, ["widget"], callers=1, seconds=30)
+
+
 def test_one_that_fails_is_out_and_the_others_are_compared(start):
     runners = [race.Runner("PyTorch fp32", "cross", start("fake")), race.Runner("other", "cross", start("fake"))]
     race.measure("tiny", REQUEST, runners, 3)
@@ -104,12 +113,13 @@ def test_one_that_fails_is_out_and_the_others_are_compared(start):
     race.attempt(runners[1], pytest.fail)
 
 
-def test_bulk_is_for_the_fast_and_their_reference(start):
+def test_bulk_is_for_the_fast_and_their_reference():
     names = [name for *_, name in race.STARTERS]
-    part = [name for name in names if race.takes_part(race.Runner(name, "cross", start("fake")), "bulk")]
+    part = [name for name in names if race.takes_part(SimpleNamespace(name=name), "bulk")]
     assert {"PyTorch fp32", race.SHARED_REFERENCE, "onyxrank cross, tuned"} <= set(part)
     assert "onnxruntime, one batch" not in part
     assert len(part) < len(names) / 2
+    assert all(race.takes_part(SimpleNamespace(name=name), "page") for name in names)
 
 
 def test_what_was_measured_is_written_for_each_peer(start):
@@ -162,17 +172,17 @@ def test_held_out_lists_are_read_whole_and_measured(trained_bundle, aisle_data):
 
 
 def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path):
-    def result(milliseconds, difference):
+    def result(milliseconds, difference, precision):
         return race.figures([milliseconds / 1000] * 3) | {
             "score_difference": difference,
             "top_10_kept": 1.0,
-            "settings": {"batch": 8},
+            "settings": {"batch": 8} | precision,
         }
 
-    def peer(name, milliseconds, difference=0.0, failure=""):
-        results = {"page": result(milliseconds, difference)}
+    def peer(name, milliseconds, difference=0.0, failure="", **precision):
+        results = {"page": result(milliseconds, difference, precision)}
         results["quality"] = {"auc": 0.75, "ndcg_at_10": 0.5}
-        results["busy"] = {"widget": race.figures([0.1, 0.2]), "items_per_s": 100.0}
+        results["busy"] = {"page": race.figures([0.1, milliseconds / 250]), "items_per_s": 100.0}
         settings = {"versions": "a 1", "batch": 8}
         return {"name": name, "architecture": "cross", "settings": settings, "results": results, "failure": failure}
 
@@ -181,19 +191,31 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
         "machine": {"cpu_model": "CPU", "machine_family": "avx2", "cpus_usable": 2},
         "texts": "demo shop",
         "bundles": {"cross": "a", "shared-history": "b"},
-        "workloads": {"page": {"history_tokens": 192, "items": 100, "item_tokens_mean": 60.0, "rounds": 3}},
+        "workloads": {
+            "page": {"history_tokens": 192, "items": 100, "item_tokens_mean": 60.0, "rounds": 3, "left_out": ["x"]}
+        },
         "busy": {"callers": 8, "order": ["widget"], "seconds": 20.0},
         "quality": {"lists": 60, "items": 25},
         "crowded": True,
-        "peers": [peer("PyTorch fp32", 1000.0), peer("wrong", 100.0, 0.4), peer("onyxrank cross", 250.0, 1e-3)],
+        "peers": [
+            peer("PyTorch fp32", 1000.0),
+            peer("wrong", 100.0, 0.4),
+            peer("exact no more", 100.0, 0.04, precision="fp32"),
+            peer("half", 100.0, 0.03, precision="bfloat16"),
+            peer("onyxrank cross", 250.0, 1e-2, variant="int8_static_avx2"),
+        ],
         "failures": {"absent": "no\nwheel"},
     }
     write_page(content, tmp_path, "race-small")
     page = (tmp_path / "race-small.md").read_text()
     assert "**Not valid.**" in page
     assert "| PyTorch fp32 | 1,000 | 1,000–1,000 | 1,000 | 1.00 | 0.0e+00 | 100% | 8 | 3 |" in page
-    assert "| **onyxrank cross** | 250 | 250–250 | 250 | 4.00 | 1.0e-03 | 100% | 8 | 3 |" in page
+    assert "| **onyxrank cross** | 250 | 250–250 | 250 | 4.00 | 1.0e-02 | 100% | 8 | 3 |" in page
     assert "**4.0e-01**" in page
+    assert "**4.0e-02**" in page
+    assert "| 3.0e-02 |" in page
+    assert "| **onyxrank cross** | 100 |  |  |  | 550 | 1,000 | 4.0 |" in page
+    assert "Without x: they would take an hour" in page
     assert "| wrong | 0.750 | 0.500 | 100 |" in page
     assert "- absent: no wheel" in page
     assert "text-embeddings-inference" in page

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-BATCHES = (8, 16, 32, 64)
+BATCHES = (4, 8, 16, 32, 64)
 """Batch sizes that are tried."""
 
 

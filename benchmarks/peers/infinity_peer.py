@@ -10,7 +10,7 @@ from pathlib import Path
 from base import Batched, versions
 from infinity_emb import EngineArgs, SyncEngineArray
 
-_BATCHES = (8, 32, 128)
+_BATCHES = (4, 8, 16, 32, 128)
 
 
 def _flat(folder: Path) -> Path:

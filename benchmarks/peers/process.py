@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from onyxrank.measure.requests import Request
 
 HERE = Path(__file__).resolve().parent
+_LONGEST_S = 1200.0
+"""For one answer: compiling and trying every batch size on a slow machine takes minutes. One that hangs is ended."""
 
 
 class PeerFailed(Exception):
@@ -98,7 +101,12 @@ class PeerProcess:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        overdue = threading.Timer(_LONGEST_S, self._process.kill)
+        overdue.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            overdue.cancel()
         if not line:
             raise PeerFailed(f"{self.way} ended without an answer; see {self._log.name}")
         answer = json.loads(line)

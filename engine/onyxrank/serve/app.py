@@ -84,6 +84,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             threads=settings.threads,
             profile=settings.profile,
             queue_tokens=settings.queue_tokens,
+            history_cache_bytes=settings.history_cache_bytes,
+            item_cache_bytes=settings.item_cache_bytes,
         )
     except OnyxrankError as error:
         logs.log("start failed", logging.ERROR, reason=str(error))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from onyxrank._checks import check_count
 from onyxrank._errors import InvalidInput
+from onyxrank._history import DEFAULT_CACHE_BYTES
+from onyxrank._item_tokens import DEFAULT_ITEM_CACHE_BYTES
 
 LEAST_KEY_CHARACTERS = 16
 QUEUE_TOKENS = 16_384
@@ -36,6 +38,8 @@ class ServeSettings:
         threads: as of `Ranker.load`.
         profile: as of `Ranker.load`.
         queue_tokens: as of `Ranker.load`, per worker.
+        history_cache_bytes: likewise.
+        item_cache_bytes: likewise.
         max_items: most items of a request.
         max_text_chars: most characters of one text.
         max_body_bytes: most bytes of a request's body.
@@ -63,6 +67,8 @@ class ServeSettings:
     threads: int | None = None
     profile: str | None = "auto"
     queue_tokens: int = QUEUE_TOKENS
+    history_cache_bytes: int = DEFAULT_CACHE_BYTES
+    item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES
     max_items: int = 10_000
     max_text_chars: int = 100_000
     max_body_bytes: int = 32 * 2**20
@@ -75,6 +81,8 @@ class ServeSettings:
     def __post_init__(self) -> None:
         for field in ("workers", "queue_tokens", "max_items", "max_text_chars", "max_body_bytes"):
             check_count(getattr(self, field), field)
+        for field in ("history_cache_bytes", "item_cache_bytes"):
+            check_count(getattr(self, field), field, least=0)
         if not 0 <= check_count(self.port, "port", least=0) < 2**16:
             raise InvalidInput(f"port must be from 0 to 65535, not {self.port}", field="port")
         for field in ("header_timeout_s", "body_timeout_s", "timeout_s", "drain_s"):

@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank._deadlines import moment
 from onyxrank._encoding import EncodedHistory
 from onyxrank._items import Items
 from onyxrank._leases import Leases
 from onyxrank._loading import Engine
-from onyxrank._pipeline import encode, score, to_rankings
+from onyxrank._pipeline import CheckedRequest, encode, score, to_rankings
 from onyxrank._ranking import Ranking, check_top_k
+from onyxrank._scheduler import Scores
 from onyxrank._timing import Stopwatch
 
 
@@ -33,30 +35,35 @@ class PreparedHistory:
         self._leases = leases
         self._events = events
         with leases.lease() as engine:
-            self._known = _read(engine, events)
+            self._known = _read(engine, events, Stopwatch(), None)
 
     def rank(self, items: Items, top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
         """Rank items against the history; as `Ranker.rank`."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            requests, scores = score(engine, lambda: [encode(engine, self._of(engine), items)], watch, deadline)
+            requests, scores = self._score(engine, items, watch, deadline)
         return to_rankings(requests, scores, most, watch)[0]
 
     def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
         with self._leases.lease() as engine:
-            _, [scores] = score(engine, lambda: [encode(engine, self._of(engine), items)], Stopwatch(), deadline)
+            _, [scores] = self._score(engine, items, Stopwatch(), deadline)
         return scores
 
-    def _of(self, engine: Engine) -> EncodedHistory:
+    def _score(
+        self, engine: Engine, items: Items, watch: Stopwatch, deadline: float | None
+    ) -> tuple[list[CheckedRequest], Scores]:
         reader, history = self._known
         if reader() is not engine:
-            self._known = reader, history = _read(engine, self._events)
-        return history
+            self._known = _, history = _read(engine, self._events, watch, deadline)
+        return score(engine, lambda: [encode(engine, history, items)], watch, deadline)
 
 
-def _read(engine: Engine, events: Sequence[str]) -> tuple[weakref.ref[Engine], EncodedHistory]:
+def _read(
+    engine: Engine, events: Sequence[str], watch: Stopwatch, deadline: float | None
+) -> tuple[weakref.ref[Engine], EncodedHistory]:
     """The token ids, and the keys and values where the architecture has them; of which engine, without holding it."""
-    encoded = engine.encoder.encode_history(events)
-    state = engine.scheduler.architecture.prepare(encoded.ids)
-    return weakref.ref(engine), replace(encoded, state=state)
+    due = moment(deadline, engine.scheduler.clock)
+    with watch.stage("tokenize"):
+        encoded = engine.encoder.encode_history(events)
+    return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded.ids, watch, due))

@@ -282,14 +282,15 @@ class Ranker:
     def prepare(self, history: History) -> PreparedHistory:
         """Read a history once, to rank several lists against it.
 
-        With shared-history its keys and values are computed here and held by what is returned, whatever the history
-        cache does; with cross only its tokenization is saved.
+        With shared-history its keys and values are computed now, in their turn, and held by what is returned,
+        whatever the history cache does; with cross only its tokenization is saved.
 
         Args:
             history: what the shopper did; empty for a cold start.
 
         Raises:
             InvalidInput: if the history is not text or texts.
+            Overloaded: if the queue has no room for it (shared-history).
             OnyxrankError: if the ranker is closed.
 
         """

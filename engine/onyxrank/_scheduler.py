@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import DeadlineExceeded, OnyxrankError, Overloaded
+from onyxrank._history import HistoryState
 from onyxrank._queue import Job, Queue
 from onyxrank._scoring import Architecture
 from onyxrank._system import flush_denormals
@@ -126,22 +127,27 @@ class Scheduler:
             OnyxrankError: if the scheduler is closed.
 
         """
-        job = Job(work=self.architecture.plan(requests), deadline=deadline, watch=watch or Stopwatch())
-        if job.work.finished:
-            job.answer.set_result(job.work.results())
-            return job
-        with self._changed:
-            if self._closing:
-                raise OnyxrankError("this ranker is closed; load the bundle again")
-            if deadline is not None and self.clock() >= deadline:
-                self._counts.expired += 1
-                raise _late()
-            self._refuse(self._queue.lacking())
-            self._queue.admit(job)
-            self._counts.admitted += 1
-            self._start()
-            self._changed.notify_all()
-        return job
+        return self._put(Job(work=self.architecture.plan(requests), deadline=deadline, watch=watch or Stopwatch()))
+
+    def prepare(
+        self, history: NDArray[np.int32], watch: Stopwatch | None = None, deadline: float | None = None
+    ) -> HistoryState | None:
+        """Compute what can be known of a history before the items are, in its turn; None where that is nothing.
+
+        Args:
+            history: its token ids.
+            watch: as of `submit`.
+            deadline: likewise.
+
+        Raises:
+            OnyxrankError: as `submit` and `wait`.
+
+        """
+        work = self.architecture.plan_history(history)
+        if work is None:
+            return None
+        self.wait(self._put(Job(work=work, deadline=deadline, watch=watch or Stopwatch())))
+        return work.states[0]
 
     def wait(self, job: Job) -> Scores:
         """The answer of a job, on the caller's thread.
@@ -234,6 +240,24 @@ class Scheduler:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+
+    def _put(self, job: Job) -> Job:
+        deadline = job.deadline
+        if job.work.finished:
+            job.answer.set_result(job.work.results())
+            return job
+        with self._changed:
+            if self._closing:
+                raise OnyxrankError("this ranker is closed; load the bundle again")
+            if deadline is not None and self.clock() >= deadline:
+                self._counts.expired += 1
+                raise _late()
+            self._refuse(self._queue.lacking())
+            self._queue.admit(job)
+            self._counts.admitted += 1
+            self._start()
+            self._changed.notify_all()
+        return job
 
     def _start(self) -> None:
         for number in range(len(self._threads), self._workers):

@@ -20,6 +20,7 @@ from onyxrank._graphs import CROSS, SHARED_HISTORY, Feeds
 from onyxrank._history import HistoryCache, HistoryState
 from onyxrank._session import Session
 from onyxrank._timing import Stopwatch
+from onyxrank._truncation import Cuts
 from onyxrank._work import Piece, Work
 
 
@@ -78,8 +79,8 @@ class Architecture(ABC):
             work.finish(piece)
         return work.results()
 
-    def prepare(self, history: NDArray[np.int32]) -> HistoryState | None:
-        """Compute what can be known of a history's token ids before the items are; None where that is nothing."""
+    def plan_history(self, history: NDArray[np.int32]) -> Work | None:
+        """What computes a history's state from its token ids, for ``states[0]``; None where there is none."""
         return None
 
     def facts(self) -> dict[str, object]:
@@ -188,9 +189,11 @@ class SharedHistory(Architecture):
             [logits] = self._items.run(feeds)
         return _keep(pieces, logits, self._head)
 
-    def prepare(self, history: NDArray[np.int32]) -> HistoryState:
-        """The state of a history's token ids, from the cache or computed and kept there."""
-        return self._state(history, Stopwatch())
+    def plan_history(self, history: NDArray[np.int32]) -> Work:
+        """The history alone; see `Architecture.plan_history`."""
+        work = Work([EncodedRequest(history, Ragged.of([]), Cuts())])
+        work.add([_history_piece(work, 0)])
+        return work
 
     def facts(self) -> dict[str, object]:
         """The history cache's entries, bytes, hits and misses."""
@@ -205,8 +208,7 @@ class SharedHistory(Architecture):
     def _pieces(self, work: Work, number: int) -> Iterator[Piece]:
         request = work.requests[number]
         if request.state is None:
-            none = np.empty(0, dtype=np.intp)
-            yield Piece(work=work, stage="history", request=number, rows=none, longest=len(request.history))
+            yield _history_piece(work, number)
         lengths = request.items.lengths
         for group in plan(lengths, self._limits.micro_batch_tokens):
             longest = int(lengths[group[0]])
@@ -220,6 +222,11 @@ class SharedHistory(Architecture):
                 state = history_state(self._history, history)
             self._cache.put(history, state)
         return state
+
+
+def _history_piece(work: Work, number: int) -> Piece:
+    longest = len(work.requests[number].history)
+    return Piece(work=work, stage="history", request=number, rows=np.empty(0, dtype=np.intp), longest=longest)
 
 
 def pair_feeds(batch: MicroBatch) -> Feeds:

@@ -51,7 +51,7 @@ class Work:
         requests: the same.
         starts: intp [requests + 1], first row of each request among those of all.
         scores: float32 [rows]; filled while pieces run.
-        states: of the histories in use, by request (shared-history).
+        states: of the histories in use, by request (shared-history); one that no rows wait for stays.
         left: tokens of the pieces that have not begun.
 
     """
@@ -104,10 +104,10 @@ class Work:
         self._running += 1
 
     def finish(self, piece: Piece) -> None:
-        """Say that a piece has run: rows that waited for it can begin, and a history no longer needed is freed."""
+        """Say that a piece has run: rows that waited for it can begin, and a history that rows needed is freed."""
         self._running -= 1
         if piece.stage == "history":
             self._histories_due.discard(piece.request)
         self._unfinished[piece.request] -= 1
-        if not self._unfinished[piece.request]:
+        if piece.stage == "run" and not self._unfinished[piece.request]:
             self.states.pop(piece.request, None)

@@ -8,10 +8,11 @@ from engine_fakes import FakeSession
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onyxrank import Cuts, NonFiniteScore
+from onyxrank import Cuts, NonFiniteScore, OnyxrankError
 from onyxrank._batching import BatchLimits
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._history import HistoryCache
+from onyxrank._scheduler import Scheduler
 from onyxrank._scoring import SharedHistory, probabilities
 from onyxrank._timing import Stopwatch
 
@@ -106,10 +107,16 @@ def test_without_a_cache_it_is_computed_again():
 
 def test_a_prepared_state_is_used_whatever_the_cache_holds():
     architecture, history, _ = shared(cache_bytes=0)
-    state = architecture.prepare(np.array([1, 2], np.int32))
+    watch, scheduler = Stopwatch(), Scheduler(architecture)
+    state = scheduler.prepare(np.array([1, 2], np.int32), watch)
+    assert watch.read().history > 0
     row = EncodedRequest(np.array([1, 2], np.int32), Ragged.of([[5, 3]]), Cuts(), state)
-    np.testing.assert_allclose(architecture.score([row])[0], expected(row), rtol=1e-4)
+    np.testing.assert_allclose(scheduler.score([row])[0], expected(row), rtol=1e-4)
     assert len(history.shapes) == 1
+    assert scheduler.facts()["admitted"] == 2
+    scheduler.close()
+    with pytest.raises(OnyxrankError, match="closed"):
+        scheduler.prepare(np.array([1, 2], np.int32))
 
 
 def test_a_score_that_is_no_number_names_request_and_item():
@@ -131,8 +138,13 @@ def test_closing_frees_both_graphs_and_the_histories():
 
 
 def test_32_threads_never_mix_histories():
-    architecture, *_ = shared(cache_bytes=64)
-    rows = [request([1, number % 40], [[5, number % 7, 3], [6, 3]]) for number in range(1000)]
+    architecture, *_ = shared(cache_bytes=64)  # of eight histories
+    # Some shoppers come back at once, others when theirs has gone.
+    shoppers = np.random.default_rng(0).geometric(0.12, 1000) % 40
+    rows = [request([1, shopper], [[5, number % 7, 3], [6, 3]]) for number, shopper in enumerate(shoppers.tolist())]
     with ThreadPoolExecutor(32) as pool:
         for row, [scores] in zip(rows, pool.map(lambda row: architecture.score([row]), rows), strict=True):
             np.testing.assert_allclose(scores, expected(row), rtol=1e-4)
+    cache = architecture.facts()["history_cache"]
+    assert cache["hits"] > 300
+    assert cache["misses"] > 100  # so that histories went, too

@@ -144,16 +144,28 @@ def test_rank_many_equals_one_at_a_time(ranker):
 def test_32_threads_and_1000_requests_mix_no_histories(shared_bundle):
     titles = items_table()["item_title"].to_list()[:40]
     histories = [[title, "camping stove"] for title in titles]
-    with Ranker.load(shared_bundle, variant="fp32", threads=1, history_cache_bytes=2**16) as ranker:
+    shoppers = (np.random.default_rng(0).geometric(0.12, 1000) % 40).tolist()
+    with Ranker.load(shared_bundle, variant="fp32", threads=1, sessions=2, history_cache_bytes=2**18) as ranker:
         alone = [ranker.score(history, ITEMS) for history in histories]
-        assert len({tuple(scores.tolist()) for scores in alone}) > 20  # or mixing them would not show
+        prepared = [ranker.prepare(history) for history in histories[:4]]
+        apart = np.abs(np.stack(alone)[:, None] - np.stack(alone)[None]).max(axis=2)
+        assert (apart > 1e-4).sum() > 0.9 * 40 * 39  # or mixing them would not show
+        before = ranker.info()["history_cache"]
+
+        def use(number):
+            shopper = shoppers[number]
+            if shopper < len(prepared) and number % 3 == 0:
+                return prepared[shopper].score(ITEMS)
+            return ranker.score(histories[shopper], ITEMS)
+
         with ThreadPoolExecutor(32) as pool:
-            answers = list(pool.map(lambda number: ranker.score(histories[number % 40], ITEMS), range(1000)))
+            answers = list(pool.map(use, range(1000)))
         cache = ranker.info()["history_cache"]
-    for number, scores in enumerate(answers):
-        np.testing.assert_allclose(scores, alone[number % 40], rtol=0, atol=1e-6)
-    assert cache["bytes"] <= 2**16
-    assert cache["hits"] + cache["misses"] == 1040
+    for shopper, scores in zip(shoppers, answers, strict=True):
+        np.testing.assert_allclose(scores, alone[shopper], rtol=0, atol=1e-6)
+    assert cache["bytes"] <= 2**18
+    assert cache["hits"] - before["hits"] > 200
+    assert cache["misses"] - before["misses"] > 50  # so that histories went, too
 
 
 def test_the_command_line_inspects_and_ranks_it(shared_bundle, tmp_path, capsys):

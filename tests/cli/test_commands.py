@@ -378,6 +378,7 @@ def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, t
     assert (shared.max_steps, shared.seed) == (7, 3)
     assert seen["export"].force is False
     assert seen["race"]["items"] == 100
+    assert seen["race"]["beside"] == [tmp_path / "demo" / "shared-history" / "bundle"]
     for text in ("The demo shop", "One shopper bought", "Really bought next", "popularity", "onyxrank rank bundle"):
         assert text in out
     assert (tmp_path / "demo" / "shop" / "items.parquet").is_file()

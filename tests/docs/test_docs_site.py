@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag
 import pytest
 from doc_pages import PAGES, ROOT, anchors_of, links_of
 
-MOST_README_LINES = 110
+MOST_README_LINES = 120
 GENERATED = "cli.md#onyxrank-"
 """Anchors of these begin so; they are in the built site only."""
 

@@ -114,6 +114,19 @@ def test_models_without_segments_are_refused(folder, config_class, model_class):
         resolve_base(str(folder), (), seed=0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [({"hidden_act": "relu"}, "activation is relu"), ({"position_embedding_type": "relative_key"}, "relative_key")],
+    ids=["activation", "positions"],
+)
+def test_what_shared_history_would_compute_wrongly_is_refused_before_training(folder, changes, named):
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | changes))
+    resolve_base(str(folder), (), seed=0)  # cross goes through another graph
+    with pytest.raises(UnsuitableModel, match=named):
+        resolve_base(str(folder), (), seed=0, item_position=8)
+
+
 def test_a_tokenizer_that_builds_other_pairs_is_refused(folder):
     path = folder / "tokenizer.json"
     content = json.loads(path.read_text())

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import shutil
+from types import SimpleNamespace
+
 import pytest
 import torch
 from short_training import LIMITS, Interrupt, facts, fit, same, weights
 
 from onyxrank import Limits
 from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
-from onyxrank_export.training.losses import soft_labels, soft_shares
-from onyxrank_export.training.run import RunError
+from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.loop import _Trainer
+from onyxrank_export.training.losses import listwise, pointwise, soft_labels, soft_shares
+from onyxrank_export.training.run import RunError, read_run
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 from onyxrank_export.training.teacher import Teacher
 
@@ -61,6 +66,34 @@ def test_a_teachers_margins_are_those_of_its_model(cross):
     with torch.inference_mode():
         logits = checkpoint.model.eval()(**inputs).logits
     torch.testing.assert_close(teacher.margins(inputs), logits[:, 1] - logits[:, 0])
+
+
+def test_a_bundle_is_no_teacher_and_no_run(student, tmp_path):
+    shutil.copytree(student, tmp_path / "copy", ignore=shutil.ignore_patterns("run.json"))
+    with pytest.raises(RunError, match="a shared-history model without"):
+        read_run(tmp_path / "copy")
+
+
+def test_the_loss_is_against_the_teacher_while_training_and_against_labels_otherwise():
+    logits = torch.tensor([[0.0, 1.0], [0.0, -1.0], [0.0, 0.5]])
+    labels, sizes, margins = torch.tensor([1.0, 0, 0]), torch.tensor([3]), torch.tensor([-1.0, 2.0, 0.0])
+    trainer = object.__new__(_Trainer)
+    trainer._config = TrainingConfig(list_weight=2.0, teacher="run", teacher_weight=0.75)
+    trainer._teacher = SimpleNamespace(margins=lambda inputs: inputs)
+
+    class Model(torch.nn.Module):
+        def forward(self, **_):
+            return {"logits": logits}
+
+    def loss(model):
+        return trainer.compute_loss(model, {"labels": labels, "list_sizes": sizes, "teacher": margins})
+
+    taught = pointwise(logits, soft_labels(labels, margins, 0.75))
+    taught += 2.0 * listwise(logits, soft_shares(labels, sizes, margins, 0.75), sizes)
+    torch.testing.assert_close(loss(Model().train()), taught)
+    torch.testing.assert_close(loss(Model().eval()), pointwise(logits, labels))
+    trainer._config = TrainingConfig(list_weight=0.0, teacher="run", teacher_weight=0.75)
+    assert loss(Model().train()) < taught
 
 
 def test_soft_targets_mix_labels_and_teacher():

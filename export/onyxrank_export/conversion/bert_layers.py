@@ -13,34 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import PretrainedConfig
 
 from onyxrank_export.conversion.bert_weights import Array, Weights
-from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
-
-
-def is_plain_bert(config: PretrainedConfig) -> bool:
-    """Whether activation and positions are those that these layers compute."""
-    return config.hidden_act == "gelu" and _positions(config) == "absolute"
-
-
-def check_plain_bert(config: PretrainedConfig) -> None:
-    """Refuse what these layers would compute wrongly.
-
-    Raises:
-        ExportError: naming the setting.
-
-    """
-    if config.hidden_act != "gelu":
-        raise ExportError(f"the model's activation is {config.hidden_act}; shared-history is exported with gelu only")
-    if not is_plain_bert(config):
-        kind = _positions(config)
-        raise ExportError(f"the model's positions are {kind}; shared-history is exported with absolute ones only")
-
-
-def _positions(config: PretrainedConfig) -> str:
-    return str(getattr(config, "position_embedding_type", "absolute"))
 
 
 @dataclass(frozen=True, slots=True)

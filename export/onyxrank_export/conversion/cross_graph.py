@@ -19,7 +19,6 @@ from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,
     after_attention,
-    is_plain_bert,
     key_value,
     project,
     query_key_value,
@@ -27,11 +26,12 @@ from onyxrank_export.conversion.bert_layers import (
 )
 from onyxrank_export.conversion.bert_weights import Weights
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
+from onyxrank_export.training.plain_bert import what_is_not_plain
 
 
 def can_write(model: PreTrainedModel) -> bool:
     """Whether the model is computed by such a graph."""
-    return isinstance(model, BertForSequenceClassification) and is_plain_bert(model.config)
+    return isinstance(model, BertForSequenceClassification) and not what_is_not_plain(model.config)
 
 
 def write_cross_graph(model: PreTrainedModel, target: Path) -> None:

@@ -37,6 +37,7 @@ from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
 from onyxrank._errors import MissingExtra, OnyxrankError
 from onyxrank._truncation import Limits
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training.plain_bert import what_is_not_plain
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
 BUILT_IN = ("minilm", "tiny")
@@ -109,6 +110,8 @@ def load_checkpoint(
                     f"shared-history is trained from BERT and '{source}' is {config.model_type}: choose a BERT base "
                     "such as minilm or bert-base-uncased, or --arch cross"
                 )
+            if shared and (reason := what_is_not_plain(config)):
+                raise UnsuitableModel(f"shared-history cannot be made of '{source}': {reason}; choose another base")
             if item_position is not None:
                 config.item_position = item_position
             kind = SharedHistoryForSequenceClassification if shared else AutoModelForSequenceClassification

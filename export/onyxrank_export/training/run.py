@@ -53,17 +53,26 @@ class Run:
     facts: Mapping[str, Any]
 
 
+SHARED_HISTORY_MODEL = "SharedHistoryForSequenceClassification"
+"""The class of shared-history's models, as their ``config.json`` names it."""
+
+
 def read_run(folder: str | Path) -> Run:
     """Read a run folder, or take a plain model folder (with ``config.json``) as a run without data.
 
     Raises:
-        RunError: if it is neither, or the training did not finish.
+        RunError: if it is neither, the training did not finish, or a shared-history model's run is missing.
 
     """
     folder = Path(folder)
     run_file = folder / RUN_FILE
     if not run_file.is_file():
         if (folder / "config.json").is_file():
+            if SHARED_HISTORY_MODEL in (folder / "config.json").read_text(encoding="utf-8"):
+                raise RunError(
+                    f"'{folder}' is a shared-history model without {RUN_FILE}, which says its token limits; "
+                    "name the run that it was trained in"
+                )
             return Run(
                 folder=folder,
                 architecture="cross",

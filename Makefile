@@ -109,6 +109,10 @@ gpu: $(READY) ## The engine on a GPU beside PyTorch's fp16: make gpu BUNDLES="cr
 peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] (about 40 minutes)
 	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED))
 
+.PHONY: tune-check
+tune-check: $(READY) ## tune, twice, against an exhaustive search: make tune-check BUNDLE=bundle (about 20 minutes)
+	$(BIN)/python benchmarks/tune_check.py $(BUNDLE)
+
 load: $(READY) ## The server under load: make load [BUNDLE=bundle] [VARIANT=name] (about 15 minutes)
 	$(BIN)/python benchmarks/load/run.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(VARIANT),--variant $(VARIANT))
 

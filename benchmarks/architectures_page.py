@@ -91,17 +91,25 @@ def _page(content: dict[str, Any]) -> str:
         )
     lines += ["", *_growth(content["by_items"], "items"), "", *_growth(content["by_history"], "history_tokens"), ""]
     lines += ["![time by items and by history](architectures.png)", "", "## The items graph", ""]
-    peaks = content["peaks_gops"]
-    for precision, figures in content["items_graph"].items():
-        operators = ", ".join(
-            f"{name} {share:.1%}" for name, share in figures["operators"].items() if name != "fused attention"
-        )
-        lines.append(
-            f"- {precision}: products with constant weights are {figures['gigaoperations']:.0f}·10⁹ operations a "
-            f"page: {figures['share_of_peak']:.0%} of the measured peak ({peaks[precision]:,.0f}·10⁹ a second) over "
-            f"the whole time of the graph. By operator: {operators}."
-        )
+    lines += [
+        _of_graph(precision, figures, content["peaks_gops"]) for precision, figures in content["items_graph"].items()
+    ]
     return "\n".join(lines) + "\n"
+
+
+def _of_graph(precision: str, figures: dict[str, Any], peaks: dict[str, float]) -> str:
+    operators = figures["operators"]
+    told = "By operator: " + ", ".join(f"{name} {share:.1%}" for name, share in operators.items()) + "."
+    if precision == "plain":
+        return f"- before: the plain fp32 graph over pairs of history and item. {told}"
+    share = figures["share_of_peak"]
+    # What the products take of the time can do no more than the peak.
+    doubt = "" if share <= operators["products"] else " (more than its products can have: the peak is too low)"
+    return (
+        f"- {precision}: products with constant weights are {figures['gigaoperations']:.0f}·10⁹ operations a page: "
+        f"{share:.0%} of the measured peak ({peaks[precision]:,.0f}·10⁹ a second){doubt} over the whole time of the "
+        f"graph. {told}"
+    )
 
 
 def _growth(cells: list[dict[str, Any]], key: str) -> list[str]:

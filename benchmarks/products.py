@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import onnxruntime
-from numpy.typing import NDArray
+
+from onyxrank._graphs import Feeds
 
 _PRODUCTS = {"MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul"}
-_ATTENTION = {"MultiHeadAttention"}
-
-Feeds = Mapping[str, NDArray[Any]]
 
 
 def operator_shares(graph: Path, batches: Sequence[Feeds], threads: int) -> dict[str, float]:
@@ -39,8 +36,6 @@ def operator_shares(graph: Path, batches: Sequence[Feeds], threads: int) -> dict
             times[event["args"]["op_name"]] += event["dur"]
     total = sum(times.values())
     products = sum(time for name, time in times.items() if name in _PRODUCTS)
-    fused = sum(time for name, time in times.items() if name in _ATTENTION)
-    shares = {"products": products / total, "fused attention": fused / total}
-    return {name: round(share, 4) for name, share in shares.items()} | {
+    return {"products": round(products / total, 4)} | {
         name: round(taken / total, 4) for name, taken in times.most_common(8)
     }

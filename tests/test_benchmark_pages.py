@@ -138,15 +138,21 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
         "page": cell(100, 192),
         "by_items": [cell(10, 192), cell(1000, 192)],
         "by_history": [cell(100, 16), cell(100, 384)],
-        "peaks_gops": {"fp32": 200.0},
-        "items_graph": {"fp32": {"operators": {"products": 0.7}, "gigaoperations": 87.0, "share_of_peak": 0.6}},
+        "peaks_gops": {"fp32": 200.0, "int8": 800.0},
+        "items_graph": {
+            "plain": {"operators": {"products": 0.31}},
+            "fp32": {"operators": {"products": 0.7}, "gigaoperations": 87.0, "share_of_peak": 0.6},
+            "int8": {"operators": {"products": 0.4}, "gigaoperations": 87.0, "share_of_peak": 0.5},
+        },
     }
     architectures_page.write_page(content, tmp_path)
     page = (tmp_path / "architectures.md").read_text()
     assert "**Not valid.**" in page
     assert "| 1,000 | 100\\* | 200\\* | 300 |" in page
     assert "measured on 250 items" in page
-    assert "60% of the measured peak" in page
+    assert "60% of the measured peak (200·10⁹ a second) over" in page
+    assert "50% of the measured peak (800·10⁹ a second) (more than its products can have" in page
+    assert "- before: the plain fp32 graph over pairs of history and item. By operator: products 31.0%." in page
     with Image.open(tmp_path / "architectures.png") as picture:
         assert picture.width > 1000
 

@@ -196,3 +196,16 @@ def test_startup(bundle):
     assert list(result["peak_memory_mib_by_items"]) == ["20", "40"]
     assert all(figure["value"] > 0 for figure in result["figures"].values())
     assert result["slowest_imports_ms"]
+
+
+def test_tune_is_checked_against_an_exhaustive_search(trained_bundle, tmp_path):
+    said = python(
+        *(BENCHMARKS / "tune_check.py", trained_bundle, "--budget", "1", "--sweep-budget", "4", "--rounds", "3"),
+        *("--out", tmp_path),
+    )
+    content = json.loads((tmp_path / "tune.json").read_text())
+    assert len(content["chosen"]) == 2
+    assert "times the best, found in" in said
+    for each in content["chosen"]:
+        assert each["times_best"] >= 1
+        assert each["request_ms"] >= content["best"]["request_ms"] > 0

@@ -175,7 +175,7 @@ def request_of(bundles: dict[str, Bundle], texts: Pool, **changes: int) -> Reque
 
 
 def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, Any]) -> dict[str, Any]:
-    """Where the time of the items graph goes, and of the plain one, and which share of the measured peak it reaches."""
+    """Where the time of the items graph and of the plain one goes, and the share of the peak of the first."""
     encoded = load_encoder(bundle).encode(page.history, page.items)
     graphs = ARCHITECTURES[SHARED_HISTORY]
     rows = Rows.of([encoded])

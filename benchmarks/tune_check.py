@@ -2,8 +2,8 @@
 
 1. `tune` chooses twice, within its budget, as a user would let it.
 2. The exhaustive search measures every setting as often and drops none.
-3. What was chosen and the fastest three of the exhaustive search then take turns on the same requests for many rounds:
-   what counts is how much longer the choice takes than the best of those, at its median.
+3. What was chosen and the fastest three of the exhaustive search then take turns on the same requests for many
+   rounds: what counts is how much longer the choice takes than the best of those, at its median.
 
     python benchmarks/tune_check.py BUNDLE [--requests FILE] [--budget 120] [--sweep-budget 900] [--out FOLDER]
 """

@@ -33,7 +33,6 @@ class Provider:
         config: of OpenVINO's device, threads excepted.
         memory: the device whose memory runs are bound to, by onnxruntime's name; empty for the host's.
         beneath: onnxruntime's names of those that run the nodes it cannot; the CPU is always the last.
-        untested: nobody here could run it yet.
 
     """
 
@@ -48,7 +47,6 @@ class Provider:
     config: Mapping[str, str] = field(default_factory=dict)
     memory: str = ""
     beneath: tuple[str, ...] = ()
-    untested: bool = False
 
     def takes(self, precision: str) -> bool:
         """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
@@ -76,7 +74,6 @@ _TABLE = (
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
         unasked=True,
         memory="cuda",
-        untested=True,
     ),
     Provider(
         name="cpu",
@@ -94,7 +91,6 @@ _TABLE = (
             plugin="onnxruntime_ep_openvino",
             device="CPU",
             config={"INFERENCE_PRECISION_HINT": precision},
-            untested=True,
         )
         for name, precision in (("openvino", "f32"), ("openvino_bf16", "bf16"))
     ),
@@ -105,7 +101,6 @@ _TABLE = (
         gains_from="fp16",
         memory="cuda",
         beneath=("CUDAExecutionProvider",),
-        untested=True,
     ),
     Provider(
         name="coreml",
@@ -113,14 +108,12 @@ _TABLE = (
         install="pip install onnxruntime, on a Mac",
         gains_from="fp16",
         options={"ModelFormat": "MLProgram", "RequireStaticInputShapes": "0"},
-        untested=True,
     ),
     Provider(
         name="directml",
         ort_name="DmlExecutionProvider",
         install="pip install onnxruntime-directml in place of onnxruntime, on Windows",
         gains_from="fp16",
-        untested=True,
     ),
 )
 

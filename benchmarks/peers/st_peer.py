@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,24 @@ def _onnx(folder: str, threads: int) -> Batched:
 
 
 def _onnx_int8(folder: str, threads: int) -> Batched:
-    name = "onnx/model_qint8_avx512_vnni.onnx"
+    kind = _instructions()
+    name = f"onnx/model_int8_{kind}.onnx"
     if not (Path(folder) / name).exists():
         plain = CrossEncoder(folder, device="cpu", backend="onnx", model_kwargs={"file_name": "onnx/model.onnx"})
-        export_dynamic_quantized_onnx_model(plain, "avx512_vnni", folder)
+        export_dynamic_quantized_onnx_model(plain, kind, folder, file_suffix=f"int8_{kind}")
     model = CrossEncoder(folder, device="cpu", backend="onnx", model_kwargs={"file_name": name})
-    return _peer(model, ("onnxruntime", "optimum-onnx"), precision="int8 dynamic, avx512_vnni")
+    return _peer(model, ("onnxruntime", "optimum-onnx"), precision=f"int8 dynamic, {kind}")
+
+
+def _instructions() -> str:
+    """The library's name for the quantization that is made for this processor."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "arm64"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        flags = []
+    return next((kind for kind in ("avx512_vnni", "avx512f", "avx2") if kind in flags), "avx2").replace("512f", "512")
 
 
 def _openvino(folder: str, threads: int) -> Batched:

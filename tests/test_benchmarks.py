@@ -199,13 +199,12 @@ def test_startup(bundle):
 
 
 def test_tune_is_checked_against_an_exhaustive_search(trained_bundle, tmp_path):
-    said = python(
+    python(
         *(BENCHMARKS / "tune_check.py", trained_bundle, "--budget", "1", "--sweep-budget", "4", "--rounds", "3"),
         *("--out", tmp_path),
     )
     content = json.loads((tmp_path / "tune.json").read_text())
     assert len(content["chosen"]) == 2
-    assert "times the best, found in" in said
     for each in content["chosen"]:
         assert each["times_best"] >= 1
         assert each["request_ms"] >= content["best"]["request_ms"] > 0

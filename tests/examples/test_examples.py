@@ -29,7 +29,7 @@ ITEMS = [
     {"id": "b", "title": "desk lamp"},
     {"id": "c", "title": "hanging basket 24 cm"},
 ]
-SECONDS_TO_START = 120
+SECONDS_TO_START = 600
 
 pytestmark = [
     pytest.mark.slow,

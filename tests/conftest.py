@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 # The models here are so small that a second thread only waits for the first. Before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -215,7 +216,9 @@ def _train(data: Path, out: Path, arch: str, epochs: int = 6) -> None:
         precision="fp32",
         validation_lists=60,
     )
-    train(data, out, config, callbacks=[TrainerCallback()])
+    # On the CPU wherever the suite runs: the gate's real limits were met by what comes out there.
+    with mock.patch("torch.cuda.is_available", return_value=False):
+        train(data, out, config, callbacks=[TrainerCallback()])
 
 
 def _export(run: Path, out: Path) -> None:

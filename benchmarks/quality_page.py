@@ -37,9 +37,9 @@ _PAIRS = (
 _HEAD = """# Ranking quality
 
 Both architectures with one recipe, MiniLM-L6, through the engine, over every test list. In brackets: bootstrap 95 %
-intervals over lists (Efron and Tibshirani 1993, 13.3); several trainings are averaged list by list first. Two models
-are compared over the trainings that both have. Written by `make quality-table`; not edited. The figures of each list
-are in `quality/`, a file for each training and precision.
+intervals over lists (Efron and Tibshirani 1993, 13.3); several trainings are averaged list by list first. Two
+precisions of an architecture are compared over the trainings that both have. Written by `make quality-table`; not
+edited. The figures of each list are in `quality/`, a file for each training and precision.
 """
 
 
@@ -108,14 +108,17 @@ def _section(title: str, systems: Mapping[str, _System]) -> str:
     lines += [f"| {label} | | {_cells(figures)} |" for label, figures in baselines.items()]
     lines.append("")
     for first, second in _PAIRS:
-        common = [name for name in models[first] if name in models[second]]
-        if common:
-            means = [averaged(models[each][name] for name in common) for each in (first, second)]
-            lines.append(f"- {' '.join(first)} against {' '.join(second)}, list by list: {_compared(*means)}")
+        runs, others = models[first], models[second]
+        if first[0] == second[0]:
+            common = runs.keys() & others.keys()
+            runs, others = ({name: its[name] for name in common} for its in (runs, others))
+        if runs and others:
+            told = _compared(averaged(runs.values()), averaged(others.values()))
+            lines.append(f"- {' '.join(first)} against {' '.join(second)}, list by list: {told}")
     for key in (TRAINED_ON, RECIPE):
-        told = {name: text for name, system in systems.items() if (text := system.told.get(key))}
-        for text in sorted(set(told.values())):
-            names = ", ".join(name for name, its in told.items() if its == text)
+        texts = {name: text for name, system in systems.items() if (text := system.told.get(key))}
+        for text in sorted(set(texts.values())):
+            names = ", ".join(name for name, its in texts.items() if its == text)
             lines.append(f"- trained {'on ' + text if key == TRAINED_ON else f'with `{text}`'}: {names}")
     return "\n".join(lines) + "\n"
 

@@ -41,6 +41,7 @@ def results(tmp_path):
         "amazon2018_office.bm25": figures(),
         "amazon2018_office.cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
         "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss, recipe=np.array('{"dropout": 0.0}')),
+        "amazon2018_office.cross.int8.seed1": figures(shift=0.39, log_loss=loss),
         "amazon2018_office.shared-history.fp32.seed0": figures(
             shift=0.25, log_loss=loss, trained_on=np.array("a GPU")
         ),
@@ -56,8 +57,9 @@ def test_the_quality_table_averages_trainings_and_compares_list_by_list(results,
     assert float(rows["cross fp32"][1].split()[0]) - float(rows["BM25"][1].split()[0]) == pytest.approx(0.3, abs=2e-3)
     assert rows["BM25"][4].strip() == ""
     assert rows["shared-history fp32"][4].strip() == "0.250 [0.250, 0.250]"
-    # Over the training that both have: 0.25 against 0.2, not against the mean of 0.2 and 0.4.
-    assert "AUC +0.0500 [+0.0500, +0.0500]" in page
+    assert "shared-history fp32 against cross fp32, list by list: AUC -0.0500 [-0.0500, -0.0500]" in page
+    # Over the training that both have: 0.39 against 0.4, not against the mean of 0.2 and 0.4.
+    assert "cross int8 against cross fp32, list by list: AUC -0.0100 [-0.0100, -0.0100]" in page
     assert "- trained on a GPU: shared-history.fp32.seed0\n" in page
     assert '- trained with `{"dropout": 0.0}`: cross.fp32.seed1\n' in page
     assert page.count("Not measured yet.") == 2

@@ -38,6 +38,7 @@ from onyxrank._errors import MissingExtra, OnyxrankError
 from onyxrank._truncation import Limits
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.plain_bert import what_is_not_plain
+from onyxrank_export.training.run import SHARED_HISTORY_MODEL
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
 BUILT_IN = ("minilm", "tiny")
@@ -215,7 +216,7 @@ def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) ->
 
 
 def _is_shared_history(config: PretrainedConfig) -> bool:
-    return SharedHistoryForSequenceClassification.__name__ in (config.architectures or ())
+    return SHARED_HISTORY_MODEL in (config.architectures or ())
 
 
 def _tiny(texts: Iterable[str], item_position: int | None, dropout: float | None) -> Checkpoint:

@@ -68,7 +68,7 @@ def read_run(folder: str | Path) -> Run:
     run_file = folder / RUN_FILE
     if not run_file.is_file():
         if (folder / "config.json").is_file():
-            if SHARED_HISTORY_MODEL in (folder / "config.json").read_text(encoding="utf-8"):
+            if SHARED_HISTORY_MODEL.encode() in (folder / "config.json").read_bytes():
                 raise RunError(
                     f"'{folder}' is a shared-history model without {RUN_FILE}, which says its token limits; "
                     "name the run that it was trained in"

@@ -1,7 +1,7 @@
 """The bundle that the benchmarks run on: MiniLM, trained for a moment on the demo shop, in every variant.
 
 Speed does not depend on how well the weights rank, so a few steps do; the quality gate is forced for the same reason.
-The folder `.bench` beside this one keeps it, and git ignores that folder. Another bundle may be named in the
+The folder `.bench` beside this one, which git ignores, keeps it. Another bundle may be named in the
 environment variable ONYXRANK_BENCH_BUNDLE; to compare with PyTorch it must hold its weights, as exported ones do.
 
     python benchmarks/model.py          builds the bundle if it is not there, and prints where it is
@@ -55,7 +55,6 @@ def shop_texts() -> Pool:
 
 def _build(bundle: Path, architecture: str, limits: Limits) -> None:
     WORK.mkdir(exist_ok=True)
-    (WORK / ".gitignore").write_text("*\n", encoding="utf-8")
     shop, run = WORK / "shop", WORK / "run"
     for leftover in (shop, run):  # of a build that was interrupted
         shutil.rmtree(leftover, ignore_errors=True)

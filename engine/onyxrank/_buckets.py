@@ -71,6 +71,17 @@ class Bucketed:
 
     def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph on padded arrays and cut what was padded; see `Session.run`."""
+        rows, most = len(feeds["input_ids"]), self._sizes.rows
+        if rows <= most:
+            return self._run(feeds)
+        # Very short rows may be more than the largest arrays have.
+        parts = []
+        for start in range(0, rows, most):
+            own = {name: feeds[name][start : start + most] for name in self._padded}
+            parts.append(self._run({**feeds, **own}))
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+
+    def _run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         rows, tokens = feeds["input_ids"].shape
         missing = (bucket(rows) - rows, max(0, min(bucket(tokens, TOKEN_STEP), self._sizes.tokens) - tokens))
         padded = dict(feeds)

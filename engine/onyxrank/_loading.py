@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -91,8 +91,7 @@ def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
     family = machine_family()
     encoder = load_encoder(bundle, ItemTokens(options.item_cache_bytes) if options.item_cache_bytes else None)
     found = find_profile(bundle, options.profile)
-    choices = list(_choices(bundle, options, found.profile, family))
-    notes = _skipped(choices) if options.provider == AUTO else []
+    choices, notes = _choices(bundle, options, found.profile, family)
     for choice in choices:
         try:
             sessions = open_sessions(bundle, choice.variant, choice.setting)
@@ -124,8 +123,17 @@ def assemble(
 
 def _choices(
     bundle: Bundle, options: LoadOptions, profile: Profile | None, family: MachineFamily
-) -> Iterator[Choice]:
-    """The settings to try, in order."""
+) -> tuple[list[Choice], list[str]]:
+    """The settings to try, in order, and why ``auto`` leaves providers out.
+
+    Raises:
+        InvalidInput: if there is no such provider or variant.
+        BundleError: if there is nothing to try: no variant may be taken unasked.
+
+    """
+    choices: list[Choice] = []
+    notes: dict[str, str] = {}
+    fault: BundleError | None = None
     variant = profile.variant_in(bundle) if profile else None
     if profile and variant and options.provider == options.variant == AUTO:
         own = {
@@ -133,9 +141,15 @@ def _choices(
             for name in ("threads", "sessions", "micro_batch_tokens")
             if (value := getattr(options, name)) is not None
         }
-        yield Choice(replace(profile.setting, **own), variant, "measured to be the fastest on this machine", True)
-    for provider in candidates(options.provider, offered_providers(options.provider)):
-        chosen = choose_variant(bundle.manifest, options.variant, provider, family)
+        setting = replace(profile.setting, **own)
+        choices.append(Choice(setting, variant, "measured to be the fastest on this machine", True))
+    offered = candidates(options.provider, offered_providers(options.provider))
+    for provider in offered:
+        try:
+            chosen = choose_variant(bundle.manifest, options.variant, provider, family)
+        except BundleError as error:  # a deployment folder has the one variant that was chosen, for one provider
+            fault, notes[provider.name] = error, str(error)
+            continue
         sessions = options.sessions or 1
         setting = Setting(
             variant=chosen.variant.name,
@@ -144,7 +158,16 @@ def _choices(
             sessions=sessions,
             micro_batch_tokens=options.batch_limits(bundle.manifest.architecture).micro_batch_tokens,
         )
-        yield Choice(setting, chosen.variant, chosen.reason)
+        choices.append(Choice(setting, chosen.variant, chosen.reason))
+    if fault is not None and not choices:
+        raise fault
+    if options.provider == AUTO:
+        notes |= {
+            provider.name: "not offered by this onnxruntime"
+            for provider in PROVIDERS.values()
+            if provider.unasked and provider not in offered
+        }
+    return choices, [f"{name}: {note}" for name, note in notes.items()]
 
 
 def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder:
@@ -192,7 +215,8 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
             sizes = Sizes.of(role, bundle.manifest.limits, setting.micro_batch_tokens)
             more = {}
             if provider.name == "tensorrt":
-                more = engine_options(input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder)
+                sha256 = bundle.manifest.files[variant.files[role]].sha256
+                more = engine_options(input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder, sha256)
             own: list[Session] = []
             for _ in range(copies if role != HISTORY else 1):
                 opened.append(OrtSession(path, graph, provider, threads, more))
@@ -204,15 +228,6 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
             session.close()
         raise
     return sessions
-
-
-def _skipped(choices: Sequence[Choice]) -> list[str]:
-    tried = {choice.provider.name for choice in choices}
-    return [
-        f"{provider.name}: not offered by this onnxruntime"
-        for provider in PROVIDERS.values()
-        if provider.unasked and provider.name not in tried
-    ]
 
 
 def _facts(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -22,6 +23,8 @@ _CGROUP_OF_SELF = Path("/proc/self/cgroup")
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _ARM64_NAMES = ("aarch64", "arm64")
+_NUMBERS = ("cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
+"""What tells processors apart in ``/proc/cpuinfo``: of x86, then of ARM."""
 
 
 def usable_cpus() -> int:
@@ -91,9 +94,17 @@ def machine_family(flags: frozenset[str] | None = None, machine: str | None = No
 def cpu_name(cpuinfo: str | None = None) -> str:
     """The CPU's model with its family and numbers: virtual machines often show no more than a brand as the model."""
     text = _read(_CPUINFO) if cpuinfo is None else cpuinfo
-    model = _field(text, "model name") or platform.processor() or platform.machine()
-    numbers = [f"{name} {value}" for name in ("cpu family", "model", "stepping") if (value := _field(text, name))]
+    model = _field(text, "model name") or _darwin_brand() or platform.processor() or platform.machine()
+    numbers = [f"{name} {value}" for name in _NUMBERS if (value := _field(text, name))]
     return ", ".join([model, *numbers])
+
+
+def _darwin_brand() -> str:
+    """The processor's name on a Mac, such as "Apple M3"; empty elsewhere."""
+    if platform.system() != "Darwin":
+        return ""
+    command = ("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def describe() -> dict[str, object]:

@@ -53,17 +53,19 @@ class PreparedHistory:
     def _score(
         self, engine: Engine, items: Items, watch: Stopwatch, deadline: float | None
     ) -> tuple[list[CheckedRequest], Scores]:
+        clock = engine.scheduler.clock
+        due = moment(deadline, clock)
         reader, history = self._known
         if reader() is not engine:
-            self._known = _, history = _read(engine, self._events, watch, deadline)
-        return score(engine, lambda: [encode(engine, history, items)], watch, deadline)
+            self._known = _, history = _read(engine, self._events, watch, due)
+        left = None if due is None else due - clock()
+        return score(engine, lambda: [encode(engine, history, items)], watch, left)
 
 
 def _read(
-    engine: Engine, events: Sequence[str], watch: Stopwatch, deadline: float | None
+    engine: Engine, events: Sequence[str], watch: Stopwatch, due: float | None
 ) -> tuple[weakref.ref[Engine], EncodedHistory]:
     """The token ids, and the keys and values where the architecture has them; of which engine, without holding it."""
-    due = moment(deadline, engine.scheduler.clock)
     with watch.stage("tokenize"):
         encoded = engine.encoder.encode_history(events)
     return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded.ids, watch, due))

@@ -53,6 +53,11 @@ class Setting:
         for name in ("threads", "sessions", "micro_batch_tokens"):
             check_count(getattr(self, name), name)
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Setting:
+        """The setting of a row of a profile's table, which has its fields among others."""
+        return cls(**{name: row[name] for name in cls.__slots__})
+
     def __str__(self) -> str:
         """One line for people."""
         sessions = f"{self.sessions} sessions of " if self.sessions > 1 else ""
@@ -209,6 +214,18 @@ def read_profile(path: Path) -> Profile:
     if not path.is_file():
         raise BundleError(f"there is no profile {path}; `onyxrank tune` writes one")
     return Profile.parse(read_json(path), path)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place where `write_profile` could not write: to be asked before long work begins.
+
+    Raises:
+        BundleError: if no file can be made there.
+
+    """
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BundleError(f"'{path}' cannot be written; name another file with --out")
 
 
 def write_profile(profile: Profile, path: Path) -> None:

@@ -158,7 +158,7 @@ class Scheduler:
 
         """
         try:
-            return job.answer.result(None if job.deadline is None else max(0.0, job.deadline - self.clock()))
+            return job.answer.result(None if job.deadline is None else self._left(job.deadline))
         except FutureTimeout:
             if job.answer.cancel():
                 self.drop(job, late=True)
@@ -184,7 +184,7 @@ class Scheduler:
                 loop.call_soon_threadsafe(wake)
 
         job.answer.add_done_callback(tell)
-        late = None if job.deadline is None else loop.call_later(max(0.0, job.deadline - self.clock()), wake)
+        late = None if job.deadline is None else loop.call_later(self._left(job.deadline), wake)
         try:
             await there
         except asyncio.CancelledError:
@@ -241,6 +241,10 @@ class Scheduler:
             self._closing = True
             self._changed.notify_all()
 
+    def _left(self, deadline: float) -> float:
+        """Seconds to wait, at most as many as the system can."""
+        return min(max(0.0, deadline - self.clock()), threading.TIMEOUT_MAX)
+
     def _put(self, job: Job) -> Job:
         deadline = job.deadline
         if job.work.finished:
@@ -253,17 +257,17 @@ class Scheduler:
                 self._counts.expired += 1
                 raise _late()
             self._refuse(self._queue.lacking())
+            self._start()
             self._queue.admit(job)
             self._counts.admitted += 1
-            self._start()
             self._changed.notify_all()
         return job
 
     def _start(self) -> None:
         for number in range(len(self._threads), self._workers):
             thread = threading.Thread(target=self._work, name=f"onyxrank-{number}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _refuse(self, lacking: int) -> None:
         if not lacking:

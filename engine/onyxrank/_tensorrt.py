@@ -1,7 +1,8 @@
 """TensorRT's options: the ranges of shapes that its engines are built for, and where these are kept.
 
 An engine takes minutes to build and serves a range of shapes, here up to the bundle's limits: no request builds one.
-It belongs to a machine, as a profile does, and lies beside that: ``profiles/tensorrt-<digest of the fingerprint>``.
+It belongs to a machine, as a profile does, and to a graph: TensorRT finds its engines by names and shapes, not by
+weights. So it lies beside the profile in ``profiles/tensorrt-<digest of the fingerprint>-<start of the graph's>``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 """Of a graph's inputs, by name; what is no number varies."""
 
 
-def engine_options(shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle: Path) -> dict[str, str]:
+def engine_options(
+    shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle: Path, sha256: str
+) -> dict[str, str]:
     """Options of a session, by onnxruntime's names.
 
     Args:
@@ -26,12 +29,13 @@ def engine_options(shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle
         sizes: its largest arrays.
         micro_batch_tokens: as many as most runs have.
         bundle: the folder that keeps the engines.
+        sha256: of the graph.
 
     Raises:
         ProviderUnavailable: if the engines cannot be kept there.
 
     """
-    folder = bundle / PROFILE_FOLDER / f"tensorrt-{digest(machine_fingerprint())}"
+    folder = bundle / PROFILE_FOLDER / f"tensorrt-{digest(machine_fingerprint())}-{sha256[:12]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

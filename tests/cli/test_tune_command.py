@@ -54,6 +54,8 @@ def test_what_cannot_be_tuned_is_one_clear_line_and_writes_nothing(call, bundle,
         (("--provider", "tpu"), "no provider 'tpu'"),
         (("--requests", requests, "--budget", "1", "--p99-ms", "0.000001"), "No profile was made"),
         (("--export", bundle, "--requests", requests, "--budget", "1"), "exists; choose another folder"),
+        (("--export", bundle, "--overwrite"), "is the bundle that was tuned"),
+        (("--out", bundle / "onyxrank.json" / "profile.json"), "cannot be written; name another file"),
     ):
         status, out, errors = call("tune", bundle, *arguments)
         assert (status, out, len(errors)) == (1, "", 1)

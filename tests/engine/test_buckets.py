@@ -49,6 +49,15 @@ def test_rows_answer_as_they_do_unpadded(rows, tokens, seed):
     assert (ran, wide) == (bucket(rows), min(32, bucket(tokens, TOKEN_STEP)))
 
 
+def test_more_rows_than_the_largest_arrays_run_in_parts():
+    session = FakeSession()
+    dice = np.random.default_rng(0)
+    feeds = {name: dice.integers(1, 9, (40, 3)) for name in PAIR.inputs}
+    [logits] = Bucketed(session, PAIR, Sizes(16, 8)).run(feeds)
+    np.testing.assert_array_equal(logits, by_content(feeds))
+    assert session.shapes == [(16, 8), (16, 8), (8, 8)]
+
+
 def test_no_row_gets_wider_than_the_model_has_positions():
     session = FakeSession()
     ids = np.ones((3, 10), dtype=np.int64)

@@ -158,6 +158,19 @@ def test_what_does_not_start_is_an_error(bundle, monkeypatch, asked, works):
         load_engine(bundle, LoadOptions(provider=asked))
 
 
+def test_a_bundle_of_one_int8_graph_runs_where_cuda_is_offered(bundle, monkeypatch):
+    slim = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, variants=(ANYWHERE,)))
+    monkeypatch.setattr(_loading, "offered_providers", lambda asked: BOTH)
+    monkeypatch.setattr(_loading, "OrtSession", Refusing(["cuda", "cpu"]))
+    facts = load_engine(slim, LoadOptions()).facts
+    assert (facts["variant"], facts["provider"]) == ("anywhere", "cpu")
+    [note] = facts["provider_notes"]
+    assert note.startswith("cuda: no variant of this bundle is batch-invariant")
+    monkeypatch.setattr(_loading, "offered_providers", lambda asked: BOTH[:1])
+    with pytest.raises(BundleError, match="no variant of this bundle is batch-invariant"):
+        load_engine(slim, LoadOptions())
+
+
 def test_an_onnxruntime_without_any_known_provider(bundle, monkeypatch):
     monkeypatch.setattr(_loading, "offered_providers", lambda asked: ["AzureExecutionProvider"])
     with pytest.raises(ProviderUnavailable, match="no provider that onyxrank knows"):

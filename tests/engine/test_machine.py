@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import subprocess
 
 import pytest
 
 from onyxrank import _machine
 from onyxrank._machine import (
     cgroup_quota,
+    cpu_name,
     describe,
     instruction_sets,
     limit_cpus,
@@ -106,6 +109,21 @@ def test_machine_family(flags, machine, family):
 )
 def test_instruction_sets(cpuinfo, flags):
     assert instruction_sets(cpuinfo) == flags
+
+
+def test_processors_of_arm_are_told_apart_by_their_numbers():
+    text = "processor\t: 0\nCPU implementer\t: 0x41\nCPU variant\t: 0x0\nCPU part\t: {}\nCPU revision\t: 1\n"
+    assert cpu_name(text.format("0xd4f")).endswith(
+        "CPU implementer 0x41, CPU variant 0x0, CPU part 0xd4f, CPU revision 1"
+    )
+    assert cpu_name(text.format("0xd4f")) != cpu_name(text.format("0xd49"))
+
+
+def test_macs_are_told_apart_by_the_processors_brand(monkeypatch):
+    brand = subprocess.CompletedProcess((), 0, stdout="Apple M3\n")
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **options: brand)
+    assert cpu_name("") == "Apple M3"
 
 
 def test_describe_is_json():

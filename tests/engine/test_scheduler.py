@@ -232,6 +232,31 @@ def test_as_many_runs_at_once_as_workers():
     scheduler.close()
 
 
+def test_a_thread_that_does_not_start_fails_its_call_alone(monkeypatch):
+    scheduler = scheduler_of(FakeSession())
+    one = request([5], [6])
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no new thread")))
+        with pytest.raises(RuntimeError, match="no new thread"):
+            scheduler.score([one])
+    assert scheduler.facts()["requests"] == 0
+    np.testing.assert_allclose(scheduler.score([one], deadline=scheduler.clock() + PATIENCE)[0], expected(one))
+    scheduler.close()
+
+
+@pytest.mark.parametrize("deadline", [1e12, float("inf")])
+def test_a_deadline_may_be_farther_than_the_system_can_wait(deadline):
+    scheduler = scheduler_of(FakeSession())
+    one = request([5], [6])
+    np.testing.assert_allclose(scheduler.score([one], deadline=deadline)[0], expected(one), rtol=1e-6)
+
+    async def ask():
+        return await scheduler.answer(scheduler.submit([one], deadline=deadline))
+
+    np.testing.assert_allclose(asyncio.run(ask())[0], expected(one), rtol=1e-6)
+    scheduler.close()
+
+
 def test_nothing_to_score_needs_no_thread():
     scheduler = scheduler_of(FakeSession())
     before = threading.active_count()

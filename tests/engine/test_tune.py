@@ -14,6 +14,7 @@ from engine_fakes import FakeSession, by_content
 from onyxrank import BundleError, InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import open_bundle
+from onyxrank._encoding import Ragged
 from onyxrank._loading import load_encoder
 from onyxrank._machine import machine_family, usable_cpus
 from onyxrank._manifest import Variant
@@ -30,7 +31,6 @@ from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
 from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
-SETTING = [field.name for field in dataclasses.fields(Setting)]
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 QUICK = TuneOptions(budget_s=1.0)
 PATIENT = TuneOptions(budget_s=300.0)
@@ -172,7 +172,7 @@ def test_the_finalists_behind_the_chosen_one_are_compared_while_there_is_time(bu
     profile = tune_bundle(bundle, PATIENT)
     compared = [row["agreement"] is not None for row in profile.report["table"]]
     assert compared == [number < 3 for number in range(len(compared))]
-    assert str(profile.setting) == str(Setting(**{name: profile.report["table"][0][name] for name in SETTING}))
+    assert profile.setting == Setting.of(profile.report["table"][0])
     hasty = tune_bundle(bundle, dataclasses.replace(QUICK, budget_s=1e-3))
     assert sum(row["agreement"] is not None for row in hasty.report["table"]) == 1
 
@@ -213,7 +213,7 @@ def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch
 
 def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle, monkeypatch):
     reference = reference_of(bundle)
-    lists = lists_to_compare(bundle, None)
+    lists = lists_to_compare(bundle, load_encoder(bundle), None)
     with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
         hasty = Comparison(opened, reference, lists, deadline=0.0)
         patient = Comparison(opened, reference, lists, deadline=float("inf"))
@@ -229,9 +229,9 @@ def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle,
 def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_path):
     mine = Request(("steel tent pegs",), (Item("a", "tent"),))
     write_requests([mine], tmp_path / "mine.jsonl")
-    lists = lists_to_compare(bundle, tmp_path / "mine.jsonl")
+    lists = lists_to_compare(bundle, load_encoder(bundle), tmp_path / "mine.jsonl")
     assert [len(row.items) for row in lists[:1]] == [1]
-    assert len(lists) == 1 + len(lists_to_compare(bundle, None))
+    assert len(lists) == 1 + len(lists_to_compare(bundle, load_encoder(bundle), None))
 
 
 def test_the_exhaustive_search_drops_nothing(bundle, monkeypatch):
@@ -340,6 +340,38 @@ def test_scores_that_depend_on_the_batch_are_refused(requests):
     assert "changes by" in found.faults[0]
 
 
+def test_the_longest_list_tells_whether_scores_depend_on_the_batch(requests):
+    lone = dataclasses.replace(requests[0], items=Ragged.of([requests[0].items[0]]))
+    by_batch = scorer(lambda feeds: by_content(feeds) * (1 + 0.01 * len(feeds["input_ids"])))
+    lists = [lone, *requests]
+    assert compare(by_batch, lists, [scorer(by_content).score([each])[0] for each in lists]).batch_deviation > 1e-3
+
+
+def test_what_does_not_run_any_more_is_refused(requests):
+    def fail(feeds):
+        raise OnyxrankError("out of memory")
+
+    expected = [scorer(by_content).score([request])[0] for request in requests]
+    assert compare(scorer(fail), requests, expected).faults == ("does not run: out of memory",)
+
+
+def test_lists_that_cannot_be_compared_are_told_before_anything_is_measured(bundle, tmp_path, monkeypatch):
+    unreadable = Request(("steel",), tuple(Item(str(number), "\u200b") for number in range(3)))
+    write_requests([Request(("steel",), (Item("a", "tent"),)), unreadable], tmp_path / "mine.jsonl")
+    monkeypatch.setattr(tuning, "_RACED", 1)
+    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: pytest.fail("measured"))
+    with pytest.raises(InvalidInput, match=r"items\[0\].title has only characters the tokenizer drops"):
+        tune_bundle(bundle, dataclasses.replace(QUICK, requests=tmp_path / "mine.jsonl"))
+
+
+def test_many_callers_find_room(bundle):
+    encoder = load_encoder(bundle)
+    request = encoder.encode(("steel",), [Item(str(number), "tent " * 9) for number in range(4000)])
+    with closing(contestants.Contestants(bundle, [request] * 16, 16)) as opened:
+        [run] = opened.runs([reference_of(bundle)]).values()
+        assert len(run().requests_s) == 16
+
+
 def test_answers_that_are_no_numbers_are_refused(requests):
     expected = [scorer(by_content).score([request])[0] for request in requests]
     found = compare(scorer(lambda feeds: by_content(feeds) * np.nan), requests, expected)
@@ -364,6 +396,11 @@ def test_a_slim_folder_holds_what_the_profile_needs_and_ranks_the_same(bundle, t
     with pytest.raises(BundleError, match="exists"):
         deploy(bundle, profile, tmp_path / "slim")
     deploy(bundle, profile, tmp_path / "slim", overwrite=True)
+    again = open_bundle(tmp_path / "slim")
+    for around in (tmp_path / "slim", tmp_path / "slim" / ".." / "slim"):
+        with pytest.raises(BundleError, match="is the bundle that was tuned"):
+            deploy(again, profile, around, overwrite=True)
+    assert open_bundle(tmp_path / "slim").manifest == again.manifest
 
 
 def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):

@@ -9,16 +9,18 @@ from typing import Annotated, Any, cast
 import typer
 
 from onyxrank._bundle import open_bundle
-from onyxrank._folder import check_replaceable, folder_size
-from onyxrank._profile import Profile, profile_path, write_profile
+from onyxrank._fingerprint import machine_fingerprint
+from onyxrank._folder import folder_size
+from onyxrank._profile import Profile, Setting, check_writable, profile_path, write_profile
 from onyxrank.cli import console
 from onyxrank.cli.durations import seconds
-from onyxrank.tune.deploy import deploy
+from onyxrank.tune.deploy import check_deployable, deploy
 from onyxrank.tune.space import Target
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
 _SHOWN = 12
 _BAR = 1000
+_PERCENT = 100
 
 
 def command(
@@ -55,14 +57,15 @@ def command(
         exhaustive=exhaustive,
     )
     opened = open_bundle(bundle)
+    path = out or profile_path(bundle, machine_fingerprint())
+    check_writable(path)
     if export is not None:
-        check_replaceable(export, overwrite=overwrite)
+        check_deployable(opened, export, overwrite=overwrite)
     with console.progress("tuning") as bar:
         task = bar.add_task("tuning", total=_BAR, note="")
         profile = tune_bundle(
             opened, options, lambda share, note: bar.update(task, completed=int(_BAR * share), note=note)
         )
-    path = out or profile_path(bundle, profile.fingerprint)
     write_profile(profile, path)
     if export is not None:
         deploy(opened, profile, export, overwrite=overwrite)
@@ -82,7 +85,7 @@ def show(profile: Profile) -> None:
     table = console.table(*columns, right=(2, 3, 4, 5, 6))
     rows = report["table"]
     for row in rows[:_SHOWN]:
-        chosen = all(row[name] == getattr(profile.setting, name) for name in profile.setting.__dataclass_fields__)
+        chosen = Setting.of(row) == profile.setting
         table.add_row(
             row["variant"],
             row["provider"],
@@ -105,6 +108,9 @@ def show(profile: Profile) -> None:
         markup=False,
     )
     console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
+    measured = next(row["requests"] for row in rows if Setting.of(row) == profile.setting)
+    if report["p99_ms"] is not None and measured < _PERCENT:
+        console.say(f"its 99th percentile is told from {measured} requests: give it a longer --budget for {_PERCENT}")
     if report["interrupted"]:
         console.say("interrupted: this is the best of what was measured by then")
     if report["settings_unmeasured"]:

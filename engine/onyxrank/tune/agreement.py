@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._encoding import EncodedRequest
-from onyxrank._errors import NonFiniteScore
+from onyxrank._errors import NonFiniteScore, OnyxrankError
 from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank._overlap import TOP, top_overlap
 from onyxrank._scoring import Architecture
@@ -50,6 +50,18 @@ class Agreement:
     batch_deviation: float
     faults: tuple[str, ...]
 
+    @classmethod
+    def none(cls, fault: str) -> Agreement:
+        """There are no scores to compare."""
+        return cls(
+            overlap=0.0,
+            overlap_error=0.0,
+            mean_difference=1.0,
+            largest_difference=1.0,
+            batch_deviation=1.0,
+            faults=(fault,),
+        )
+
     def to_json(self) -> dict[str, object]:
         """JSON values."""
         return {
@@ -71,20 +83,15 @@ def compare(
     try:
         scores = [architecture.score([request])[0] for request in requests]
     except NonFiniteScore:
-        faults = ("answers NaN or infinity",)
-        return Agreement(
-            overlap=0.0,
-            overlap_error=0.0,
-            mean_difference=1.0,
-            largest_difference=1.0,
-            batch_deviation=1.0,
-            faults=faults,
-        )
+        return Agreement.none("answers NaN or infinity")
+    except OnyxrankError as fault:  # it ran in the race; the others may still be chosen
+        return Agreement.none(f"does not run: {fault}")
     overlaps = [_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
     overlap, error = float(np.mean(overlaps)), float(np.std(overlaps) / np.sqrt(len(overlaps)))
     differences = np.abs(np.concatenate(scores) - np.concatenate(expected))
     difference = float(differences.mean())
-    deviation = batch_deviation(architecture, requests[:1], most_items=_ALONE)
+    longest = max(requests, key=lambda request: len(request.items))
+    deviation = batch_deviation(architecture, [longest], most_items=_ALONE)
     found = []
     if overlap + _CHANCE * error < LEAST_OVERLAP:
         found.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")

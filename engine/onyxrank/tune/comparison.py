@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._bundle import Bundle
-from onyxrank._encoding import EncodedRequest
+from onyxrank._encoding import EncodedRequest, TextEncoder
 from onyxrank._errors import OnyxrankError
-from onyxrank._loading import load_encoder
 from onyxrank._machine import usable_cpus
 from onyxrank._profile import Setting
 from onyxrank.tune.agreement import Agreement, compare
@@ -78,9 +77,8 @@ class Comparison:
         return time.perf_counter() < self._end
 
 
-def lists_to_compare(bundle: Bundle, requests: Path | None) -> list[EncodedRequest]:
+def lists_to_compare(bundle: Bundle, encoder: TextEncoder, requests: Path | None) -> list[EncodedRequest]:
     """The caller's lists and the bundle's by turns, since a caller may give few."""
-    encoder = load_encoder(bundle)
     paths = (None,) if requests is None else (requests, None)
     by_turns = zip_longest(*(spread(sample_of(bundle, path)[0], _LISTS) for path in paths))
     rows = [row for turn in by_turns for row in turn if row is not None]

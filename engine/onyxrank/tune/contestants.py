@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,7 +47,9 @@ class Contestants:
             if kind not in self._sessions:
                 variant = self._bundle.manifest.variant(setting.variant)
                 self._sessions[kind] = open_sessions(self._bundle, variant, setting)
-            self._open[setting] = assemble(self._bundle, self._sessions[kind], setting, HistoryCache(0))
+            sessions = self._sessions[kind]
+            # No limit on the queue: a refused request would count as a setting that does not run.
+            self._open[setting] = assemble(self._bundle, sessions, setting, HistoryCache(0), sys.maxsize)
         return self._open[setting]
 
     def runs(self, settings: Iterable[Setting]) -> dict[Setting, Run]:

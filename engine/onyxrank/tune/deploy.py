@@ -6,12 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from onyxrank._bundle import Bundle
-from onyxrank._folder import copy_file, new_folder, write_manifest
+from onyxrank._errors import BundleError
+from onyxrank._folder import check_replaceable, copy_file, new_folder, write_manifest
 from onyxrank._manifest import Manifest
 from onyxrank._profile import Profile, profile_path, write_profile
 
 _SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 """What other tools look for beside the tokenizer; small."""
+
+
+def check_deployable(bundle: Bundle, target: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that `deploy` would not write: to be asked before long work begins.
+
+    Raises:
+        BundleError: if `target` exists and may not be replaced, or is the bundle itself or a folder around it.
+
+    """
+    check_replaceable(target, overwrite=overwrite)
+    if target.resolve() in (bundle.folder.resolve(), *bundle.folder.resolve().parents):
+        raise BundleError(f"'{target}' is the bundle that was tuned, and is not replaced; choose another folder")
 
 
 def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = False) -> Manifest:
@@ -24,9 +37,10 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
         overwrite: replace a bundle that is there.
 
     Raises:
-        BundleError: if `target` exists and may not be replaced.
+        BundleError: as `check_deployable`.
 
     """
+    check_deployable(bundle, target, overwrite=overwrite)
     manifest = bundle.manifest
     variant = manifest.variant(profile.setting.variant)
     needed = {manifest.tokenizer.file, *variant.files.values(), *_SETTINGS}

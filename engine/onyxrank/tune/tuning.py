@@ -39,7 +39,7 @@ _FIRST_HEAT_SHARE, _SECOND_HEAT_SHARE, _REFERENCE_SHARE = 0.3, 0.75, 0.9
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
 _FIRST_HEAT_MARGIN = 1.3
 _LIMITED_ROUNDS = 25
-"""With a limit on the 99th percentile: of 4 requests each, so that it is told from a hundred."""
+"""With a limit on the 99th percentile: of 4 requests each, so that in time enough it is told from a hundred."""
 
 Told = Callable[[float, str], None]
 """Hears of the progress: the share of the budget that is used, and what was just done."""
@@ -51,7 +51,8 @@ class TuneOptions:
 
     Attributes:
         target: ``latency`` of one request at a time, or ``throughput`` of as many callers as there are CPUs.
-        p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None.
+        p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None. It is told from a
+            hundred requests where there is time for so many, else from fewer; the report says from how many.
         budget_s: seconds within which to be done. What one run of the slowest setting takes may come on top, and
             what comparing 8 lists with fp32 takes, for each finalist that is refused.
         providers: the only ones to look at; all that run here if None.
@@ -104,14 +105,16 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             "no variant of this bundle may be chosen here: none was made for this machine and is batch-invariant; "
             "`onyxrank inspect` lists them"
         )
-    reference = reference_of(bundle)  # its absence is told before anything is measured
+    # What is wrong with these is told before anything is measured.
+    reference = reference_of(bundle)
+    compared = lists_to_compare(bundle, encoder, options.requests)
     with closing(Contestants(bundle, raced, clients)) as contestants:
         search = _Search(contestants, options, begun, told)
         result = search.run(groups)
         comparison = Comparison(
             contestants,
             reference,
-            lists_to_compare(bundle, options.requests),
+            compared,
             begun + options.budget_s * _REFERENCE_SHARE,
             begun + options.budget_s,
         )
@@ -234,6 +237,7 @@ def _row(standing: Standing, raced: Sequence[EncodedRequest], agreement: Agreeme
     return {
         **asdict(standing.setting),
         "rounds": len(standing.rounds),
+        "requests": len(standing.rounds) * len(raced),
         "request_ms": round(standing.median_s * 1000 / len(raced), 3),
         "best_ms": round(standing.best_s * 1000 / len(raced), 3),
         "p99_ms": round(standing.percentile_s(0.99) * 1000, 3),

@@ -123,7 +123,7 @@ def engine_ways(
         tried: dict[str, Way] = {}
         try:
             for tokens in MICRO_BATCHES:
-                tried[str(tokens)] = EngineWay.load(
+                way = EngineWay.load(
                     bundle.folder,
                     present[precision],
                     provider=provider,
@@ -131,6 +131,8 @@ def engine_ways(
                     micro_batch_tokens=tokens,
                     name=name,
                 )
+                closing.callback(way.close)
+                tried[str(tokens)] = way
         except ProviderUnavailable as error:
             skipped[name] = str(error)
             say(f"{name}: {error}")
@@ -143,7 +145,6 @@ def engine_ways(
         for tokens, way in tried.items():
             if tokens != best:
                 way.close()
-        closing.callback(tried[best].close)
         yield tried[best]
 
 

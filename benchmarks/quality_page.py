@@ -26,19 +26,35 @@ _TITLES = {
     "online_retail_uci": "Online Retail (UCI): the last purchase among 39 popularity-weighted negatives",
     "homedepot_search_relevance": "Home Depot search relevance: the labelled items of each query",
 }
-_BASELINES = {"popularity": "popularity", "bm25": "BM25", "embeddings": "cosine of MiniLM embeddings"}
-_MODELS = (("cross", "fp32"), ("cross", "int8"), ("shared-history", "fp32"), ("shared-history", "int8"))
+_BASELINES = {
+    "bm25": "BM25",
+    "bm25_rarity": "BM25 and rarity",
+    "embeddings": "cosine of MiniLM embeddings",
+    "popularity": "popularity",
+    "rarity": "rarity: the least bought first",
+    "chance": "by chance, at the share of positives",
+}
+_MODELS = {
+    "cross.fp32": "cross fp32",
+    "cross.int8": "cross int8",
+    "shared-history.fp32": "shared-history fp32",
+    "shared-history.int8": "shared-history int8",
+    "encoder": "the encoder alone, cosines",
+}
 _PAIRS = (
-    (("shared-history", "fp32"), ("cross", "fp32")),
-    (("shared-history", "int8"), ("cross", "int8")),
-    (("shared-history", "int8"), ("shared-history", "fp32")),
-    (("cross", "int8"), ("cross", "fp32")),
+    ("shared-history.fp32", "cross.fp32"),
+    ("shared-history.int8", "cross.int8"),
+    ("shared-history.int8", "shared-history.fp32"),
+    ("cross.int8", "cross.fp32"),
+    ("shared-history.fp32", "encoder"),
 )
 _HEAD = """# Ranking quality
 
 Both architectures with one recipe, MiniLM-L6, through the engine, over every test list. In brackets: bootstrap 95 %
-intervals over lists (Efron and Tibshirani 1993, 13.3); several trainings are averaged list by list first. Two
-precisions of an architecture are compared over the trainings that both have. Written by `make quality-table`; not
+intervals over lists (Efron and Tibshirani 1993, 13.3), which know nothing of how much another training would differ;
+several trainings are averaged list by list first. Two precisions of an architecture are compared over the trainings
+that both have. The encoder alone is what the recipe trains first. Negatives are drawn by popularity, so that rarity
+tells something too; its weight beside BM25 is chosen on validation lists. Written by `make quality-table`; not
 edited. The figures of each list are in `quality/`, a file for each training and precision.
 """
 
@@ -90,31 +106,38 @@ def averaged(trainings: Iterable[Figures]) -> Figures:
 
 
 def _section(title: str, systems: Mapping[str, _System]) -> str:
-    lists = len(next(iter(systems.values())).figures["auc"])
-    lines = [f"## {title}", "", f"{lists:,} lists.", "", f"| | trainings | {' | '.join(_COLUMNS.values())} |"]
-    lines.append(f"|---|---|{'---:|' * len(_COLUMNS)}")
+    first = next(iter(systems.values())).figures
+    counts = ", ".join(f"{_COLUMNS[name]} over {_told(first[name]):,}" for name in ("auc", "ndcg_at_10"))
+    lines = [
+        f"## {title}",
+        "",
+        f"{len(first['auc']):,} lists; {counts}: the others have nothing to tell apart.",
+        "",
+        f"| | trainings | {' | '.join(_COLUMNS.values())} |",
+        f"|---|---|{'---:|' * len(_COLUMNS)}",
+    ]
     models = {
-        (architecture, precision): {
-            name.removeprefix(f"{architecture}.{precision}."): system.figures
+        kind: {
+            name.removeprefix(f"{kind}."): system.figures
             for name, system in systems.items()
-            if name.startswith(f"{architecture}.{precision}.")
+            if name.startswith(f"{kind}.")
         }
-        for architecture, precision in _MODELS
+        for kind in _MODELS
     }
-    for (architecture, precision), runs in models.items():
+    for kind, runs in models.items():
         if runs:
-            lines.append(f"| {architecture} {precision} | {', '.join(runs)} | {_cells(averaged(runs.values()))} |")
+            lines.append(f"| {_MODELS[kind]} | {', '.join(runs)} | {_cells(averaged(runs.values()))} |")
     baselines = {label: systems[name].figures for name, label in _BASELINES.items() if name in systems}
     lines += [f"| {label} | | {_cells(figures)} |" for label, figures in baselines.items()]
     lines.append("")
-    for first, second in _PAIRS:
-        runs, others = models[first], models[second]
-        if first[0] == second[0]:
+    for kind, other in _PAIRS:
+        runs, others = models[kind], models[other]
+        if kind.split(".")[0] == other.split(".")[0]:
             common = runs.keys() & others.keys()
             runs, others = ({name: its[name] for name in common} for its in (runs, others))
         if runs and others:
             told = _compared(averaged(runs.values()), averaged(others.values()))
-            lines.append(f"- {' '.join(first)} against {' '.join(second)}, list by list: {told}")
+            lines.append(f"- {_MODELS[kind]} against {_MODELS[other]}, list by list: {told}")
     for key in (TRAINED_ON, RECIPE):
         texts = {name: text for name, system in systems.items() if (text := system.told.get(key))}
         for text in sorted(set(texts.values())):
@@ -131,6 +154,11 @@ def _compared(first: Figures, second: Figures) -> str:
     ]
     share, low, high = kept(first, second, "ndcg_at_10")
     return f"{'; '.join(told)}; keeps {share:.1%} [{low:.1%}, {high:.1%}] of NDCG@10"
+
+
+def _told(values: NDArray[np.float32]) -> int:
+    """Lists that a metric says something of."""
+    return int((~np.isnan(values)).sum())
 
 
 def _ratio(both: NDArray[np.float64]) -> float:

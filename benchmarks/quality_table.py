@@ -4,7 +4,7 @@
    what is done is kept: runs and bundles in `.quality` beside this folder, figures per list in `results/quality`.
    A command that was interrupted goes on where it stopped. Figures of another recipe are measured again, once its
    run is out of the way.
-2. The baselines rank the same lists: popularity, BM25, cosine of MiniLM embeddings.
+2. The baselines rank the same lists (`quality_baselines`); the encoder that the recipe trains first is one of them.
 3. The table is written from the figures that are there, with bootstrap intervals (`quality_page`).
 
     python benchmarks/quality_table.py --data FOLDER [--sets …] [--seeds 0 1] [--table-only]
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -30,15 +30,14 @@ from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test
 from onyxrank_export.data.reading import read_data
-from onyxrank_export.data.splits import BehaviourSplit, split_data
-from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
-from onyxrank_export.evaluation.embeddings import embedding_scores
+from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.evaluate import model_scores
 from onyxrank_export.evaluation.metrics import per_list_metrics
 from onyxrank_export.training.config import TrainingConfig
-from onyxrank_export.training.loop import train
+from onyxrank_export.training.loop import device_name, train
 from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
+from quality_baselines import Scores, chance, encoder_scores, log_losses, untrained
 from quality_page import RECIPE, TRAINED_ON, write_page
 
 HERE = Path(__file__).resolve().parent
@@ -46,7 +45,6 @@ WORK = HERE.parent / ".quality"
 RESULTS = HERE / "results" / "quality"
 _GATE_LISTS = 1024
 """Of 256, where a shopper bought one thing each, NDCG@10 moves by 0.7 % by chance, and the gate's limit is 1 %."""
-_EPSILON = 1e-7
 
 _OFFICE = TrainingConfig(
     sampling=Sampling(negatives=7, popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
@@ -74,8 +72,6 @@ RECIPES = {
 VARIANTS = {CROSS: {"int8": "auto", "fp32": "fp32_fused"}, SHARED_HISTORY: {"int8": "auto", "fp32": "fp32"}}
 """The graphs measured, by architecture and precision."""
 
-Scores = Sequence[NDArray[np.floating]]
-
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -92,24 +88,22 @@ class Content:
     path: Path
     lists: Sequence[CandidateList]
 
-    def keep(self, system: str, scores: Scores, recipe: str = "", trained_on: str = "") -> None:
-        """Write the metrics of each list, numbers only, no text and no id; of a trained model how and on what."""
+    def keep(
+        self, system: str, scores: Scores, recipe: str = "", trained_on: str = "", *, odds: bool = False
+    ) -> None:
+        """Write what scores are worth; of what was trained how and on what. `odds`: they are probabilities."""
         labels = [row.labels for row in self.lists]
-        figures = per_list_metrics(labels, scores)
-        if recipe:
-            figures["log_loss"] = np.array(
-                [log_loss(label, score) for label, score in zip(labels, scores, strict=True)]
-            )
+        figures = per_list_metrics(labels, scores) | ({"log_loss": log_losses(labels, scores)} if odds else {})
+        self.write(system, figures, recipe, trained_on)
+
+    def write(
+        self, system: str, figures: Mapping[str, NDArray[np.float64]], recipe: str = "", trained_on: str = ""
+    ) -> None:
+        """Write the metrics of each list: numbers only, no text and no id."""
         RESULTS.mkdir(parents=True, exist_ok=True)
         kept = {name: values.astype(np.float32) for name, values in figures.items()}
         told = {RECIPE: np.array(recipe), TRAINED_ON: np.array(trained_on)}
         np.savez_compressed(figures_of(self.name, system), **kept, **told)
-
-
-def log_loss(labels: NDArray[np.float32], scores: NDArray[np.floating]) -> float:
-    """Mean log loss of one list's probabilities."""
-    clipped = np.clip(np.asarray(scores, np.float64), _EPSILON, 1 - _EPSILON)
-    return float(-np.log(np.where(labels >= 0.5, clipped, 1 - clipped)).mean())
 
 
 def figures_of(data_set: str, system: str) -> Path:
@@ -118,8 +112,10 @@ def figures_of(data_set: str, system: str) -> Path:
 
 
 def told(recipe: TrainingConfig) -> str:
-    """What a recipe has other than the defaults of `onyxrank train`, as the options are named."""
+    """What a recipe has other than the defaults of `onyxrank train`, but for the seeds, which a figure's name has."""
     mine, usual = asdict(recipe), asdict(TrainingConfig())
+    for options in (mine, mine["sampling"], usual, usual["sampling"]):
+        del options["seed"]
     return json.dumps({name: value for name, value in mine.items() if value != usual[name]}, sort_keys=True)
 
 
@@ -138,17 +134,18 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
     data = read_data(path)
     split = split_data(data)
     content = Content(name, path, lists_of_test(split))
-    baselines: dict[str, Callable[[], Scores]] = {
-        "bm25": lambda: bm25_scores(content.lists, data.items),
-        "embeddings": lambda: embedding_scores(content.lists, data.items),
-    }
-    if isinstance(split, BehaviourSplit):
-        baselines["popularity"] = lambda: popularity_scores(content.lists, split.popularity)
-    for system, score in baselines.items():
+    if not figures_of(name, "chance").exists():
+        content.write("chance", chance(content.lists))
+    for system, score in untrained(split, content.lists).items():
         if not figures_of(name, system).exists():
             say(f"{name}: {system}")
             content.keep(system, score())
     for seed in seeds:
+        if kept_recipe(name, f"encoder.seed{seed}") != told(RECIPES[name]):
+            say(f"{name}: the encoder alone, seed {seed}")
+            listener = ProgressCallback(_Listener())
+            scores = encoder_scores(split, content.lists, RECIPES[name], seed, [listener])
+            content.keep(f"encoder.seed{seed}", scores, told(RECIPES[name]), device_name())
         for architecture in architectures:
             missing = {
                 precision: variant
@@ -165,7 +162,8 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
                         say(f"{bundle}: no {precision} to measure, {ranker.info()['variant_reason']}")
                         continue
                     scores = model_scores(ranker, content.lists, data.items, every(500))
-                content.keep(f"{architecture}.{precision}.seed{seed}", scores, told(RECIPES[name]), device_of(bundle))
+                system, trained_on = f"{architecture}.{precision}.seed{seed}", device_of(bundle)
+                content.keep(system, scores, told(RECIPES[name]), trained_on, odds=True)
 
 
 def bundle_of(content: Content, architecture: str, seed: int) -> Path:

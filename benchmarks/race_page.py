@@ -33,7 +33,8 @@ def _head(content: Mapping[str, Any]) -> str:
     bundles = ", ".join(f"{name} {bundle}" for name, bundle in content["bundles"].items())
     return f"""# The race
 
-The same checkpoint and the same requests through what people use and through onyxrank: texts to a sorted order.
+The same requests through what people use and through onyxrank: texts to a sorted order. All but shared-history run
+the same checkpoint; shared-history is another training of the same size, compared with its own fp32.
 Written by `benchmarks/race.py`; not edited.
 
 {warning}- measured: {content["measured_at"]}
@@ -156,6 +157,13 @@ def _plot(content: Mapping[str, Any], path: Path) -> None:
     values = [result["p50_ms"] for _, result in rows]
     colors = ["#0b6e4f" if peer.startswith(_OURS) else "#9aa5b1" for peer, _ in rows]
     bars = axes.barh([peer for peer, _ in rows], values, color=colors)
+    wrong = [bar for bar, (_, result) in zip(bars, rows, strict=True) if _is_wrong(result)]
+    for bar in wrong:
+        bar.set(hatch="//", edgecolor="white")
+    if wrong:
+        axes.legend(
+            wrong[:1], ["computes other scores than the model's"], loc="upper right", frameon=False, fontsize=9
+        )
     axes.bar_label(bars, [f" {value:,.0f} ms" for value in values], fontsize=9)
     size = content["workloads"][name]
     axes.set_title(
@@ -178,9 +186,14 @@ def _difference(result: Mapping[str, Any]) -> str:
     if "score_difference" not in result:
         return ""
     shown = f"{result['score_difference']:.1e}"
+    return f"**{shown}**" if _is_wrong(result) else shown
+
+
+def _is_wrong(result: Mapping[str, Any]) -> bool:
+    """Whether scores differ from fp32's by more than the precision explains."""
     settings = result["settings"]
     told = str(settings.get("precision") or settings.get("variant", "")).split("_")[0].split(" ")[0]
-    return f"**{shown}**" if result["score_difference"] > _WRONG.get(told, _WRONG_INT8) else shown
+    return float(result.get("score_difference", 0.0)) > _WRONG.get(told, _WRONG_INT8)
 
 
 def _kept(result: Mapping[str, Any]) -> str:

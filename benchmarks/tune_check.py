@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sweep = tune_bundle(
         bundle, TuneOptions(requests=options.requests, budget_s=options.sweep_budget, exhaustive=True)
     )
-    fastest = [setting_of(row) for row in sweep.report["table"][:FASTEST]]
+    fastest = [Setting.of(row) for row in sweep.report["table"][:FASTEST]]
     settings = dict.fromkeys([*(profile.setting for profile in chosen), *fastest])
     say(f"{len(settings)} settings take turns")
     standings = turns(bundle, options.requests, list(settings), options.rounds)
@@ -90,7 +90,7 @@ def turns(bundle: Bundle, requests: Path | None, settings: Sequence[Setting], ro
 def told(profile: Profile, sweep: Profile, standings: Sequence[Standing]) -> dict[str, Any]:
     """How a choice compares with the best, taking turns and in the exhaustive search's own table."""
     own = next(each for each in standings if each.setting == profile.setting)
-    rows = {setting_of(row): row["request_ms"] for row in sweep.report["table"]}
+    rows = {Setting.of(row): row["request_ms"] for row in sweep.report["table"]}
     return {
         "setting": str(profile.setting),
         "seconds": profile.report["seconds"],
@@ -100,11 +100,6 @@ def told(profile: Profile, sweep: Profile, standings: Sequence[Standing]) -> dic
         if profile.setting in rows
         else None,
     }
-
-
-def setting_of(row: dict[str, Any]) -> Setting:
-    """The setting of a row of a profile's table."""
-    return Setting(**{field.name: row[field.name] for field in fields(Setting)})
 
 
 def request_ms(standing: Standing) -> float:

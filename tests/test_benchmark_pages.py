@@ -11,14 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from transformers import TrainerCallback
 
 from onyxrank.cli import train
 from onyxrank.cli.app import run
+from onyxrank_export.data.pairs import CandidateList, lists_of_test
+from onyxrank_export.data.reading import read_data
+from onyxrank_export.data.splits import split_data
+from onyxrank_export.evaluation.baselines import bm25_scores
+from onyxrank_export.evaluation.metrics import per_list_metrics, ranking_metrics
+from onyxrank_export.training.config import TrainingConfig
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import architectures_page
 import products
+import quality_baselines
 import quality_page
 import quality_table
 
@@ -74,6 +82,58 @@ def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch)
     content.keep("cross.fp32.seed9", [], quality_table.told(recipe))
     assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") == quality_table.told(recipe)
     assert quality_table.told(replace(recipe, dropout=0.1)) != quality_table.told(recipe)
+
+
+@pytest.fixture
+def shop(shop_data):
+    split = split_data(read_data(shop_data))
+    return split, lists_of_test(split, most=30)
+
+
+def mean(lists, scores, metric="ndcg_at_10"):
+    return ranking_metrics([row.labels for row in lists], scores)[metric]
+
+
+def test_what_to_expect_by_chance_is_what_many_orders_give_on_average():
+    labels = [np.eye(1, 40, dtype=np.float32)[0], np.array([1, 0.5, 0, 0, 0], np.float32), np.ones(1, np.float32)]
+    lists = [CandidateList((), np.arange(len(row)), row) for row in labels]
+    expected = quality_baselines.chance(lists)
+    dice = np.random.default_rng(0)
+    draws = [per_list_metrics(labels, [dice.random(len(row)) for row in labels]) for _ in range(2000)]
+    for name in ("auc", "ndcg_at_10", "hit_rate_at_10"):
+        np.testing.assert_allclose(expected[name], np.mean([draw[name] for draw in draws], axis=0), atol=0.03)
+    share = 4 / 46
+    assert expected["log_loss"][0] == pytest.approx(-(np.log(share) + 39 * np.log(1 - share)) / 40)
+
+
+def test_baselines_that_need_no_training(shop):
+    split, lists = shop
+    systems = {
+        name: score() for name, score in quality_baselines.untrained(split, lists).items() if name != "embeddings"
+    }
+    assert set(systems) == {"bm25", "popularity", "rarity", "bm25_rarity"}
+    assert mean(lists, systems["popularity"], "auc") + mean(lists, systems["rarity"], "auc") == pytest.approx(1)
+    assert mean(lists, systems["bm25_rarity"]) > mean(lists, systems["rarity"])
+
+
+def test_the_weight_of_rarity_is_that_which_validation_prefers(shop, monkeypatch):
+    split, lists = shop
+    monkeypatch.setattr(quality_baselines, "_WEIGHTS", (0.0,))
+    for ours, theirs in zip(
+        quality_baselines.bm25_and_rarity(split, lists), bm25_scores(lists, split.data.items), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_encoder_alone_ranks_what_it_has_learnt(aisle_data):
+    split = split_data(read_data(aisle_data))
+    lists = lists_of_test(split, most=20)
+    recipe = TrainingConfig(
+        base="tiny", contrastive_steps=60, contrastive_batch=32, contrastive_rate=1e-3, validation_lists=5
+    )
+    scores = quality_baselines.encoder_scores(split, lists, recipe, 1, [TrainerCallback()])
+    assert [len(row) for row in scores] == [len(row.items) for row in lists]
+    assert mean(lists, scores, "auc") > 0.7
 
 
 def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):

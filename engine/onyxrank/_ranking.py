@@ -23,7 +23,8 @@ class Hit:
         rank: place in the ranking, from 1.
         index: position in the caller's list, from 0.
         id: the item's id.
-        score: purchase probability in [0, 1].
+        score: purchase probability in [0, 1], among lists like those of the training; calibrate it before other uses
+            than ordering.
         item: the item.
 
     """

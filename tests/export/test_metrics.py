@@ -72,7 +72,7 @@ def test_metrics_of_one_list_are_their_definitions(data):
         pytest.param([1] + [0] * 11, [0] + [1] * 11, 0, 0, 1 / 12, 0, id="out-of-the-top-ten"),
         pytest.param([1] + [0] * 39, [0.5] * 40, 0.5, None, 1 / 20.5, 0, id="tied-out-of-the-top-ten"),
         pytest.param([0.5, 0, 1], [3, 2, 1], 0.5, (0.5 + 0.5) / (1 + 0.5 / math.log2(3)), 1, 1, id="graded"),
-        pytest.param([1], [0.3], NAN, 1, 1, 1, id="one-candidate"),
+        pytest.param([1], [0.3], NAN, NAN, NAN, NAN, id="one-candidate"),
         pytest.param([1, 1], [0.3, 0.2], NAN, 1, 1, 1, id="no-negative"),
         pytest.param([0, 0], [0.3, 0.2], NAN, NAN, NAN, NAN, id="no-positive"),
         pytest.param([0], [0.3], NAN, NAN, NAN, NAN, id="one-negative"),
@@ -88,8 +88,8 @@ def test_hand_computed_lists(labels, scores, auc, ndcg, mrr, hit):
 
 
 def test_lists_that_tell_nothing_are_left_out_of_the_mean():
-    labels = [np.array(row, np.float32) for row in ([1, 0], [0, 0], [0, 1], [1])]
-    scores = [np.array(row) for row in ([0.9, 0.1], [0.5, 0.4], [0.6, 0.3], [0.2])]
+    labels = [np.array(row, np.float32) for row in ([1, 0], [0, 0], [0, 1], [1, 1], [1])]
+    scores = [np.array(row) for row in ([0.9, 0.1], [0.5, 0.4], [0.6, 0.3], [0.2, 0.1], [0.2])]
     figures = ranking_metrics(labels, scores)
     assert figures["auc"] == 0.5
     assert figures["mrr"] == pytest.approx((1 + 0.5 + 1) / 3)
@@ -149,10 +149,12 @@ def test_calibration_error_is_its_definition(pairs):
         (range(20), range(20), 1.0),
         (range(20), range(20, 0, -1), 0.0),
         ([*range(10), *range(10)], [*range(20)], 0.5),
-        (range(3), range(3, 0, -1), 1.0),
+        (range(3), range(3, 0, -1), 0.0),
+        ([3, 2, 1, 0, 0, 0], [3, 2, 0, 1, 0, 0], 2 / 3),
+        ([1], [2], 1.0),
         ([], [], 0.0),
     ],
-    ids=["same", "reversed", "half", "shorter-than-ten", "empty"],
+    ids=["same", "reversed", "half", "best-of-three", "half-of-six", "one", "empty"],
 )
 def test_overlap_of_the_top_ten(first, second, overlap):
     assert top_overlap(np.array(first, float), np.array(second, float)) == overlap

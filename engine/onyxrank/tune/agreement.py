@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import NonFiniteScore, OnyxrankError
 from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
-from onyxrank._overlap import TOP, top_overlap
+from onyxrank._overlap import top_overlap
 from onyxrank._scoring import Architecture
 
 LEAST_OVERLAP = 0.9
@@ -86,7 +86,7 @@ def compare(
         return Agreement.none("answers NaN or infinity")
     except OnyxrankError as fault:  # it ran in the race; the others may still be chosen
         return Agreement.none(f"does not run: {fault}")
-    overlaps = [_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
+    overlaps = [top_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
     overlap, error = float(np.mean(overlaps)), float(np.std(overlaps) / np.sqrt(len(overlaps)))
     differences = np.abs(np.concatenate(scores) - np.concatenate(expected))
     difference = float(differences.mean())
@@ -107,7 +107,3 @@ def compare(
         batch_deviation=deviation,
         faults=tuple(found),
     )
-
-
-def _overlap(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> float:
-    return top_overlap(ours, theirs, min(TOP, max(1, len(ours) // 2)))

@@ -41,7 +41,10 @@ def ranking_metrics(
 def per_list_metrics(
     labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
 ) -> dict[str, NDArray[np.float64]]:
-    """One value per list and metric (for paired comparisons); NaN where a list has no positive or no negative."""
+    """One value per list and metric (for paired comparisons); NaN where a list cannot tell.
+
+    That is a list of no positive or of one candidate, and for AUC one without a negative too.
+    """
     rows = [
         _one_list(np.asarray(label), np.asarray(score, np.float64))
         for label, score in zip(labels, scores, strict=True)
@@ -79,14 +82,14 @@ def _one_list(labels: NDArray[np.float32], scores: NDArray[np.float64]) -> dict[
     if np.isnan(scores).any():
         raise ValueError("a score is NaN: it has no place in a ranking")
     positive = labels >= 0.5
-    if not positive.any():
+    if not positive.any() or len(labels) == 1:
         return {"auc": np.nan, "ndcg_at_10": np.nan, "mrr": np.nan, "hit_rate_at_10": np.nan}
     best = scores[positive].max()
     rank = 1 + np.sum(scores[~positive] > best) + 0.5 * np.sum(scores[~positive] == best)
     mixed = not positive.all()
     return {
         "auc": float(roc_auc_score(positive, scores)) if mixed else np.nan,
-        "ndcg_at_10": float(ndcg_score(labels[None], scores[None], k=CUTOFF)) if len(labels) > 1 else 1.0,
+        "ndcg_at_10": float(ndcg_score(labels[None], scores[None], k=CUTOFF)),
         "mrr": float(1 / rank),
         "hit_rate_at_10": float(rank <= CUTOFF),
     }

@@ -279,7 +279,8 @@ def _check_length(base: Checkpoint, config: TrainingConfig) -> None:
         )
 
 
-def _device() -> str:
+def device_name() -> str:
+    """What a training runs on here."""
     return str(torch.cuda.get_device_name() if torch.cuda.is_available() else describe()["cpu_model"])
 
 
@@ -318,7 +319,7 @@ def _write(
                 "best_step": state.best_global_step,
                 "seconds": round(seconds, 1),
                 "precision": "bf16" if trainer.args.bf16 else "fp32",
-                "device": _device(),
+                "device": device_name(),
                 "validation": {
                     key.removeprefix("eval_"): value
                     for key, value in best.items()

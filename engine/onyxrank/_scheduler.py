@@ -124,7 +124,7 @@ class Scheduler:
         Raises:
             Overloaded: if the queue has no room for it.
             DeadlineExceeded: if the deadline has passed already.
-            OnyxrankError: if the scheduler is closed.
+            OnyxrankError: if the scheduler is closed, or the system lets it have no thread.
 
         """
         return self._put(Job(work=self.architecture.plan(requests), deadline=deadline, watch=watch or Stopwatch()))
@@ -266,7 +266,12 @@ class Scheduler:
     def _start(self) -> None:
         for number in range(len(self._threads), self._workers):
             thread = threading.Thread(target=self._work, name=f"onyxrank-{number}", daemon=True)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system lets this process have no more
+                if self._threads:
+                    return  # the others do the work; the next call tries again
+                raise OnyxrankError(f"no thread to score on: {error}; raise the limit on processes") from error
             self._threads.append(thread)
 
     def _refuse(self, lacking: int) -> None:

@@ -232,15 +232,28 @@ def test_as_many_runs_at_once_as_workers():
     scheduler.close()
 
 
-def test_a_thread_that_does_not_start_fails_its_call_alone(monkeypatch):
-    scheduler = scheduler_of(FakeSession())
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_a_thread_that_does_not_start_fails_its_call_alone_if_there_is_no_other(monkeypatch, allowed):
+    scheduler = scheduler_of(FakeSession(), workers=2)
     one = request([5], [6])
+    started = []
+    start = threading.Thread.start
+
+    def limited(thread):
+        if len(started) == allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no new thread")))
-        with pytest.raises(RuntimeError, match="no new thread"):
-            scheduler.score([one])
+        patched.setattr(threading.Thread, "start", limited)
+        if allowed:
+            np.testing.assert_allclose(scheduler.score([one])[0], expected(one), rtol=1e-6)
+        else:
+            with pytest.raises(OnyxrankError, match="no thread to score on: can't start new thread"):
+                scheduler.score([one])
     assert scheduler.facts()["requests"] == 0
-    np.testing.assert_allclose(scheduler.score([one], deadline=scheduler.clock() + PATIENCE)[0], expected(one))
+    np.testing.assert_allclose(scheduler.score([one])[0], expected(one), rtol=1e-6)
     scheduler.close()
 
 

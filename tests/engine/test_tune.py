@@ -9,21 +9,17 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from engine_fakes import FakeSession, by_content
 
 from onyxrank import BundleError, InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import open_bundle
-from onyxrank._encoding import Ragged
 from onyxrank._loading import load_encoder
 from onyxrank._machine import machine_family, usable_cpus
 from onyxrank._manifest import Variant
 from onyxrank._profile import Setting, profile_path, write_profile
 from onyxrank._providers import PROVIDERS
-from onyxrank._scoring import Cross
 from onyxrank.measure.requests import Request
 from onyxrank.tune import comparison, contestants, space, tuning
-from onyxrank.tune.agreement import compare
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.deploy import deploy
 from onyxrank.tune.race import Result, Round, Standing
@@ -277,84 +273,6 @@ def test_options_are_checked(options, field):
     assert caught.value.field == field
 
 
-# The comparison with fp32
-
-
-def scorer(answer):
-    return Cross(FakeSession(answer), "softmax", BatchLimits())
-
-
-@pytest.fixture
-def requests(tiny_bundle):
-    encoder = load_encoder(open_bundle(tiny_bundle))
-    words = ["tent", "lamp", "chair", "shoes", "coffee", "garden", "cable", "yarn", "camera", "bag"]
-    items = [f"{first} {second}" for first in words for second in words[:3]]
-    from onyxrank._items import to_items
-
-    return [encoder.encode(("steel",), to_items(items)), encoder.encode((), to_items(items[:6]))]
-
-
-def test_agreement_of_the_same_scores(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(scorer(by_content), requests, expected)
-    assert (found.overlap, found.largest_difference, found.batch_deviation, found.faults) == (1.0, 0.0, 0.0, ())
-
-
-def test_probabilities_that_all_moved_are_refused_though_the_order_is_kept(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(scorer(by_content), requests, [np.float32(0.5) * row for row in expected])
-    assert found.overlap == 1.0
-    assert found.mean_difference == pytest.approx(np.concatenate(expected).mean() / 2, rel=1e-5)
-    assert "differs by" in found.faults[0]
-    assert found.largest_difference > found.mean_difference
-
-
-def test_a_reversed_ranking_is_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(scorer(lambda feeds: -by_content(feeds)), requests, expected)
-    assert found.overlap < 0.2
-    assert "of fp32's best items" in found.faults[0]
-
-
-def test_a_small_loss_is_refused_once_there_are_lists_enough(requests):
-    """Each list loses 2 of fp32's best 10: alone that is chance only if lists differ."""
-    many = requests[:1] * 4
-    expected = [scorer(by_content).score([request])[0] for request in many]
-    lossy = [row.copy() for row in expected]
-    for row in lossy:
-        row[np.argsort(-row, kind="stable")[:2]] = 0.0
-    assert compare(scorer(by_content), many, lossy).overlap == pytest.approx(0.8)
-    assert compare(scorer(by_content), many, lossy).faults
-    mixed = compare(scorer(by_content), many, [*lossy[:2], *expected[2:]])
-    assert mixed.overlap == pytest.approx(0.9)
-    uneven = compare(scorer(by_content), many, [*lossy[:3], expected[3]])
-    assert uneven.overlap == pytest.approx(0.85)
-    assert not uneven.faults
-
-
-def test_scores_that_depend_on_the_batch_are_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(
-        scorer(lambda feeds: by_content(feeds) * (1 + 0.01 * len(feeds["input_ids"]))), requests, expected
-    )
-    assert "changes by" in found.faults[0]
-
-
-def test_the_longest_list_tells_whether_scores_depend_on_the_batch(requests):
-    lone = dataclasses.replace(requests[0], items=Ragged.of([requests[0].items[0]]))
-    by_batch = scorer(lambda feeds: by_content(feeds) * (1 + 0.01 * len(feeds["input_ids"])))
-    lists = [lone, *requests]
-    assert compare(by_batch, lists, [scorer(by_content).score([each])[0] for each in lists]).batch_deviation > 1e-3
-
-
-def test_what_does_not_run_any_more_is_refused(requests):
-    def fail(feeds):
-        raise OnyxrankError("out of memory")
-
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    assert compare(scorer(fail), requests, expected).faults == ("does not run: out of memory",)
-
-
 def test_lists_that_cannot_be_compared_are_told_before_anything_is_measured(bundle, tmp_path, monkeypatch):
     unreadable = Request(("steel",), tuple(Item(str(number), "\u200b") for number in range(3)))
     write_requests([Request(("steel",), (Item("a", "tent"),)), unreadable], tmp_path / "mine.jsonl")
@@ -370,12 +288,6 @@ def test_many_callers_find_room(bundle):
     with closing(contestants.Contestants(bundle, [request] * 16, 16)) as opened:
         [run] = opened.runs([reference_of(bundle)]).values()
         assert len(run().requests_s) == 16
-
-
-def test_answers_that_are_no_numbers_are_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(scorer(lambda feeds: by_content(feeds) * np.nan), requests, expected)
-    assert found.faults == ("answers NaN or infinity",)
 
 
 # The slim folder

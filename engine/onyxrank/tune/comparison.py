@@ -66,9 +66,12 @@ class Comparison:
                 if self.lists >= LEAST_LISTS and time.perf_counter() > self._deadline:
                     break
                 self._expected += reference.score([request])
-        architecture = self._contestants.scheduler(setting).architecture
         count = self.lists if self.in_time else min(self.lists, LEAST_LISTS)
-        self.agreements[setting] = compare(architecture, self._requests[:count], self._expected[:count])
+        try:
+            architecture = self._contestants.scheduler(setting).architecture
+            self.agreements[setting] = compare(architecture, self._requests[:count], self._expected[:count])
+        except OnyxrankError as error:  # it ran in the race; the others may still be chosen
+            self.agreements[setting] = Agreement.none(f"does not run: {error}")
         return self.agreements[setting]
 
     @property

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from onyxrank_export.data.pairs import CandidateList, lists_of_validation
 from onyxrank_export.data.splits import BehaviourSplit, Split
 from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
 from onyxrank_export.evaluation.embeddings import embedding_scores
-from onyxrank_export.evaluation.metrics import CUTOFF, per_list_metrics, ranking_metrics
+from onyxrank_export.evaluation.metrics import CUTOFF, per_list_metrics, probability_metrics, ranking_metrics
 from onyxrank_export.training.base import resolve_base
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.contrastive import contrastive_pairs
@@ -33,7 +32,6 @@ Scores = Sequence[NDArray[np.floating]]
 
 _WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _VALIDATION_LISTS = 400
-_EPSILON = 1e-7
 
 
 def untrained(split: Split, lists: Sequence[CandidateList]) -> Mapping[str, Callable[[], Scores]]:
@@ -69,10 +67,7 @@ def chance(lists: Sequence[CandidateList]) -> dict[str, NDArray[np.float64]]:
 
 def log_losses(labels: Sequence[NDArray[np.float32]], scores: Scores) -> NDArray[np.float64]:
     """Mean log loss of each list's probabilities."""
-    clipped = [np.clip(np.asarray(row, np.float64), _EPSILON, 1 - _EPSILON) for row in scores]
-    return np.array(
-        [-np.log(np.where(row >= 0.5, each, 1 - each)).mean() for row, each in zip(labels, clipped, strict=True)]
-    )
+    return np.array([probability_metrics(*row)["log_loss"] for row in zip(labels, scores, strict=True)])
 
 
 def bm25_and_rarity(split: BehaviourSplit, lists: Sequence[CandidateList]) -> list[NDArray[np.float64]]:
@@ -95,15 +90,13 @@ def bm25_and_rarity(split: BehaviourSplit, lists: Sequence[CandidateList]) -> li
 def encoder_scores(
     split: Split,
     lists: Sequence[CandidateList],
-    recipe: TrainingConfig,
-    seed: int,
+    config: TrainingConfig,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> list[NDArray[np.float32]]:
-    """Train the encoder as the recipe does before the recommender, and rank the lists with it alone."""
-    config = replace(recipe, seed=seed, sampling=replace(recipe.sampling, seed=seed))
-    set_seed(seed)
+    """Train the encoder as a training does before the recommender, and rank the lists with it alone."""
+    set_seed(config.seed)
     texts = [text for item in split.data.items for text in (item.title, item.description)]
-    base = resolve_base(config.base, texts, seed=seed, dropout=config.dropout)
+    base = resolve_base(config.base, texts, seed=config.seed, dropout=config.dropout)
     validation = lists_of_validation(split, most=config.validation_lists)
     with tempfile.TemporaryDirectory() as folder:
         pairs = contrastive_pairs(split, config)

@@ -107,7 +107,7 @@ def averaged(trainings: Iterable[Figures]) -> Figures:
 
 def _section(title: str, systems: Mapping[str, _System]) -> str:
     first = next(iter(systems.values())).figures
-    counts = ", ".join(f"{_COLUMNS[name]} over {_told(first[name]):,}" for name in ("auc", "ndcg_at_10"))
+    counts = ", ".join(f"{_COLUMNS[name]} over {_judged(first[name]):,}" for name in ("auc", "ndcg_at_10"))
     lines = [
         f"## {title}",
         "",
@@ -156,7 +156,7 @@ def _compared(first: Figures, second: Figures) -> str:
     return f"{'; '.join(told)}; keeps {share:.1%} [{low:.1%}, {high:.1%}] of NDCG@10"
 
 
-def _told(values: NDArray[np.float32]) -> int:
+def _judged(values: NDArray[np.float32]) -> int:
     """Lists that a metric says something of."""
     return int((~np.isnan(values)).sum())
 

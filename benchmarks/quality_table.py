@@ -119,6 +119,11 @@ def told(recipe: TrainingConfig) -> str:
     return json.dumps({name: value for name, value in mine.items() if value != usual[name]}, sort_keys=True)
 
 
+def seeded(recipe: TrainingConfig, seed: int) -> TrainingConfig:
+    """The recipe with another seed, of the weights and of the negatives."""
+    return replace(recipe, seed=seed, sampling=replace(recipe.sampling, seed=seed))
+
+
 def kept_recipe(data_set: str, system: str) -> str | None:
     """The recipe of the figures that are there; None where there are none."""
     path = figures_of(data_set, system)
@@ -144,7 +149,7 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
         if kept_recipe(name, f"encoder.seed{seed}") != told(RECIPES[name]):
             say(f"{name}: the encoder alone, seed {seed}")
             listener = ProgressCallback(_Listener())
-            scores = encoder_scores(split, content.lists, RECIPES[name], seed, [listener])
+            scores = encoder_scores(split, content.lists, seeded(RECIPES[name], seed), [listener])
             content.keep(f"encoder.seed{seed}", scores, told(RECIPES[name]), device_name())
         for architecture in architectures:
             missing = {
@@ -170,8 +175,7 @@ def bundle_of(content: Content, architecture: str, seed: int) -> Path:
     """The bundle of one training, made if it is not there."""
     run = WORK / "runs" / content.name / f"{architecture}-{seed}"
     bundle = WORK / "bundles" / content.name / f"{architecture}-{seed}"
-    recipe = RECIPES[content.name]
-    config = replace(recipe, arch=architecture, seed=seed, sampling=replace(recipe.sampling, seed=seed))
+    config = replace(seeded(RECIPES[content.name], seed), arch=architecture)
     if (run / "model.safetensors").exists():
         trained = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))["config"]
         if trained != json.loads(json.dumps(config.to_json())):

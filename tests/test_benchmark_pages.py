@@ -128,10 +128,10 @@ def test_the_weight_of_rarity_is_that_which_validation_prefers(shop, monkeypatch
 def test_the_encoder_alone_ranks_what_it_has_learnt(aisle_data):
     split = split_data(read_data(aisle_data))
     lists = lists_of_test(split, most=20)
-    recipe = TrainingConfig(
-        base="tiny", contrastive_steps=60, contrastive_batch=32, contrastive_rate=1e-3, validation_lists=5
+    config = TrainingConfig(
+        base="tiny", contrastive_steps=60, contrastive_batch=32, contrastive_rate=1e-3, validation_lists=5, seed=1
     )
-    scores = quality_baselines.encoder_scores(split, lists, recipe, 1, [TrainerCallback()])
+    scores = quality_baselines.encoder_scores(split, lists, config, [TrainerCallback()])
     assert [len(row) for row in scores] == [len(row.items) for row in lists]
     assert mean(lists, scores, "auc") > 0.7
 

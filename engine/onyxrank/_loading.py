@@ -205,6 +205,7 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
 
     """
     provider, threads = PROVIDERS[setting.provider], setting.threads
+    foreign = not variant.runs_on(machine_family())  # asked for by name
     # One session of one thread runs on as many callers' threads as there are.
     copies = setting.sessions if threads > 1 or provider.plugin else 1
     opened: list[Session] = []
@@ -219,7 +220,7 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
                 more = engine_options(input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder, sha256)
             own: list[Session] = []
             for _ in range(copies if role != HISTORY else 1):
-                opened.append(OrtSession(path, graph, provider, threads, more))
+                opened.append(OrtSession(path, graph, provider, threads, more, exact_sums=foreign))
                 masked = provider.memory and "attention_mask" in graph.inputs
                 own.append(Bucketed(opened[-1], graph, sizes) if masked else opened[-1])
             sessions[role] = own[0] if len(own) == 1 else SessionPool(own)

@@ -36,6 +36,8 @@ _CONFIG = {
     # session, such as the items after the history, the event loop, another process (onnxruntime #11841).
     "session.force_spinning_stop": "1",
 }
+_EXACT_SUMS = {"session.x64quantprecision": "1"}
+"""Where pairs of uint8 × int8 products are added in 16 bits (x86 without VNNI) onnxruntime takes uint8 × uint8 instead."""
 _LOG_ERRORS = 3
 _INT64, _FLOAT = "tensor(int64)", "tensor(float)"
 
@@ -80,6 +82,7 @@ class OrtSession:
         provider: what it must run on.
         threads: threads that one run may use.
         more: provider options of this graph, besides the provider's own.
+        exact_sums: whether int8 sums must not saturate, on no CPU; slower on those where they would.
 
     Raises:
         BundleError: if onnxruntime cannot load the file, or its inputs or outputs are not the graph's.
@@ -88,7 +91,14 @@ class OrtSession:
     """
 
     def __init__(
-        self, path: Path, graph: Graph, provider: Provider, threads: int, more: Mapping[str, str] | None = None
+        self,
+        path: Path,
+        graph: Graph,
+        provider: Provider,
+        threads: int,
+        more: Mapping[str, str] | None = None,
+        *,
+        exact_sums: bool = False,
     ) -> None:
         self._path = path
         self._outputs = list(graph.outputs)
@@ -98,14 +108,15 @@ class OrtSession:
         # the host's arithmetic would change.
         with ThreadPoolExecutor(1) as bystander:
             options = {**provider.session_options(threads), **(more or {})}
-            session = bystander.submit(_create, path, provider, threads, options).result()
+            config = {**_CONFIG, **(_EXACT_SUMS if exact_sums else {})}
+            session = bystander.submit(_create, path, provider, threads, options, config).result()
         check_running(provider, session.get_providers())
         _check_edges(path, graph, session)
         self._info = SessionInfo(
             providers=tuple(session.get_providers()),
             threads=threads,
             onnxruntime_version=_runtime().__version__,
-            options={**_CONFIG, **options},
+            options={**config, **options},
         )
         self._session: Any = session
         self._bound = BoundRuns(session, self._outputs, provider.memory) if provider.memory else None
@@ -166,11 +177,13 @@ def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
         BundleError: if onnxruntime cannot load the file.
 
     """
-    session = _create(path, PROVIDERS["cpu"], 1, {})
+    session = _create(path, PROVIDERS["cpu"], 1, {}, _CONFIG)
     return {node.name: list(node.shape) for node in session.get_inputs()}
 
 
-def _create(path: Path, provider: Provider, threads: int, provider_options: Mapping[str, str]) -> Any:
+def _create(
+    path: Path, provider: Provider, threads: int, provider_options: Mapping[str, str], config: Mapping[str, str]
+) -> Any:
     onnxruntime = _runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -178,7 +191,7 @@ def _create(path: Path, provider: Provider, threads: int, provider_options: Mapp
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.enable_mem_pattern = False
     options.log_severity_level = _LOG_ERRORS
-    for key, value in _CONFIG.items():
+    for key, value in config.items():
         options.add_session_config_entry(key, value)
     if provider.memory == "cuda":
         _load_cuda(onnxruntime)

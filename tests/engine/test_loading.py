@@ -90,6 +90,12 @@ def test_a_variant_for_other_machines_is_noted(tiny_bundle, tmp_path):
         info = ranker.info()
     assert info["variant"] == "foreign"
     assert f"made for elsewhere and not gated on {machine_family()}" in info["variant_reason"]
+    assert info["session_options"]["session.x64quantprecision"] == "1", "its sums must not saturate here"
+
+
+def test_a_variant_made_for_this_machine_keeps_the_fast_sums(tiny_bundle):
+    with Ranker.load(tiny_bundle, threads=1) as ranker:
+        assert "session.x64quantprecision" not in ranker.info()["session_options"]
 
 
 @pytest.mark.parametrize(

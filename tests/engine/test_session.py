@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from onyxrank import BundleError, InvalidInput, OnyxrankError, ProviderUnavailable
 from onyxrank._graphs import ARCHITECTURES
+from onyxrank._machine import machine_family
 from onyxrank._providers import PROVIDERS
 from onyxrank._session import OrtSession
 
@@ -45,6 +46,60 @@ def sum_graph(path, inputs, output="logits", kind=TensorProto.INT64):
     )
     onnx.save(model, path)
     return path
+
+
+def product_graph(path, *, static):
+    """The product of uint8 activations, the ids, with weights of 127, as the static or the dynamic mode writes it."""
+    make, tensor = helper.make_node, numpy_helper.from_array
+    weights = [
+        tensor(np.full((8, 2), 127, dtype=np.int8), "weights"),
+        tensor(np.zeros(2, dtype=np.int8), "weights_zero"),
+        tensor(np.ones(2, dtype=np.float32), "weights_scale"),
+        tensor(np.float32(1), "scale"),
+        tensor(np.uint8(0), "zero"),
+    ]
+    nodes = [make("Cast", ["input_ids"], ["x"], to=TensorProto.FLOAT)]
+    if static:
+        names = ["q", "weights", "scale", "weights_scale", "zero", "weights_zero"]
+        nodes += [
+            make("QuantizeLinear", ["x", "scale", "zero"], ["q"]),
+            make("MatMulIntegerToFloat", names, ["logits"], domain="com.microsoft"),
+        ]
+    else:
+        nodes += [
+            make("DynamicQuantizeLinear", ["x"], ["q", "x_scale", "x_zero"]),
+            make("MatMulInteger", ["q", "weights", "x_zero", "weights_zero"], ["sums"]),
+            make("Cast", ["sums"], ["float_sums"], to=TensorProto.FLOAT),
+            make("Mul", ["x_scale", "weights_scale"], ["both_scales"]),
+            make("Mul", ["float_sums", "both_scales"], ["logits"]),
+        ]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", 8]) for name in GRAPH.inputs]
+    outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 2])]
+    onnx.save(
+        helper.make_model(
+            helper.make_graph(nodes, "product", inputs, outputs, weights),
+            opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)],
+            ir_version=9,
+        ),
+        path,
+    )
+    return path
+
+
+@pytest.mark.parametrize("static", [True, False], ids=["static", "dynamic"])
+def test_exact_sums_do_not_saturate_on_any_cpu(tmp_path, static):
+    session = OrtSession(product_graph(tmp_path / "model.onnx", static=static), GRAPH, CPU, 1, exact_sums=True)
+    [logits] = session.run(feeds(columns=8, fill=255))
+    session.close()
+    assert logits == pytest.approx(8 * 255 * 127)
+
+
+@pytest.mark.skipif(machine_family() not in ("avx2", "avx512"), reason="this CPU adds up in 32 bits")
+def test_other_sums_saturate_where_two_products_are_added_in_16_bits(tmp_path):
+    session = OrtSession(product_graph(tmp_path / "model.onnx", static=True), GRAPH, CPU, 1)
+    [logits] = session.run(feeds(columns=8, fill=255))
+    session.close()
+    assert logits == pytest.approx(4 * (2**15 - 1))
 
 
 def test_runs_and_says_what_it_runs_on(session):

@@ -294,6 +294,20 @@ def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_p
     assert not (tmp_path / "bundle" / "onnx" / "model_qint8_static_avx2.onnx").exists()
 
 
+def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_run, tmp_path, monkeypatch):
+    judged, original = {}, module.opened_architecture
+
+    def noting(name, head, files, pad_id, *, exact_sums=False):
+        judged[files["model"].name] = exact_sums
+        return original(name, head, files, pad_id, exact_sums=exact_sums)
+
+    monkeypatch.setattr(module, "opened_architecture", noting)
+    export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=module.GateLimits(auc_change=1, ndcg_kept=0, overlap=0))
+    assert judged["model_qint8_static_avx512_vnni.onnx"]
+    assert not judged["model_qint8_static_avx2.onnx"]
+    assert not judged["model_fused.onnx"]
+
+
 def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_path, monkeypatch):
     original = module.quantize
 

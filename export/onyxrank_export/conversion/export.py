@@ -226,7 +226,7 @@ class _Export:
                     continue
                 quantize(smoothed[role], path, recipe, calibration[role])
                 check_int8(onnx.load(path), self._conversion.products[role])
-            verdict = self._judge(files, expected)
+            verdict = self._judge(recipe, files, expected)
             verdicts[recipe.name] = verdict
             if verdict.passed or (self._config.force and verdict.usable):
                 passed.append(self._quantized_variant(recipe, files, verdict))
@@ -253,8 +253,8 @@ class _Export:
             return f"bring more data (the {lists} held-out lists it judged on are all there are)"
         return f"judge on more than {lists} lists with --gate-lists"
 
-    def _judge(self, files: Files, expected: Scores) -> Verdict:
-        with self._opened(files) as architecture:
+    def _judge(self, recipe: Recipe, files: Files, expected: Scores) -> Verdict:
+        with self._opened(files, exact_sums=not recipe.reduce_range) as architecture:
             try:
                 scores = score_sample(architecture, self._sample, self._progress)
                 return judge(scores, expected, architecture, self._sample, self._config.gate)
@@ -283,8 +283,8 @@ class _Export:
             gate=verdict.to_json(),
         )
 
-    def _opened(self, files: Files) -> AbstractContextManager[Architecture]:
-        return opened_architecture(self._run.architecture, self._head, files, self._pad_id)
+    def _opened(self, files: Files, *, exact_sums: bool = False) -> AbstractContextManager[Architecture]:
+        return opened_architecture(self._run.architecture, self._head, files, self._pad_id, exact_sums=exact_sums)
 
     def _relative(self, files: Files) -> dict[str, str]:
         return {role: path.relative_to(self._folder).as_posix() for role, path in files.items()}

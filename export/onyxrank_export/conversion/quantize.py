@@ -14,8 +14,9 @@ saturate unless weights keep to 7 bits (`reduce_range`). So avx2 and avx512 shar
 share the other.
 
 On the families that a graph is made for, its products are sums of integers without saturation, and so the same
-numbers: what the gate says of it on one of them holds on the others, but for the last bits of what is fp32. A machine
-without VNNI judges the VNNI graphs by saturated sums, and so too hard. `onyxrank tune` compares scores once more.
+numbers: what the gate says of it holds on all of them, but for the last bits of what is fp32. Where the sums of the
+VNNI graphs would saturate, the gate has them computed exactly (`OrtSession`), so any machine judges for all.
+`onyxrank tune` compares scores once more.
 """
 
 from __future__ import annotations

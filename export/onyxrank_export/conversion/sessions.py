@@ -15,9 +15,9 @@ from onyxrank._session import OrtSession, Session
 
 
 @contextmanager
-def opened_session(path: Path, graph: Graph) -> Iterator[Session]:
-    """A graph on this machine's CPUs."""
-    session = OrtSession(path, graph, PROVIDERS["cpu"], usable_cpus())
+def opened_session(path: Path, graph: Graph, *, exact_sums: bool = False) -> Iterator[Session]:
+    """A graph on this machine's CPUs; `exact_sums` as of `OrtSession`."""
+    session = OrtSession(path, graph, PROVIDERS["cpu"], usable_cpus(), exact_sums=exact_sums)
     try:
         yield session
     finally:
@@ -25,11 +25,13 @@ def opened_session(path: Path, graph: Graph) -> Iterator[Session]:
 
 
 @contextmanager
-def opened_architecture(name: str, head: str, files: Mapping[str, Path], pad_id: int) -> Iterator[Architecture]:
-    """The graphs of an architecture, by role, put together; see `build_architecture`."""
+def opened_architecture(
+    name: str, head: str, files: Mapping[str, Path], pad_id: int, *, exact_sums: bool = False
+) -> Iterator[Architecture]:
+    """The graphs of an architecture, by role, put together; see `build_architecture` and `OrtSession`."""
     with ExitStack() as stack:
         sessions = {
-            role: stack.enter_context(opened_session(files[role], graph))
+            role: stack.enter_context(opened_session(files[role], graph, exact_sums=exact_sums))
             for role, graph in ARCHITECTURES[name].items()
         }
         yield build_architecture(name, head, sessions, BatchLimits.of(name), pad_id)

@@ -152,7 +152,7 @@ def _sides(figures: Figures) -> str:
     differences = figures.content["score_differences"]
     for name in figures.names():
         way = next(found for cell in figures.cells if (found := find(cell, name)))
-        shown = {key: value for key, value in way["settings"].items() if key not in ("variant", "rows")}
+        shown = {key: value for key, value in way["settings"].items() if key not in ("bundle", "variant", "rows")}
         text = "; ".join(f"{key} {value}" for key, value in shown.items())
         lines.append(_row([label(name), text, f"{differences[name]:.1e}" if differences[name] else "0"]))
     lines += [

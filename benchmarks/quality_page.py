@@ -52,10 +52,11 @@ _HEAD = """# Ranking quality
 
 Both architectures with one recipe, MiniLM-L6, through the engine, over every test list. In brackets: bootstrap 95 %
 intervals over lists (Efron and Tibshirani 1993, 13.3), which know nothing of how much another training would differ;
-several trainings are averaged list by list first. Two precisions of an architecture are compared over the trainings
-that both have. The encoder alone is what the recipe trains first. Negatives are drawn by popularity, so that rarity
-tells something too; its weight beside BM25 is chosen on validation lists. Written by `make quality-table`; not
-edited. The figures of each list are in `quality/`, a file for each training and precision.
+several trainings are averaged list by list first; a seed with a suffix is another training with that seed, on another
+machine. Two precisions of an architecture are compared over the trainings that both have. Log loss is the mean over
+lists, so that each counts once. The encoder alone is what the recipe trains first. Negatives are drawn by popularity,
+so that rarity tells something too; its weight beside BM25 is chosen on validation lists. Written by
+`make quality-table`; not edited. The figures of each list are in `quality/`, a file for each training and precision.
 """
 
 

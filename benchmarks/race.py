@@ -39,13 +39,13 @@ from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
 from onyxrank._overlap import top_overlap
-from onyxrank._profile import find_profile, profile_path, write_profile
+from onyxrank._profile import profile_path, write_profile
 from onyxrank.measure.bench import now
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.tune.sample import write_requests
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
-from peers.checkpoint import peer_checkpoint
+from peers.checkpoint import checkpoint_key, peer_checkpoint
 from peers.environments import OWN, python_of
 from peers.process import PeerFailed, PeerProcess
 from race_page import write_page
@@ -65,7 +65,7 @@ ONLY = {
         "PyTorch fp32",
         "PyTorch bf16",
         "sentence-transformers onnx int8",
-        "openvino int8",
+        "sentence-transformers openvino",
         "onyxrank",
         "history",
     )
@@ -158,8 +158,10 @@ def main() -> None:
         tuned(bundle, requests, options.tune_budget)
     rounds = {name: options.rounds or ROUNDS[name] for name in requests}
     lists = held_out(options.data, opened, options.lists) if options.data and options.lists else None
-    weights = opened.manifest.files["model.safetensors"].sha256
-    checkpoint = peer_checkpoint(bundles[CROSS], PEERS / f"checkpoint-{weights[:12]}", calibration(texts))
+    pairs = calibration(texts)
+    checkpoint = peer_checkpoint(
+        bundles[CROSS], PEERS / f"checkpoint-{checkpoint_key(opened.manifest, pairs)}", pairs
+    )
     threads = usable_cpus()
     content: dict[str, Any] = {
         "measured_at": now(),
@@ -211,17 +213,15 @@ def takes_part(runner: Runner, workload: str) -> bool:
 
 
 def tuned(bundle: Path, requests: Mapping[str, Request], budget_s: float) -> None:
-    """Write the bundle's profile of this machine, if there is none."""
-    opened = open_bundle(bundle)
-    if find_profile(opened, "auto").profile is None:
-        say(f"tuning {bundle.name}")
-        sample = PEERS / "requests.jsonl"
-        usual = [requests[name] for name in ("page", "widget") if name in requests]
-        write_requests(usual or list(requests.values()), sample)
-        profile = tune_bundle(opened, TuneOptions(requests=sample, budget_s=budget_s))
-        sample.unlink()
-        write_profile(profile, profile_path(bundle, profile.fingerprint))
-        say(f"chosen: {profile.setting}")
+    """Write the bundle's profile of this machine anew: one that is there may be of another state of the engine."""
+    say(f"tuning {bundle.name}")
+    sample = PEERS / "requests.jsonl"
+    usual = [requests[name] for name in ("page", "widget") if name in requests]
+    write_requests(usual or list(requests.values()), sample)
+    profile = tune_bundle(open_bundle(bundle), TuneOptions(requests=sample, budget_s=budget_s))
+    sample.unlink()
+    write_profile(profile, profile_path(bundle, profile.fingerprint))
+    say(f"chosen: {profile.setting}")
 
 
 def start(

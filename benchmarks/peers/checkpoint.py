@@ -6,6 +6,7 @@ layer gives just that: sigmoid(z1 - z0) is the softmax's P(class 1).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -14,9 +15,19 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from onyxrank._manifest import Manifest
 from onyxrank_export.conversion.fp32 import export_fp32
 
 _LONGEST = 512
+
+
+def checkpoint_key(manifest: Manifest, calibration: Sequence[tuple[str, str]]) -> str:
+    """A short name, hexadecimal, for the files that a checkpoint is made of, this module included."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for name in ("model.safetensors", "config.json", manifest.tokenizer.file):
+        digest.update(manifest.files[name].sha256.encode())
+    digest.update(json.dumps(list(calibration)).encode())
+    return digest.hexdigest()[:12]
 
 
 def peer_checkpoint(bundle: Path, folder: Path, calibration: Sequence[tuple[str, str]]) -> Path:

@@ -1,7 +1,7 @@
 """Which machine something was measured on: the facts that decide how fast a graph runs there, and none that names it.
 
 Two machines of one fingerprint are expected to have the same fastest setting. A newer onnxruntime brings other
-kernels, so its version is one of the facts.
+kernels, and a newer onyxrank may run them otherwise, so their versions are among the facts.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from onyxrank._machine import cpu_name, instruction_sets, usable_cpus
+from onyxrank._machine import cpu_name, instruction_sets, usable_cores, usable_cpus
 
 Fingerprint = Mapping[str, object]
 """JSON values by name; the keys are those of `machine_fingerprint`."""
 
-_RUNTIMES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-ep-openvino")
+_RUNTIMES = ("onyxrank", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-ep-openvino")
 _DECISIVE = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_fp16"),
     *("asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2"),
@@ -26,11 +26,12 @@ _NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 def machine_fingerprint() -> dict[str, object]:
-    """Facts of this machine and of the onnxruntime installed on it."""
+    """Facts of this machine and of the onyxrank and onnxruntime installed on it."""
     sets = instruction_sets()
     return {
         "cpu": cpu_name(),
         "cpus": usable_cpus(),
+        "cores": usable_cores(),
         "instruction_sets": [name for name in _DECISIVE if name in sets],
         "accelerators": accelerators(),
         "runtimes": installed_versions(_RUNTIMES),

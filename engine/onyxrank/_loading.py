@@ -217,7 +217,10 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
             more = {}
             if provider.name == "tensorrt":
                 sha256 = bundle.manifest.files[variant.files[role]].sha256
-                more = engine_options(input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder, sha256)
+                half = variant.precision == "fp16"
+                more = engine_options(
+                    input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder, sha256, half=half
+                )
             own: list[Session] = []
             for _ in range(copies if role != HISTORY else 1):
                 opened.append(OrtSession(path, graph, provider, threads, more, exact_sums=foreign))

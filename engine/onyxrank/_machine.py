@@ -3,7 +3,8 @@
 1. The CPUs are those of the affinity mask, not those of the host.
 2. A container's quota lowers that: cgroup v2 ``cpu.max`` or v1 ``cpu.cfs_quota_us``, the tightest of the
    process's group and all its parents, rounded up (a quota of 1.5 CPUs keeps two threads busy).
-3. Instruction sets come from ``/proc/cpuinfo`` where there is one.
+3. Two CPUs can be two threads of one core; which are, Linux tells under ``/sys/devices/system/cpu``.
+4. Instruction sets come from ``/proc/cpuinfo`` where there is one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF = Path("/proc/self/cgroup")
 _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
+_CPUS = Path("/sys/devices/system/cpu")
 _ARM64_NAMES = ("aarch64", "arm64")
 _NUMBERS = ("cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
 """What tells processors apart in ``/proc/cpuinfo``: of x86, then of ARM."""
@@ -31,6 +33,14 @@ def usable_cpus() -> int:
     """CPUs this process may keep busy: affinity and container quota, at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return limit_cpus(allowed, cgroup_quota(_read(_CGROUP_OF_SELF), _CGROUP_ROOT))
+
+
+def usable_cores(cpus: Path = _CPUS) -> int:
+    """Cores behind those CPUs, at least 1; as many as CPUs where the system does not tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return usable_cpus()
+    siblings = [_read(cpus / f"cpu{number}/topology/thread_siblings_list") for number in os.sched_getaffinity(0)]
+    return min(usable_cpus(), len(set(siblings))) if all(siblings) else usable_cpus()
 
 
 def limit_cpus(allowed: int, quota: float | None) -> int:

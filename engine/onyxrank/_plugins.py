@@ -6,6 +6,7 @@ import importlib
 import threading
 from typing import Any
 
+from onyxrank._machine import instruction_sets
 from onyxrank._providers import Provider, unavailable
 
 _lock = threading.Lock()
@@ -20,9 +21,12 @@ def plugin_devices(provider: Provider, runtime: Any) -> list[Any]:
         runtime: the module ``onnxruntime``.
 
     Raises:
-        ProviderUnavailable: if the plugin is not installed, cannot be registered, or offers no such device here.
+        ProviderUnavailable: if the plugin is not installed, cannot be registered, or offers no such device here; or
+            the CPU lacks the provider's instructions.
 
     """
+    if provider.instructions and not provider.instructions & instruction_sets():
+        raise unavailable(provider, f"this CPU has none of {', '.join(sorted(provider.instructions))}")
     try:
         plugin = importlib.import_module(provider.plugin)
     except ImportError as error:

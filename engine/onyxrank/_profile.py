@@ -3,8 +3,8 @@
 1. `onyxrank tune` writes ``profiles/<digest of the machine's fingerprint>.json`` into the bundle's folder. It is no
    part of what was exported, so the manifest does not list it; it can choose only among what the manifest verifies.
 2. A profile holds where its fingerprint is this machine's and its graphs are, by SHA-256, those of the bundle.
-3. One that does not hold is never used: under ``auto`` the defaults are, with a hint; named by path, it is an error.
-   A file that cannot be read as a profile, being damaged or of another schema, is an error under either.
+3. One that does not hold, or that another onyxrank wrote in another schema, is never used: under ``auto`` the
+   defaults are, with a hint; named by path, it is an error. A damaged file is an error under either.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ class Profile:
         fields = Fields(data, fault=fault)
         version = fields.take("schema_version", int)
         if version != PROFILE_SCHEMA:
-            raise BundleError(
+            raise _OtherSchema(
                 f"{path} is of schema version {version}, not {PROFILE_SCHEMA}; run `onyxrank tune` again"
             )
         setting = fields.take_object("setting")
@@ -191,8 +192,11 @@ def find_profile(bundle: Bundle, asked: str | os.PathLike[str] | None) -> Profil
         return ProfileSearch(profile, path)
     path = profile_path(bundle.folder, here)
     if not path.is_file():
-        return ProfileSearch(hint=_none_found(bundle))
-    profile = read_profile(path)
+        return ProfileSearch(hint=_none_found(bundle, here))
+    try:
+        profile = read_profile(path)
+    except _OtherSchema as error:
+        return ProfileSearch(hint=str(error))
     reason = _why_not(profile, bundle, here)
     if reason:
         return ProfileSearch(hint=f"{path.name} does not hold here: {reason}; run `onyxrank tune` again")
@@ -251,13 +255,24 @@ def graphs_of(bundle: Bundle, variant: Variant) -> dict[str, str]:
 def _why_not(profile: Profile, bundle: Bundle, here: Fingerprint) -> str:
     elsewhere = differences(profile.fingerprint, here)
     if elsewhere:
-        return f"it was measured on another machine ({elsewhere})"
+        return f"it was measured on another machine or version ({elsewhere})"
     if profile.variant_in(bundle) is None:
         return f"this bundle has no graphs like those measured as {profile.setting.variant!r}"
     return ""
 
 
-def _none_found(bundle: Bundle) -> str:
-    others = sorted((bundle.folder / PROFILE_FOLDER).glob("*.json"))
-    there = f"there are {len(others)} of other machines" if others else "there is none"
+class _OtherSchema(BundleError):
+    """A profile of another onyxrank: no fault of the bundle's."""
+
+
+def _none_found(bundle: Bundle, here: Fingerprint) -> str:
+    others = []
+    for path in sorted((bundle.folder / PROFILE_FOLDER).glob("*.json")):
+        with suppress(BundleError):  # of another machine: whether it is damaged is told there
+            others.append(read_profile(path).fingerprint)
+    others = [other for other in others if other != here]  # under a name of its own: to be loaded by its path
+    there = "there is none"
+    if others:
+        nearest = min(others, key=lambda other: sum(other.get(name) != here.get(name) for name in here))
+        there = f"{len(others)} of other machines or versions, the nearest with {differences(nearest, here)}"
     return f"no profile of this machine ({there}): defaults are used; `onyxrank tune` measures what is fastest here"

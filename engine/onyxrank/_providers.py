@@ -31,6 +31,7 @@ class Provider:
         plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
         device: of a plugin's devices, the one to run on.
         config: of OpenVINO's device, threads excepted.
+        instructions: instruction sets of which the CPU must have one; it would silently compute otherwise.
         memory: the device whose memory runs are bound to, by onnxruntime's name; empty for the host's.
         beneath: onnxruntime's names of those that run the nodes it cannot; the CPU is always the last.
 
@@ -45,6 +46,7 @@ class Provider:
     plugin: str = ""
     device: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
+    instructions: frozenset[str] = frozenset()
     memory: str = ""
     beneath: tuple[str, ...] = ()
 
@@ -91,8 +93,12 @@ _TABLE = (
             plugin="onnxruntime_ep_openvino",
             device="CPU",
             config={"INFERENCE_PRECISION_HINT": precision},
+            instructions=instructions,
         )
-        for name, precision in (("openvino", "f32"), ("openvino_bf16", "bf16"))
+        for name, precision, instructions in (
+            ("openvino", "f32", frozenset[str]()),
+            ("openvino_bf16", "bf16", frozenset({"avx512_bf16", "amx_bf16"})),
+        )
     ),
     Provider(
         name="tensorrt",

@@ -283,7 +283,8 @@ class Ranker:
         """Read a history once, to rank several lists against it.
 
         With shared-history its keys and values are computed now, in their turn, and held by what is returned,
-        whatever the history cache does; with cross only its tokenization is saved.
+        whatever the history cache does; with cross only its tokenization is saved. This blocks, and what it returns
+        does: an event loop calls `arank`, whose histories the cache keeps.
 
         Args:
             history: what the shopper did; empty for a cold start.

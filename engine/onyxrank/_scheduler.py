@@ -56,7 +56,10 @@ class Counts:
 
 
 class _Speed:
-    """Tokens a second of the last runs, weighed by their time: a history from the cache takes none, says nothing."""
+    """Tokens a second of the last runs, each weighed by its time.
+
+    A history from the cache counts with its tokens and no time, as it counts with them in the queue.
+    """
 
     def __init__(self) -> None:
         self._tokens = self._seconds = 0.0

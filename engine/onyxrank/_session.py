@@ -37,7 +37,7 @@ _CONFIG = {
     "session.force_spinning_stop": "1",
 }
 _EXACT_SUMS = {"session.x64quantprecision": "1"}
-"""Where pairs of uint8 × int8 products are added in 16 bits (x86 without VNNI) onnxruntime takes uint8 × uint8 instead."""
+"""Where pairs of uint8 × int8 products are added in 16 bits (x86 without VNNI), take uint8 × uint8 instead."""
 _LOG_ERRORS = 3
 _INT64, _FLOAT = "tensor(int64)", "tensor(float)"
 

@@ -20,7 +20,7 @@ Shapes = Mapping[str, Sequence[int | str | None]]
 
 
 def engine_options(
-    shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle: Path, sha256: str
+    shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle: Path, sha256: str, *, half: bool = False
 ) -> dict[str, str]:
     """Options of a session, by onnxruntime's names.
 
@@ -30,6 +30,7 @@ def engine_options(
         micro_batch_tokens: as many as most runs have.
         bundle: the folder that keeps the engines.
         sha256: of the graph.
+        half: whether the graph is in fp16, which TensorRT must be allowed.
 
     Raises:
         ProviderUnavailable: if the engines cannot be kept there.
@@ -51,6 +52,7 @@ def engine_options(
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(folder),
         **{f"trt_profile_{name}_shapes": _told(shapes, extent) for name, extent in ranges.items()},
+        **({"trt_fp16_enable": "1"} if half else {}),
     }
 
 

@@ -30,11 +30,10 @@ from onyxrank._machine import usable_cpus
 from onyxrank._manifest import MANIFEST_NAME
 from onyxrank._scoring import pair_feeds, probabilities
 from onyxrank.measure.requests import Request
-from onyxrank.measure.ways import BATCHES, LOOP, Say, Way
+from onyxrank.measure.ways import BATCHES, LOOP, WEIGHTS, Say, Way
 from onyxrank_export.training.base import load_checkpoint, text_encoder
 from onyxrank_export.training.run import read_run
 
-WEIGHTS = "model.safetensors"
 BATCH_SIZES = (4, 8, 16, 32, 64)
 _SEARCH_ITEMS = 100
 _WARMUP_ITEMS = 4

@@ -110,6 +110,7 @@ def test_what_does_not_run_any_more_is_refused(requests):
     comparison = Comparison(opening, reference, requests, deadline=float("inf"))
     assert comparison.judge(failing).faults == ("does not run: out of memory",)
     assert comparison.judge(closed).faults == ("does not run: out of memory",)
+    assert comparison.failed == {failing, closed}
     assert not comparison.judge(reference).faults
 
 

@@ -137,7 +137,7 @@ class Refusing:
     def __init__(self, works):
         self.works, self.opened = works, []
 
-    def __call__(self, path, graph, provider, threads, more):
+    def __call__(self, path, graph, provider, threads, more, *, exact_sums):
         if provider.name not in self.works:
             raise ProviderUnavailable(f"{provider.name} does not start")
         self.opened.append(FakeSession())
@@ -186,7 +186,7 @@ def test_an_onnxruntime_without_any_known_provider(bundle, monkeypatch):
 def test_sessions_opened_before_a_failure_are_closed(bundle, monkeypatch):
     opened = []
 
-    def fail_second(*args):
+    def fail_second(*args, **more):
         if opened:
             raise BundleError("second graph")
         opened.append(FakeSession())

@@ -15,6 +15,7 @@ from onyxrank._machine import (
     instruction_sets,
     limit_cpus,
     machine_family,
+    usable_cores,
     usable_cpus,
 )
 
@@ -131,3 +132,15 @@ def test_describe_is_json():
     assert json.loads(json.dumps(facts)) == facts
     assert facts["cpus_usable"] == usable_cpus() >= 1
     assert facts["machine_family"] == machine_family()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not tell")
+def test_two_threads_of_a_core_are_one_core(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(_machine, "usable_cpus", lambda: 4)
+    assert usable_cores(tmp_path) == 4, "nothing is told"
+    for number, siblings in enumerate(("0-1", "0-1", "2-3", "2-3")):
+        write(tmp_path, {f"cpu{number}/topology/thread_siblings_list": f"{siblings}\n"})
+    assert usable_cores(tmp_path) == 2
+    monkeypatch.setattr(_machine, "usable_cpus", lambda: 1)
+    assert usable_cores(tmp_path) == 1, "a quota"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -74,6 +75,18 @@ def test_eager_ways_are_measured_beside_it(tiny_bundle):
     assert batches.score_difference != loop.score_difference
     assert ways[0].log == ["prepare", "score", "rank", "rank", "rank", "close"]
     assert any(line.startswith("measuring 3 ways") for line in said)
+
+
+def test_bundles_of_one_architecture_are_told_apart_by_their_folders(tiny_bundle, tmp_path):
+    older, newer, same = tmp_path / "older", tmp_path / "newer", tmp_path / "more" / "older"
+    for folder in (older, newer, same):
+        shutil.copytree(tiny_bundle, folder)
+    report = bench_bundle(older, workload=WORKLOAD, repeats=1, beside=[newer])
+    assert [way.name for way in report.ways] == ["older fp32", "newer fp32"]
+    assert [way.settings["bundle"] for way in report.ways] == ["older", "newer"]
+    assert [way.score_difference for way in report.ways] == [0.0, 0.0]
+    with pytest.raises(InvalidInput, match="folders of different names"):
+        bench_bundle(older, workload=WORKLOAD, repeats=1, beside=[same])
 
 
 def test_ways_are_closed_when_one_fails(tiny_bundle):

@@ -68,6 +68,18 @@ def test_a_plugin_that_is_not_installed_says_what_to_install(monkeypatch):
         plugin_devices(OPENVINO, Runtime(device()))
 
 
+@pytest.mark.parametrize("flags", [{"avx2"}, {"avx2", "avx512_bf16"}], ids=["without", "with"])
+def test_bf16_is_for_processors_that_have_it(installed, monkeypatch, flags):
+    monkeypatch.setattr(_plugins, "instruction_sets", lambda: frozenset(flags))
+    runtime, provider = Runtime(device()), PROVIDERS["openvino_bf16"]
+    if "avx512_bf16" in flags:
+        assert plugin_devices(provider, runtime)
+    else:
+        with pytest.raises(ProviderUnavailable, match="this CPU has none of amx_bf16, avx512_bf16"):
+            plugin_devices(provider, runtime)
+    assert plugin_devices(OPENVINO, runtime), "which fp32 does not ask"
+
+
 def test_threads_and_precision_go_into_its_configuration():
     [(key, value)] = PROVIDERS["openvino_bf16"].session_options(3).items()
     assert key == "load_config"

@@ -82,14 +82,40 @@ def test_no_profile_gives_a_hint(folder, profile):
     with Ranker.load(folder, threads=1) as ranker:
         info = ranker.info()
     assert info["profile"] is None
-    assert "1 of other machines" in info["profile_hint"]
+    assert "1 of other machines or versions, the nearest with cpus 512 there" in info["profile_hint"]
+    profile_path(folder, elsewhere).with_name("0.json").write_text("damaged")
+    write_profile(profile, profile_path(folder, elsewhere).with_name("mine.json"))
+    with Ranker.load(folder, threads=1) as ranker:
+        assert "(1 of other machines" in ranker.info()["profile_hint"]
+
+
+def test_a_profile_of_an_older_onyxrank_does_not_hold(folder, profile):
+    here = machine_fingerprint()
+    older = here | {"runtimes": here["runtimes"] | {"onyxrank": "0.0.1"}}
+    path = profile_path(folder, older)
+    write_profile(dataclasses.replace(profile, fingerprint=older), path)
+    with Ranker.load(folder, threads=1) as ranker:
+        assert "onyxrank 0.0.1" in ranker.info()["profile_hint"]
+    with pytest.raises(BundleError, match=r"onyxrank 0\.0\.1"):
+        Ranker.load(folder, profile=path)
+
+
+def test_a_profile_of_another_schema_stops_no_service(folder, profile):
+    path = put(profile, folder)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2, "more": 1}))
+    with Ranker.load(folder, threads=1) as ranker:
+        info = ranker.info()
+    assert info["profile"] is None
+    assert "of schema version 2, not 1; run `onyxrank tune` again" in info["profile_hint"]
+    with pytest.raises(BundleError, match="of schema version 2"):
+        Ranker.load(folder, profile=path)
 
 
 def test_a_profile_of_another_machine_is_not_used_silently(folder, profile):
     strange = dataclasses.replace(profile, fingerprint={**machine_fingerprint(), "cpus": 512})
     path = put(strange, folder)  # under this machine's name
     with Ranker.load(folder, threads=1) as ranker:
-        assert "measured on another machine (cpus 512 there" in ranker.info()["profile_hint"]
+        assert "measured on another machine or version (cpus 512 there" in ranker.info()["profile_hint"]
     with pytest.raises(BundleError, match="does not hold here: it was measured on another machine"):
         Ranker.load(folder, profile=path)
 
@@ -126,7 +152,7 @@ def test_a_profile_whose_provider_does_not_start_makes_room(folder, profile):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema_version": 2}, "of schema version 2"),
+        ({"schema_version": "1"}, "schema_version must be"),
         ({"setting": 1}, "setting must be an object"),
         ({"setting": {"variant": "fp32"}}, "setting.provider is missing"),
         ({"graphs": {"model": 1}}, "a SHA-256 per role"),

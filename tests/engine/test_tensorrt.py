@@ -32,6 +32,12 @@ def test_engines_of_a_graph_lie_beside_the_machines_profile(tmp_path):
     assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"] == str(folder)
 
 
+def test_half_precision_is_allowed_where_the_graph_is_in_it(tmp_path):
+    arguments = ({"input_ids": [1, "tokens"]}, Sizes(1, 130), 1024, tmp_path, SHA256)
+    assert engine_options(*arguments, half=True)["trt_fp16_enable"] == "1"
+    assert "trt_fp16_enable" not in engine_options(*arguments)
+
+
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "profiles").write_text("in the way")
     with pytest.raises(ProviderUnavailable, match="cannot keep its engines in"):

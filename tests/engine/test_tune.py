@@ -14,7 +14,7 @@ from onyxrank import BundleError, InvalidInput, Item, OnyxrankError, ProviderUna
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import open_bundle
 from onyxrank._loading import load_encoder
-from onyxrank._machine import machine_family, usable_cpus
+from onyxrank._machine import machine_family, usable_cores, usable_cpus
 from onyxrank._manifest import Variant
 from onyxrank._profile import Setting, profile_path, write_profile
 from onyxrank._providers import PROVIDERS
@@ -44,15 +44,19 @@ def variant(name, precision="int8_static", **facts):
 
 @pytest.mark.parametrize("cpus", [1, 2, 6, 7, 8, 12, 96])
 def test_layouts_use_every_cpu(cpus):
-    found = layouts(cpus)
+    found = layouts(cpus, cpus)
     assert found[0] == Layout(cpus)
     assert all(layout.threads * layout.sessions == cpus for layout in found)
     assert len(set(found)) == len(found)
 
 
 def test_layouts_halve_the_share():
-    assert layouts(8) == [Layout(8), Layout(4, 2), Layout(2, 4), Layout(1, 8)]
-    assert layouts(6) == [Layout(6), Layout(3, 2), Layout(1, 6)]
+    assert layouts(8, 8) == [Layout(8), Layout(4, 2), Layout(2, 4), Layout(1, 8)]
+    assert layouts(6, 6) == [Layout(6), Layout(3, 2), Layout(1, 6)]
+
+
+def test_layouts_with_a_thread_a_core_come_after_those_that_use_every_cpu():
+    assert layouts(4, 2) == [Layout(4), Layout(2, 2), Layout(1, 4), Layout(2), Layout(1, 2)]
 
 
 def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
@@ -72,7 +76,7 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
 
 
 def test_the_default_is_the_first_of_its_heat(bundle):
-    for group in heats(bundle.manifest, [CPU], machine_family(), 4):
+    for group in heats(bundle.manifest, [CPU], machine_family(), 4, 4):
         assert (group[0].threads, group[0].sessions) == (4, 1)
         assert group[0].micro_batch_tokens == BatchLimits.of(bundle.manifest.architecture).micro_batch_tokens
         assert len(set(group)) == len(group) == 15
@@ -113,6 +117,7 @@ def test_a_tuned_bundle_loads_with_what_was_found_and_ranks_the_same(bundle, tmp
 
 def test_throughput_keeps_every_caller_busy(bundle, monkeypatch):
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
     profile = tune_bundle(bundle, dataclasses.replace(QUICK, target="throughput"))
     assert profile.target == "throughput"
     assert len(profile.report["requests"]["raced"]) >= 8
@@ -137,6 +142,7 @@ def test_settings_that_do_not_open_are_told_and_the_others_race(bundle, monkeypa
 
     monkeypatch.setattr(contestants, "open_sessions", open_sessions)
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
     monkeypatch.setattr(tuning, "_ROUNDS", 1)
     profile = tune_bundle(bundle, PATIENT)
     assert profile.setting.threads == 2
@@ -197,7 +203,7 @@ def test_an_interruption_of_the_comparison_keeps_the_best_and_a_second_ends_it(b
 
 
 def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch):
-    leader, other = heats(bundle.manifest, [CPU], machine_family(), usable_cpus())[0][:2]
+    leader, other = heats(bundle.manifest, [CPU], machine_family(), 2, 2)[0][:2]
     standings = [
         Standing(leader, [Round(0.04, (0.01,) * 4)] * 25),
         Standing(other, [Round(0.1, (0.001,) * 4)], "slow"),
@@ -234,7 +240,8 @@ def test_the_exhaustive_search_drops_nothing(bundle, monkeypatch):
     monkeypatch.setattr(tuning, "_ROUNDS", 1)
     profile = tune_bundle(bundle, dataclasses.replace(PATIENT, exhaustive=True))
     rows = profile.report["table"]
-    assert len(rows) == sum(map(len, heats(bundle.manifest, [CPU], machine_family(), usable_cpus())))
+    settings = heats(bundle.manifest, [CPU], machine_family(), usable_cpus(), usable_cores())
+    assert len(rows) == sum(map(len, settings))
     assert not [row for row in rows if row["fate"]]
 
 
@@ -243,7 +250,9 @@ def test_a_limit_that_nothing_keeps_is_an_error_that_names_the_nearest(bundle):
         tune_bundle(bundle, dataclasses.replace(QUICK, p99_ms=1e-6))
 
 
-def test_a_setting_that_disagrees_with_fp32_is_passed_over(bundle, monkeypatch):
+def test_a_setting_that_disagrees_with_fp32_is_passed_over_with_all_of_its_graphs(bundle, monkeypatch):
+    if len(allowed_variants(bundle.manifest, CPU, machine_family())) < 2:
+        pytest.skip("the gate let no int8 through: there is nothing else to choose")
     seen = []
     honest = comparison.compare
 
@@ -252,12 +261,16 @@ def test_a_setting_that_disagrees_with_fp32_is_passed_over(bundle, monkeypatch):
         return dataclasses.replace(seen[-1], faults=("differs",)) if len(seen) == 1 else seen[-1]
 
     monkeypatch.setattr(comparison, "compare", judge)
-    profile = tune_bundle(bundle, QUICK)
-    rows = profile.report["table"]
-    assert rows[0]["agreement"]["faults"] == ["differs"]
-    assert rows[1]["variant"] == profile.setting.variant
-    assert rows[1]["micro_batch_tokens"] == profile.setting.micro_batch_tokens
-    assert not rows[1]["agreement"]["faults"]
+    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    profile = tune_bundle(bundle, PATIENT)
+    refused, *rows = profile.report["table"]
+    assert refused["agreement"]["faults"] == ["differs"]
+    same = [row for row in rows if row["variant"] == refused["variant"]]
+    assert same, "it raced in other layouts"
+    assert not [row for row in same if row["agreement"]], "whose scores are the same"
+    chosen = next(row for row in rows if row["variant"] != refused["variant"])
+    assert Setting.of(chosen) == profile.setting
+    assert not chosen["agreement"]["faults"]
     monkeypatch.setattr(comparison, "compare", lambda *_: dataclasses.replace(seen[-1], faults=("differs",)))
     with pytest.raises(OnyxrankError, match="no setting may be chosen on this machine"):
         tune_bundle(bundle, QUICK)
@@ -280,6 +293,52 @@ def test_lists_that_cannot_be_compared_are_told_before_anything_is_measured(bund
     monkeypatch.setattr(tuning._Search, "run", lambda self, groups: pytest.fail("measured"))
     with pytest.raises(InvalidInput, match=r"items\[0\].title has only characters the tokenizer drops"):
         tune_bundle(bundle, dataclasses.replace(QUICK, requests=tmp_path / "mine.jsonl"))
+
+
+def test_sessions_are_closed_with_the_last_setting_that_uses_them(bundle):
+    lists = lists_to_compare(bundle, load_encoder(bundle), None)
+    first, second = heats(bundle.manifest, [CPU], machine_family(), 1, 1)[0][:2]
+    with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
+        scores = [opened.scheduler(each).score(lists[:1])[0] for each in (first, second)]
+        [sessions] = opened._sessions.values()
+        opened.release(first)
+        assert opened.scheduler(second).score(lists[:1])[0].tolist() == scores[1].tolist()
+        opened.release(first)
+        opened.release(second)
+        with pytest.raises(OnyxrankError, match="closed"):
+            next(iter(sessions.values())).run({})
+        assert opened.scheduler(first).score(lists[:1])[0].tolist() == scores[0].tolist(), "opened again"
+
+
+def test_lists_to_compare_are_of_all_sizes_from_the_first_on(bundle, tmp_path):
+    rows = [Request(("tent",), tuple(Item(str(item), "tent") for item in range(size))) for size in range(1, 17)]
+    write_requests(rows, tmp_path / "rows.jsonl")
+    sizes = [len(row.items) for row in lists_to_compare(bundle, load_encoder(bundle), tmp_path / "rows.jsonl")[::2]]
+    assert sorted(sizes[:4]) == [4, 8, 12, 16]
+    assert sorted(sizes[:16]) == list(range(1, 17))
+
+
+def test_a_limit_is_told_from_the_large_requests_too(bundle, tmp_path):
+    sizes = [1] * 90 + [40] * 10
+    rows = [Request((), tuple(Item(str(item), "tent") for item in range(size))) for size in sizes]
+    write_requests(rows, tmp_path / "rows.jsonl")
+    limited = TuneOptions(budget_s=1.0, requests=tmp_path / "rows.jsonl", p99_ms=1e6)
+    raced = tune_bundle(bundle, limited).report["requests"]["raced"]
+    assert sorted(items for _, items in raced) == [1] * 9 + [40]
+
+
+@pytest.mark.parametrize(("count", "rounds"), [(1, 100), (4, 25), (30, 10)])
+def test_a_limit_is_told_from_a_hundred_requests_whatever_their_number(bundle, tmp_path, monkeypatch, count, rounds):
+    honest, asked = tuning.race, []
+
+    def race(runs, *, rounds, **options):
+        asked.append(rounds)
+        return honest(runs, rounds=1, **options)
+
+    monkeypatch.setattr(tuning, "race", race)
+    write_requests([Request((), (Item("a", "tent"),))] * count, tmp_path / "rows.jsonl")
+    tune_bundle(bundle, TuneOptions(budget_s=1.0, requests=tmp_path / "rows.jsonl", p99_ms=1e6, exhaustive=True))
+    assert asked == [rounds]
 
 
 def test_many_callers_find_room(bundle):

@@ -302,7 +302,12 @@ def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_ru
         return original(name, head, files, pad_id, exact_sums=exact_sums)
 
     monkeypatch.setattr(module, "opened_architecture", noting)
-    export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=module.GateLimits(auc_change=1, ndcg_kept=0, overlap=0))
+    export(
+        trained_run,
+        tmp_path / "bundle",
+        precisions=("int8_static",),
+        gate=module.GateLimits(auc_change=1, ndcg_kept=0, overlap=0),
+    )
     assert judged["model_qint8_static_avx512_vnni.onnx"]
     assert not judged["model_qint8_static_avx2.onnx"]
     assert not judged["model_fused.onnx"]

@@ -170,4 +170,9 @@ def test_the_last_layer_is_for_the_readout_row_and_the_products_are_as_many_as_s
         assert len(products) == wanted
     by_name = {node.name: node for node in graph.node}
     assert by_name["layer_2_query_product"].input[0] == "readout_rows"
-    assert not [node for node in graph.node if node.op_type in ("Expand", "Tile") and "history" in node.name]
+    of_history = {"keys", "values"}
+    for node in graph.node:  # in the order of computing
+        if of_history & set(node.input) and node.op_type not in ("MatMul", "FusedMatMul", "Gemm"):
+            of_history |= set(node.output)
+            assert node.op_type not in ("Expand", "Tile"), f"{node.name} repeats the history for every item"
+    assert any(of_history & set(node.input) and node.op_type.endswith("MatMul") for node in graph.node)

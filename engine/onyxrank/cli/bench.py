@@ -11,12 +11,16 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
+from onyxrank._profile import Setting
 from onyxrank.cli import console, extras
 from onyxrank.cli.durations import seconds
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
+from onyxrank.measure.engine_ways import TUNED
 from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
-from onyxrank.measure.ways import EAGER_LABELS
+from onyxrank.measure.ways import EAGER_LABELS, WEIGHTS
+
+_PERCENT = 100
 
 
 def command(
@@ -85,13 +89,18 @@ def measure(
     eager: bool = True,
     price: float | None = None,
 ) -> BenchReport:
-    """Measure one workload; eager PyTorch is left out, and that is said, where torch is not installed."""
+    """Measure one workload; what is left out because it is not there is said."""
     limits = open_bundle(bundle).manifest.limits
     factory = peak = None
-    if importlib.util.find_spec("onnx") is not None:
+    if importlib.util.find_spec("onnx") is None:
+        console.say("onnx is not installed: no share of the machine's matrix products")
+    else:
         peak = extras.load("onyxrank_export.peak", extra="export", purpose="the machine's peak").machine_peak
-    if eager and importlib.util.find_spec("torch") is None:
-        console.say("torch is not installed: no eager PyTorch to compare with")
+    absent = next((name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None), None)
+    if eager and absent:
+        console.say(f"{absent} is not installed: no eager PyTorch to compare with")
+    elif eager and not (bundle / WEIGHTS).is_file():
+        console.say(f"{bundle} has no {WEIGHTS}, as deployment folders have none: no eager PyTorch to compare with")
     elif eager:
         factory = extras.load("onyxrank_export.eager", extra="export", purpose="eager PyTorch").eager_ways
     return bench_bundle(
@@ -153,6 +162,8 @@ def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
     if tokens:
         yield f"onyxrank: runs of up to {' or '.join(sorted(tokens))} tokens, padding included; no history is kept"
     for way in ways:
+        if way.shares is not None and way.name.endswith(TUNED):
+            yield f"{way.name}: {Setting.of(way.settings)}"
         if way.shares is None:
             rows = way.settings["rows"]
             each = "1 row a batch" if rows == 1 else f"sorted by length, {rows} rows a batch (the fastest tried)"
@@ -189,6 +200,11 @@ def _notes(report: BenchReport) -> list[str]:
         lines.append(
             f"share of the machine's matrix products ({peaks} · 10⁹ operations a second): "
             + ", ".join(f"{name} {share:.0%}" for name, share in reached.items())
+        )
+    fewest = min(way.latency.repeats for way in report.ways)
+    if fewest < _PERCENT:
+        lines.append(
+            f"p95 and p99 of fewer than {_PERCENT} runs are little more than the longest: --repeats, --budget"
         )
     if report.price is not None:
         lines.append(

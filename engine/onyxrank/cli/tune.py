@@ -32,7 +32,7 @@ def command(
         ),
     ] = None,
     target: Annotated[str, typer.Option(help="latency (of one request at a time) or throughput.")] = "latency",
-    p99_ms: Annotated[float | None, typer.Option(help="Most milliseconds for 99 of 100 requests.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="Most milliseconds to score 99 of 100 requests.")] = None,
     budget: Annotated[str, typer.Option(help="Time to measure, such as 120s or 5m.")] = "120s",
     provider: Annotated[
         list[str] | None, typer.Option(help="Look at this execution provider only; may be repeated.")
@@ -84,8 +84,9 @@ def show(profile: Profile) -> None:
     columns = ("variant", "provider", "runs", "tokens", "ms", "p99 ms", "items/s", "")
     table = console.table(*columns, right=(2, 3, 4, 5, 6))
     rows = report["table"]
-    for row in rows[:_SHOWN]:
-        chosen = Setting.of(row) == profile.setting
+    best = next(row for row in rows if Setting.of(row) == profile.setting)
+    for row in rows[:_SHOWN] if best in rows[:_SHOWN] else [*rows[: _SHOWN - 1], best]:
+        chosen = row is best
         table.add_row(
             row["variant"],
             row["provider"],
@@ -97,20 +98,24 @@ def show(profile: Profile) -> None:
             style="bold green" if chosen else "",
         )
     console.out.print(table)
-    console.out.print("runs: at once × threads; ms: of a request, mean of the median round")
+    console.out.print(
+        f"runs: at once × threads; ms: of a request, mean of the median round; p99: the chosen one's is of "
+        f"{best['requests']} requests"
+    )
     if len(rows) > _SHOWN:
-        console.out.print(f"… and {len(rows) - _SHOWN} slower settings; --json shows all")
+        console.out.print(f"… and {len(rows) - _SHOWN} more settings; --json shows all")
     console.out.print(f"chosen for {profile.target}: {profile.setting}", markup=False)
-    found = next(row["agreement"] for row in rows if row["agreement"] and not row["agreement"]["faults"])
+    found = best["agreement"]
     console.out.print(
         f"against fp32 on {report['requests']['compared']} requests: keeps {found['overlap']:.1%} of the best items, "
         f"a probability differs by {found['largest_difference']:.4f} at most",
         markup=False,
     )
     console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
-    measured = next(row["requests"] for row in rows if Setting.of(row) == profile.setting)
-    if report["p99_ms"] is not None and measured < _PERCENT:
-        console.say(f"its 99th percentile is told from {measured} requests: give it a longer --budget for {_PERCENT}")
+    if report["p99_ms"] is not None and best["requests"] < _PERCENT:
+        console.say(
+            f"its 99th percentile is of {best['requests']} requests: give it a longer --budget for {_PERCENT}"
+        )
     if report["interrupted"]:
         console.say("interrupted: this is the best of what was measured by then")
     if report["settings_unmeasured"]:

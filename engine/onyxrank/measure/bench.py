@@ -1,8 +1,8 @@
 """One workload on this machine, every way beside the others: the engine's variants and eager PyTorch.
 
 1. The ways are loaded one after the other; what each adds to this process's memory is noted.
-2. Each scores the request; how far it is from the first fp32 way of its model is noted, so that no figure goes unseen
-   that is of a model that answers something else.
+2. Each scores the request; how far it is from the first fp32 way of its bundle is noted, so that no figure goes
+   unseen that is of a model that answers something else.
 3. The ways are measured in turn, from texts to a sorted ranking.
 4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds.
 5. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
@@ -27,7 +27,7 @@ from onyxrank._fingerprint import installed_versions
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
 from onyxrank._providers import AUTO
-from onyxrank.measure.engine_ways import engine_ways, machine_variants, tuned_way
+from onyxrank.measure.engine_ways import engine_ways, machine_variants, prefixes, tuned_way
 from onyxrank.measure.latency import Samples, interleave
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
@@ -66,8 +66,8 @@ class LoadedWay:
     Attributes:
         way: the way.
         added_memory_bytes: what it added to the process at the peak; None where the system does not tell.
-        score_difference: largest difference of a probability from the first fp32 way of the same architecture;
-            ways without one are of the first.
+        score_difference: largest difference of a probability from the first fp32 way of the same bundle; ways
+            without one are of the first.
 
     """
 
@@ -119,16 +119,19 @@ def bench_bundle(
     Raises:
         BundleError: if the bundle is missing or damaged.
         ProviderUnavailable: if the provider does not run.
-        InvalidInput: if there is no such variant, or the workload is larger than the bundle's limits.
+        InvalidInput: if there is no such variant, the workload is larger than the bundle's limits, or bundles of one
+            architecture lie in folders of one name.
 
     """
-    opened, others_opened = open_bundle(bundle), [open_bundle(other) for other in beside]
+    bundles = [open_bundle(folder) for folder in (bundle, *beside)]
+    opened = bundles[0]
     request = make_request(opened, workload, pool=pool, seed=seed)
     chosen = variants is not None or threads is not None or micro_batch_tokens is not None or provider != AUTO
     threads = threads or usable_cpus()
     names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
     if not names:
         raise InvalidInput("name at least one variant to measure", field="variants")
+    labels = prefixes(bundles)
     before = CpuTimes.now()
     with ExitStack() as closing:
         engine = chain.from_iterable(
@@ -139,11 +142,11 @@ def bench_bundle(
                     provider=provider,
                     threads=threads,
                     micro_batch_tokens=micro_batch_tokens,
-                    with_architecture=bool(others_opened),
+                    prefix=prefix,
                 ),
-                () if chosen else tuned_way(one, with_architecture=bool(others_opened)),
+                () if chosen else tuned_way(one, prefix=prefix),
             )
-            for one in (opened, *others_opened)
+            for one, prefix in zip(bundles, labels, strict=True)
         )
         pytorch = eager(opened.folder, threads, say) if eager else iter(())
         loaded = load_ways(chain(engine, pytorch), request, closing, say)
@@ -162,7 +165,7 @@ def bench_bundle(
                 report,
                 added_memory_bytes=row.added_memory_bytes,
                 score_difference=row.score_difference,
-                share_of_peak=measured.share(report, (opened, *others_opened), request) if measured else None,
+                share_of_peak=measured.share(report, bundles, request) if measured else None,
             )
             for report, row in zip(reports, loaded, strict=True)
         ),
@@ -210,13 +213,16 @@ def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Sa
         peak = peak_bytes()
         added = max(0, peak - before) if tells and peak is not None and before is not None else None
         loaded.append((way, added, scores))
-    first = loaded[0][0].settings.get("architecture")
+
+    def bundle_of(way: Way) -> tuple[object, ...]:
+        """Of one that names none, the first's: PyTorch runs that."""
+        return tuple(way.settings.get(name, loaded[0][0].settings.get(name)) for name in ("architecture", "bundle"))
+
     expected: dict[object, NDArray[np.float32]] = {}
     for way, _, scores in sorted(loaded, key=lambda row: row[0].settings.get("precision") != "fp32"):
-        expected.setdefault(way.settings.get("architecture", first), scores)
+        expected.setdefault(bundle_of(way), scores)
     return [
-        LoadedWay(way, added, float(np.abs(scores - expected[way.settings.get("architecture", first)]).max()))
-        for way, added, scores in loaded
+        LoadedWay(way, added, float(np.abs(scores - expected[bundle_of(way)]).max())) for way, added, scores in loaded
     ]
 
 

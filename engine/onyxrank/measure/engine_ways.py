@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from onyxrank._bundle import Bundle
+from onyxrank._errors import InvalidInput
 from onyxrank._machine import machine_family
 from onyxrank._profile import AUTO_PROFILE, find_profile
 from onyxrank._ranker import Ranker
@@ -31,7 +32,7 @@ def engine_ways(
     provider: str,
     threads: int,
     micro_batch_tokens: int | None,
-    with_architecture: bool = False,
+    prefix: str = "",
 ) -> Iterator[Way]:
     """Load the engine with one variant after the other, each when it is asked for.
 
@@ -41,7 +42,7 @@ def engine_ways(
         provider: execution provider.
         threads: CPU threads.
         micro_batch_tokens: the architecture's default if None.
-        with_architecture: name the ways by architecture and variant.
+        prefix: of the ways' names.
 
     """
     for name in names:
@@ -51,11 +52,11 @@ def engine_ways(
             provider=provider,
             threads=threads,
             micro_batch_tokens=micro_batch_tokens,
-            name=f"{bundle.manifest.architecture} {name}" if with_architecture else None,
+            name=prefix + name,
         )
 
 
-def tuned_way(bundle: Bundle, *, with_architecture: bool = False) -> Iterator[Way]:
+def tuned_way(bundle: Bundle, *, prefix: str = "") -> Iterator[Way]:
     """Load the engine as this machine's profile says, if there is one and its provider starts."""
     if find_profile(bundle, AUTO_PROFILE).profile is None:
         return
@@ -63,4 +64,16 @@ def tuned_way(bundle: Bundle, *, with_architecture: bool = False) -> Iterator[Wa
     if ranker.info()["profile"] is None:
         ranker.close()
         return
-    yield EngineWay(ranker, f"{bundle.manifest.architecture} {TUNED}" if with_architecture else TUNED)
+    yield EngineWay(ranker, prefix + TUNED)
+
+
+def prefixes(bundles: Sequence[Bundle]) -> list[str]:
+    """What tells the ways of several bundles apart: the architecture, or the folder's name where that is the same."""
+    if len(bundles) == 1:
+        return [""]
+    names = [bundle.manifest.architecture for bundle in bundles]
+    if len(set(names)) < len(names):
+        names = [bundle.folder.resolve().name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise InvalidInput("give the bundles folders of different names, to tell them apart", field="beside")
+    return [f"{name} " for name in names]

@@ -26,9 +26,11 @@ class Peak:
     operations: Callable[[Bundle, EncodedRequest], float | None]
 
     def share(self, report: WayReport, bundles: Sequence[Bundle], request: Request) -> float | None:
-        """Which share of the peak an engine's way reaches over its whole time; None for other ways."""
+        """Which share of the CPUs' peak an engine's way on them reaches over its whole time; None for other ways."""
         for bundle in bundles:
-            if report.settings.get("architecture") == bundle.manifest.architecture:
+            own = (bundle.manifest.architecture, bundle.folder.resolve().name)
+            found = (report.settings.get("architecture"), report.settings.get("bundle"))
+            if found == own and report.settings["provider"] == "cpu":
                 needed = self.operations(bundle, load_encoder(bundle).encode(request.history, request.items))
                 kind = "fp32" if report.settings["precision"] == "fp32" else "int8"
                 return None if needed is None else needed / (report.latency.p50_ms / 1000) / self.gops[kind]

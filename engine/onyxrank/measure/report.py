@@ -61,7 +61,7 @@ class WayReport:
         shares: where the time went; None for ways other than the engine.
         added_memory_bytes: what loading it and answering one request added to this process at the peak; a model
             that ways share counts at the first of them; None if not measured.
-        score_difference: largest difference of a probability from the first fp32 way of its model; None if not
+        score_difference: largest difference of a probability from the first fp32 way of its bundle; None if not
             compared.
         share_of_peak: of the machine's measured matrix products in its precision, over its whole time; None if not
             measured.

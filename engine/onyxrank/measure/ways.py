@@ -23,6 +23,8 @@ EAGER_LABELS = {
 }
 """What the eager ways are called in tables, by their names."""
 
+WEIGHTS = "model.safetensors"
+"""What eager PyTorch loads of a bundle."""
 _WARMUP_ITEMS = 16
 
 
@@ -102,10 +104,10 @@ class EngineWay:
     def settings(self) -> Mapping[str, object]:
         """What the ranker says it really runs with."""
         keys = (
-            *("architecture", "variant", "precision", "batch_invariant"),
+            *("bundle", "architecture", "variant", "precision", "batch_invariant"),
             *("provider", "threads", "sessions", "micro_batch_tokens"),
         )
-        return {key: self._info[key] for key in keys}
+        return {key: self._info[key] for key in keys} | {"bundle": Path(self._info["bundle"]).name}
 
     def prepare(self, request: Request) -> None:
         """Warm up; the settings are those it was loaded with."""

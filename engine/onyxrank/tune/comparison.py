@@ -16,6 +16,7 @@ from onyxrank._encoding import EncodedRequest, TextEncoder
 from onyxrank._errors import OnyxrankError
 from onyxrank._machine import usable_cpus
 from onyxrank._profile import Setting
+from onyxrank.measure.requests import Request
 from onyxrank.tune.agreement import Agreement, compare
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.sample import sample_of, spread
@@ -31,7 +32,7 @@ class Comparison:
     Args:
         contestants: opens them.
         reference: the setting that the others are compared with.
-        requests: lists to compare on; the first 8 count in any case.
+        requests: lists to compare on; the first 8 count in any case, so they should be of all sizes.
         deadline: when to stop scoring them with the reference, as `time.perf_counter` has it.
         end: when there is no time for more than 8 lists of a setting.
 
@@ -49,6 +50,7 @@ class Comparison:
         self._requests, self._deadline, self._end = requests, deadline, end
         self._expected: list[NDArray[np.float32]] = []
         self.agreements: dict[Setting, Agreement] = {}
+        self.failed: set[Setting] = set()
 
     @property
     def lists(self) -> int:
@@ -72,6 +74,7 @@ class Comparison:
             self.agreements[setting] = compare(architecture, self._requests[:count], self._expected[:count])
         except OnyxrankError as error:  # it ran in the race; the others may still be chosen
             self.agreements[setting] = Agreement.none(f"does not run: {error}")
+            self.failed.add(setting)
         return self.agreements[setting]
 
     @property
@@ -81,11 +84,16 @@ class Comparison:
 
 
 def lists_to_compare(bundle: Bundle, encoder: TextEncoder, requests: Path | None) -> list[EncodedRequest]:
-    """The caller's lists and the bundle's by turns, since a caller may give few."""
+    """The caller's lists and the bundle's by turns, since a caller may give few; of all sizes from the first on."""
     paths = (None,) if requests is None else (requests, None)
-    by_turns = zip_longest(*(spread(sample_of(bundle, path)[0], _LISTS) for path in paths))
+    by_turns = zip_longest(*(_mixed(spread(sample_of(bundle, path)[0], _LISTS)) for path in paths))
     rows = [row for turn in by_turns for row in turn if row is not None]
     return [encoder.encode(row.history, row.items[:_ITEMS]) for row in rows]
+
+
+def _mixed(ascending: Sequence[Request]) -> list[Request]:
+    """Requests in an order of which each beginning has all sizes: every fourth, and so on."""
+    return [request for start in (3, 1, 2, 0) for request in ascending[start::4]]
 
 
 def reference_of(bundle: Bundle) -> Setting:

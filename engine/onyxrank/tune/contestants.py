@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -56,9 +56,15 @@ class Contestants:
         """What runs the sample, by setting. A setting is opened and warmed up, untimed, when it runs first."""
         return {setting: self._run(setting) for setting in settings}
 
+    def release(self, setting: Setting) -> None:
+        """Close a setting, and the sessions that no open one uses; `scheduler` opens it again."""
+        self._keep(self._open.keys() - {setting})
+
     def keep(self, settings: Iterable[Setting]) -> None:
         """Close every setting but these, and the sessions that none of them uses."""
-        wanted = set(settings)
+        self._keep(set(settings))
+
+    def _keep(self, wanted: Set[Setting]) -> None:
         for setting in self._open.keys() - wanted:
             self._open.pop(setting).finish()
         for kind in self._sessions.keys() - {_kind(setting) for setting in wanted}:

@@ -129,6 +129,7 @@ def race(
     margin: float = MARGIN,
     enough: int = ENOUGH,
     told: Callable[[Standing], None] = lambda _: None,
+    dropped: Callable[[Setting], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
     rest: Callable[[float], None] = time.sleep,
 ) -> Result:
@@ -142,6 +143,7 @@ def race(
         margin: how much slower than the leader a setting may be at its best.
         enough: rounds after which one that is alone need not run on.
         told: hears of each run.
+        dropped: hears of each setting that is out.
         clock: gives seconds.
         rest: waits that many seconds before each run.
 
@@ -167,9 +169,11 @@ def race(
                     standing.fate = str(error)
                     continue
                 told(standing)
-            _drop(
-                [standing for standing in left if not standing.fate], margin if number else max(margin, _FIRST_MARGIN)
-            )
+            running = [standing for standing in left if not standing.fate]
+            _drop(running, margin if number else max(margin, _FIRST_MARGIN))
+            for standing in left:
+                if standing.fate:
+                    dropped(standing.setting)
     except _TimeIsUp:
         pass
     except KeyboardInterrupt:

@@ -3,7 +3,8 @@
 1. Variants: those that `Ranker.load` may take unasked, so none that the quality gate refused, none made for another
    machine family, and none whose scores depend on the other items of the list.
 2. Providers: those that really run here.
-3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each.
+3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each; and the same with one thread
+   for each core, where cores have two CPUs.
 4. Micro-batches: a quarter to four times what is fast on most machines.
 """
 
@@ -34,10 +35,13 @@ class Layout:
     sessions: int = 1
 
 
-def layouts(cpus: int) -> list[Layout]:
-    """Layouts that use every CPU; the default one first."""
-    shares = [share for share in (1, 2, 4, 8, 16, 32, 64) if share < cpus and cpus % share == 0]
-    return [Layout(cpus // share, share) for share in (*shares, cpus)]
+def layouts(cpus: int, cores: int) -> list[Layout]:
+    """Layouts that use every CPU, the default one first; then those with a thread for every core."""
+    found: list[Layout] = []
+    for count in dict.fromkeys((cpus, cores)):
+        shares = [share for share in (1, 2, 4, 8, 16, 32, 64) if share < count and count % share == 0]
+        found += [Layout(count // share, share) for share in (*shares, count)]
+    return found
 
 
 def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
@@ -68,13 +72,15 @@ def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict
     return running, reasons
 
 
-def heats(manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int) -> list[list[Setting]]:
+def heats(
+    manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int, cores: int
+) -> list[list[Setting]]:
     """Per variant and provider, the settings to measure; the first of each is its default."""
     base = BatchLimits.of(manifest.architecture).micro_batch_tokens
     groups = []
     for provider in providers:
         on_cpu = provider.name == "cpu" or provider.plugin
-        plans = layouts(cpus) if on_cpu else [Layout(1)]
+        plans = layouts(cpus, cores) if on_cpu else [Layout(1)]
         tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
         tokens.sort(key=lambda count: count != base)
         groups += [

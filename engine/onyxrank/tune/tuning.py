@@ -24,7 +24,7 @@ from onyxrank._encoding import EncodedRequest
 from onyxrank._errors import InvalidInput, OnyxrankError
 from onyxrank._fingerprint import machine_fingerprint
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cpus
+from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
 from onyxrank._profile import Profile, Setting, graphs_of
 from onyxrank.tune.agreement import Agreement
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
@@ -33,13 +33,14 @@ from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
-_RACED, _FINALISTS = 4, 3
+_RACED, _RACED_LIMITED, _FINALISTS = 4, 10, 3
+"""Requests that race; more with a limit on the 99th percentile, which large ones decide though they are few."""
 _FIRST_HEAT_SHARE, _SECOND_HEAT_SHARE, _REFERENCE_SHARE = 0.3, 0.75, 0.9
 """Of the budget, at the end of: the first heat, the second, and the scoring of the comparison's lists with fp32."""
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
 _FIRST_HEAT_MARGIN = 1.3
-_LIMITED_ROUNDS = 25
-"""With a limit on the 99th percentile: of 4 requests each, so that in time enough it is told from a hundred."""
+_LIMITED = 100
+"""Requests to race, in as many rounds as it takes, where there is a limit on the 99th percentile."""
 
 Told = Callable[[float, str], None]
 """Hears of the progress: the share of the budget that is used, and what was just done."""
@@ -51,8 +52,9 @@ class TuneOptions:
 
     Attributes:
         target: ``latency`` of one request at a time, or ``throughput`` of as many callers as there are CPUs.
-        p99_ms: milliseconds within which 99 of 100 requests must be answered; no limit if None. It is told from a
-            hundred requests where there is time for so many, else from fewer; the report says from how many.
+        p99_ms: milliseconds within which 99 of 100 requests must be scored; no limit if None. Tokenizing, the same
+            under every setting, comes on top. It is told from a hundred requests where there is time for so many,
+            else from fewer; the report says from how many.
         budget_s: seconds within which to be done. What one run of the slowest setting takes may come on top, and
             what comparing 8 lists with fp32 takes, for each finalist that is refused.
         providers: the only ones to look at; all that run here if None.
@@ -96,10 +98,11 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     requests, source = sample_of(bundle, options.requests)
     encoder = load_encoder(bundle)
     clients = usable_cpus() if options.target == "throughput" else 1
-    raced = [encoder.encode(each.history, each.items) for each in spread(requests, _RACED)]
+    most = _RACED if options.p99_ms is None else _RACED_LIMITED
+    raced = [encoder.encode(each.history, each.items) for each in spread(requests, most)]
     raced *= math.ceil(2 * clients / len(raced)) if clients > 1 else 1
     providers, absent = running_providers(options.providers)
-    groups = heats(bundle.manifest, providers, machine_family(), usable_cpus())
+    groups = heats(bundle.manifest, providers, machine_family(), usable_cpus(), usable_cores())
     if not groups:
         raise OnyxrankError(
             "no variant of this bundle may be chosen here: none was made for this machine and is batch-invariant; "
@@ -109,7 +112,7 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     reference = reference_of(bundle)
     compared = lists_to_compare(bundle, encoder, options.requests)
     with closing(Contestants(bundle, raced, clients)) as contestants:
-        search = _Search(contestants, options, begun, told)
+        search = _Search(contestants, len(raced), options, begun, told)
         result = search.run(groups)
         comparison = Comparison(
             contestants,
@@ -154,8 +157,10 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
 class _Search:
     """The two heats, in the time there is."""
 
-    def __init__(self, contestants: Contestants, options: TuneOptions, begun: float, told: Told) -> None:
-        self._contestants, self._options = contestants, options
+    def __init__(
+        self, contestants: Contestants, requests: int, options: TuneOptions, begun: float, told: Told
+    ) -> None:
+        self._contestants, self._requests, self._options = contestants, requests, options
         self._begun, self._told = begun, told
 
     def run(self, groups: list[list[Setting]]) -> Result:
@@ -172,7 +177,7 @@ class _Search:
             if first.interrupted or not groups:
                 return first
         settings = [setting for group in groups for setting in group]
-        rounds = _ROUNDS if self._options.p99_ms is None else _LIMITED_ROUNDS
+        rounds = _ROUNDS if self._options.p99_ms is None else math.ceil(_LIMITED / self._requests)
         if first.standings and time.perf_counter() >= self._begun + self._options.budget_s * _SECOND_HEAT_SHARE:
             return Result(unmeasured=settings).after(first)
         try:
@@ -199,6 +204,7 @@ class _Search:
             margin=margin,
             enough=rounds if self._options.p99_ms is not None else ENOUGH,
             told=hear,
+            dropped=self._contestants.release,
         )
 
 
@@ -206,7 +212,11 @@ def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: 
     """The fastest that agrees with fp32 and keeps the limit; those behind it are compared while there is time."""
     missed: list[Standing] = []
     agreeing: list[Standing] = []
+    refused: set[tuple[str, str]] = set()  # in every layout the graphs give the same scores
     for standing in result.standings:
+        graphs = (standing.setting.variant, standing.setting.provider)
+        if graphs in refused:
+            continue
         if agreeing and (result.interrupted or not comparison.in_time or len(comparison.agreements) >= _FINALISTS):
             break
         if options.p99_ms is not None:
@@ -215,10 +225,12 @@ def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: 
             if standing.percentile_s(0.99) * 1000 > options.p99_ms:
                 missed.append(standing)
                 continue
-        told(1.0, "comparing with fp32")
+        told(1.0, "comparing with fp32" + ("; interrupt again to give up" if result.interrupted else ""))
         found = comparison.agreements.get(standing.setting) or comparison.judge(standing.setting)
         if not found.faults:
             agreeing.append(standing)
+        elif standing.setting not in comparison.failed:
+            refused.add(graphs)
     if agreeing:
         return agreeing[0]
     if missed:

@@ -169,6 +169,7 @@ def main() -> None:
         "threads": threads,
         "texts": options.data.name if options.data else "demo shop",
         "bundles": {name: path.name for name, path in bundles.items()},
+        "only": options.only,
         "workloads": {},
         "busy": {"callers": BUSY_CALLERS, "seconds": BUSY_SECONDS, "order": BUSY_ORDER},
         "quality": None if lists is None else {"lists": len(lists.requests), "items": len(lists.labels[0])},

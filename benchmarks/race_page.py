@@ -21,17 +21,18 @@ input does not. What says nothing is taken for int8."""
 
 def write_page(content: Mapping[str, Any], folder: Path, name: str) -> None:
     """Write the page and the plot of that name."""
-    parts = [_head(content), *(_workload(content, name) for name in content["workloads"]), _busy(content)]
+    parts = [_head(content, name), *(_workload(content, name) for name in content["workloads"]), _busy(content)]
     parts += [_quality(content), _settings(content), _absent(content)]
     (folder / f"{name}.md").write_text("\n".join(part for part in parts if part), encoding="utf-8")
     _plot(content, folder / f"{name}.png")
 
 
-def _head(content: Mapping[str, Any]) -> str:
+def _head(content: Mapping[str, Any], name: str) -> str:
     machine = content["machine"]
     warning = "> **Not valid.** Other processes kept CPUs busy meanwhile.\n\n" if content["crowded"] else ""
     bundles = ", ".join(f"{name} {bundle}" for name, bundle in content["bundles"].items())
-    return f"""# The race
+    title = ": ".join(["The race", *name.split("-", 1)[1:]])
+    return f"""# {title}
 
 The same requests through what people use and through onyxrank: texts to a sorted order. All but shared-history run
 the same checkpoint; shared-history is another training of the same size, compared with its own fp32.
@@ -136,6 +137,8 @@ def _absent(content: Mapping[str, Any]) -> str:
         peer["name"]: peer["failure"] for peer in content["peers"] if peer["failure"]
     }
     lines = ["## Not in the race", ""]
+    if content.get("only"):
+        lines.append(f"- all whose names have none of these: {', '.join(content['only'])}; they were not asked for.")
     lines += [f"- {name}: {' '.join(reason.split())}" for name, reason in reasons.items()]
     lines.append(
         "- text-embeddings-inference is a server of its own that PyPI does not have. To add it, start its CPU image "

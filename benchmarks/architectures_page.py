@@ -114,8 +114,10 @@ def _of_graph(precision: str, figures: dict[str, Any], peaks: dict[str, float]) 
 
 def _growth(cells: list[dict[str, Any]], key: str) -> list[str]:
     names = [way["name"] for way in cells[0]["ways"]]
+    runs = sorted({way["latency"]["repeats"] for cell in cells for way in cell["ways"]})
+    told = " to ".join(str(count) for count in dict.fromkeys((runs[0], runs[-1])))
     lines = [
-        f"## By {key.replace('_', ' ')}, p50 in ms",
+        f"## By {key.replace('_', ' ')}, p50 in ms of {told} runs",
         "",
         f"| {key.replace('_', ' ')} | {' | '.join(LABELS.get(name, name) for name in names)} |",
         f"|---:|{'---:|' * len(names)}",

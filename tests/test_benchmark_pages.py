@@ -211,6 +211,7 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
     page = (tmp_path / "architectures.md").read_text()
     assert "**Not valid.**" in page
     assert "| 1,000 | 100\\* | 200\\* | 300 |" in page
+    assert "## By items, p50 in ms of 3 runs" in page
     assert "measured on 250 items" in page
     assert "60% of the measured peak (200·10⁹ a second) over" in page
     assert "50% of the measured peak (800·10⁹ a second) (more than its products can have" in page

@@ -51,8 +51,6 @@ def main() -> None:
         answers.flush()
 
     module, way, folder, threads = sys.argv[1:5]
-    if hasattr(os, "sched_setaffinity"):  # not every library can be told its threads, or sees a container's quota
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(threads)])
     try:
         peer = importlib.import_module(module).WAYS[way](folder, int(threads))
     except Exception as error:  # whatever keeps a peer from running is a finding

@@ -4,9 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
+from onyxrank_export.conversion import fp32
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fp32 import check_complete, export_fp32
-from onyxrank_export.conversion.parity import eager_logits
+from onyxrank_export.conversion.parity import TOLERANCE, eager_logits
 
 
 @pytest.fixture
@@ -25,6 +26,18 @@ def test_the_edges_are_named_and_free_in_both_axes(graph):
         assert value.type.tensor_type.elem_type == onnx.TensorProto.INT64
     assert {value.name for value in graph.graph.input} == {"input_ids", "attention_mask", "token_type_ids"}
     assert [value.name for value in graph.graph.output] == ["logits"]
+
+
+def test_the_exporter_validates_at_the_limit_of_all_graphs(trained_model, tmp_path, monkeypatch):
+    honest, limits = fp32.validate_model_outputs, []
+
+    def validate(*arguments, atol, **more):
+        limits.append(atol)
+        honest(*arguments, atol=atol, **more)
+
+    monkeypatch.setattr(fp32, "validate_model_outputs", validate)
+    export_fp32(trained_model, tmp_path / "model.onnx")
+    assert limits == [TOLERANCE]
 
 
 def test_a_whole_graph_is_complete(graph, trained_model):

@@ -106,8 +106,8 @@ architectures: $(READY) ## Cross and shared-history side by side: make architect
 gpu: $(READY) ## The engine on a GPU beside PyTorch's fp16: make gpu BUNDLES="cross shared", exported with --precision fp16
 	$(BIN)/python benchmarks/gpu.py $(BUNDLES)
 
-peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] (about 40 minutes)
-	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED))
+peers: $(READY) ## The race against every peer: make peers [DATA=folder] [CROSS=bundle SHARED=bundle] [ARGS=options] (about 40 minutes)
+	$(BIN)/python benchmarks/race.py $(if $(DATA),--data $(DATA)) $(if $(CROSS),--cross $(CROSS)) $(if $(SHARED),--shared $(SHARED)) $(ARGS)
 
 .PHONY: tune-check
 tune-check: $(READY) ## tune, twice, against an exhaustive search: make tune-check BUNDLE=bundle (about 20 minutes)

@@ -81,6 +81,10 @@ def instruction_sets(cpuinfo: str | None = None) -> frozenset[str]:
     return frozenset((_field(text, "flags") or _field(text, "Features") or "").split())
 
 
+BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""Instruction sets of x86 and ARM that compute in bfloat16; without one it is emulated, slower than fp32."""
+
+
 def machine_family(flags: frozenset[str] | None = None, machine: str | None = None) -> MachineFamily:
     """Name the family a quantized variant is made for.
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onyxrank._errors import InvalidInput, ProviderUnavailable
+from onyxrank._machine import BF16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ _TABLE = (
         )
         for name, precision, instructions in (
             ("openvino", "f32", frozenset[str]()),
-            ("openvino_bf16", "bf16", frozenset({"avx512_bf16", "amx_bf16"})),
+            ("openvino_bf16", "bf16", BF16),
         )
     ),
     Provider(

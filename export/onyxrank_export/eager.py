@@ -26,7 +26,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
 from onyxrank._errors import BundleError
 from onyxrank._loading import load_encoder
-from onyxrank._machine import usable_cpus
+from onyxrank._machine import BF16, instruction_sets, usable_cpus
 from onyxrank._manifest import MANIFEST_NAME
 from onyxrank._scoring import pair_feeds, probabilities
 from onyxrank.measure.requests import Request
@@ -88,7 +88,7 @@ def load_eager(folder: str | Path) -> EagerModel:
 
 
 def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: None) -> Iterator[Way]:
-    """Load the three ways, each when it is asked for the next; an `EagerFactory`.
+    """Load the three ways, each when it is asked for the next; bf16 where the CPU has it. An `EagerFactory`.
 
     Args:
         folder: a bundle or a run.
@@ -100,7 +100,11 @@ def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: No
     eager = load_eager(folder)
     yield ReferenceLoop(eager)
     yield SortedBatches(eager, say=say)
-    yield SortedBatches(eager, precision="bf16", say=say)
+    sets = instruction_sets()
+    if sets and not sets & BF16:
+        say("this CPU has no bf16: PyTorch would emulate it, and is measured in fp32 alone")
+    else:
+        yield SortedBatches(eager, precision="bf16", say=say)
 
 
 class ReferenceLoop:

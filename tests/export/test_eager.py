@@ -10,12 +10,19 @@ from onyxrank import BundleError, Limits, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank.measure.bench import bench_bundle
 from onyxrank.measure.requests import Request, Workload, make_request
+from onyxrank_export import eager
 from onyxrank_export.eager import best_micro_batch, eager_ways, join_history, load_eager
 from onyxrank_export.training.run import RunError
 from weights import bundle_with_weights, save_model
 
 LIMITS = Limits(history_tokens=64, item_tokens=32)
 NAMES = ["reference_loop", "sorted_batches", "sorted_batches_bf16"]
+
+
+@pytest.fixture(autouse=True)
+def any_cpu(monkeypatch):
+    """All ways on every machine: what does not tell its instruction sets is taken to have bf16."""
+    monkeypatch.setattr(eager, "instruction_sets", frozenset)
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +86,19 @@ def test_all_ways_give_the_engines_scores(folder, bundle, request, ragged):
         way.close()
 
 
+@pytest.mark.parametrize(("flags", "count"), [({"avx2"}, 2), ({"avx2", "amx_bf16"}, 3)], ids=["without", "with"])
+def test_bf16_is_measured_where_the_cpu_has_it(bundle, monkeypatch, flags, count):
+    monkeypatch.setattr(eager, "instruction_sets", lambda: frozenset(flags))
+    said = []
+    assert [way.name for way in eager_ways(bundle, threads=1, say=said.append)] == NAMES[:count]
+    assert any("no bf16" in line for line in said) is (count == 2)
+
+
 def test_the_loop_reads_the_engines_token_ids(bundle, ragged):
-    eager = load_eager(bundle)
-    encoded = eager.encoder.encode(ragged.history, ragged.items)
+    model = load_eager(bundle)
+    encoded = model.encoder.encode(ragged.history, ragged.items)
     for item, ids in zip(ragged.items, encoded.items, strict=True):
-        pair = eager.tokenizer(join_history(ragged.history), f"{item.title} {item.description}")
+        pair = model.tokenizer(join_history(ragged.history), f"{item.title} {item.description}")
         assert pair["input_ids"] == [*encoded.history, *ids]
 
 

@@ -129,6 +129,8 @@ def _bfloat16(figures: Figures) -> str:
     """Say in which cells bf16 PyTorch beats which of the engine's variants."""
     lines = ["## Where (c), PyTorch in bfloat16, is faster than the engine", ""]
     compared = [cell for cell in figures.cells if find(cell, BF16)]
+    if not compared:
+        return "\n".join([*lines, "(c) was not measured: this CPU has no bf16.", ""])
     beaten = [cell for cell in compared if median_ms(find(cell, BF16) or {}) < median_ms(fastest_engine(cell))]
     lines += [
         f"(c) is faster than every variant of the engine in {len(beaten)} of {len(compared)} cells"

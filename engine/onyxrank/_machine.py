@@ -85,6 +85,12 @@ BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """Instruction sets of x86 and ARM that compute in bfloat16; without one it is emulated, slower than fp32."""
 
 
+def has_bf16() -> bool:
+    """Whether the CPU computes in bfloat16; taken for granted where the system does not tell."""
+    sets = instruction_sets()
+    return not sets or bool(sets & BF16)
+
+
 def machine_family(flags: frozenset[str] | None = None, machine: str | None = None) -> MachineFamily:
     """Name the family a quantized variant is made for.
 

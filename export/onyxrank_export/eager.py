@@ -26,7 +26,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
 from onyxrank._errors import BundleError
 from onyxrank._loading import load_encoder
-from onyxrank._machine import BF16, instruction_sets, usable_cpus
+from onyxrank._machine import has_bf16, usable_cpus
 from onyxrank._manifest import MANIFEST_NAME
 from onyxrank._scoring import pair_feeds, probabilities
 from onyxrank.measure.requests import Request
@@ -100,11 +100,10 @@ def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: No
     eager = load_eager(folder)
     yield ReferenceLoop(eager)
     yield SortedBatches(eager, say=say)
-    sets = instruction_sets()
-    if sets and not sets & BF16:
-        say("this CPU has no bf16: PyTorch would emulate it, and is measured in fp32 alone")
-    else:
+    if has_bf16():
         yield SortedBatches(eager, precision="bf16", say=say)
+    else:
+        say("this CPU has no bf16: PyTorch would emulate it, and is measured in fp32 alone")
 
 
 class ReferenceLoop:

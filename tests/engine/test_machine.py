@@ -12,6 +12,7 @@ from onyxrank._machine import (
     cgroup_quota,
     cpu_name,
     describe,
+    has_bf16,
     instruction_sets,
     limit_cpus,
     machine_family,
@@ -144,3 +145,11 @@ def test_two_threads_of_a_core_are_one_core(tmp_path, monkeypatch):
     assert usable_cores(tmp_path) == 2
     monkeypatch.setattr(_machine, "usable_cpus", lambda: 1)
     assert usable_cores(tmp_path) == 1, "a quota"
+
+
+@pytest.mark.parametrize(
+    ("flags", "has"), [(set(), True), ({"avx2"}, False), ({"avx2", "amx_bf16"}, True), ({"asimd", "bf16"}, True)]
+)
+def test_bf16_is_told_by_the_instruction_sets(monkeypatch, flags, has):
+    monkeypatch.setattr(_machine, "instruction_sets", lambda: frozenset(flags))
+    assert has_bf16() is has

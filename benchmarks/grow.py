@@ -24,6 +24,7 @@ from torch import Tensor
 from transformers import AutoConfig, BertConfig
 
 from model import say, shop_texts
+from onyxrank.measure.ways import WEIGHTS
 from onyxrank_export.training.base import load_checkpoint
 
 _TEXTS = 64
@@ -31,7 +32,6 @@ _FAINT = 1e-4
 """Deviation of the weights by which an added layer adds to its input: next to nothing, but no zeros to quantize."""
 _USUAL = 0.02
 _LAYERS = "bert.encoder.layer."
-WEIGHTS = "model.safetensors"
 
 Weights = dict[str, Tensor]
 

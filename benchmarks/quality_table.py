@@ -26,6 +26,7 @@ from onyxrank._bundle import open_bundle
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._ranker import Ranker
 from onyxrank._truncation import Limits
+from onyxrank.measure.ways import WEIGHTS
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test
@@ -176,7 +177,7 @@ def bundle_of(content: Content, architecture: str, seed: int) -> Path:
     run = WORK / "runs" / content.name / f"{architecture}-{seed}"
     bundle = WORK / "bundles" / content.name / f"{architecture}-{seed}"
     config = replace(seeded(RECIPES[content.name], seed), arch=architecture)
-    if (run / "model.safetensors").exists():
+    if (run / WEIGHTS).exists():
         trained = json.loads((run / RUN_FILE).read_text(encoding="utf-8"))["config"]
         if trained != json.loads(json.dumps(config.to_json())):
             raise SystemExit(f"{run} is of another recipe: move it and {bundle} away")

@@ -6,7 +6,6 @@ layer gives just that: sigmoid(z1 - z0) is the softmax's P(class 1).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -15,7 +14,9 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from onyxrank._fingerprint import digest
 from onyxrank._manifest import Manifest
+from onyxrank.measure.ways import WEIGHTS
 from onyxrank_export.conversion.fp32 import export_fp32
 
 _LONGEST = 512
@@ -23,11 +24,8 @@ _LONGEST = 512
 
 def checkpoint_key(manifest: Manifest, calibration: Sequence[tuple[str, str]]) -> str:
     """A short name, hexadecimal, for the files that a checkpoint is made of, this module included."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    for name in ("model.safetensors", "config.json", manifest.tokenizer.file):
-        digest.update(manifest.files[name].sha256.encode())
-    digest.update(json.dumps(list(calibration)).encode())
-    return digest.hexdigest()[:12]
+    files = [manifest.files[name].sha256 for name in (WEIGHTS, "config.json", manifest.tokenizer.file)]
+    return digest({"files": files, "calibration": calibration, "module": Path(__file__).read_text(encoding="utf-8")})
 
 
 def peer_checkpoint(bundle: Path, folder: Path, calibration: Sequence[tuple[str, str]]) -> Path:

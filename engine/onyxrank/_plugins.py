@@ -6,7 +6,7 @@ import importlib
 import threading
 from typing import Any
 
-from onyxrank._machine import instruction_sets
+from onyxrank._machine import BF16, has_bf16
 from onyxrank._providers import Provider, unavailable
 
 _lock = threading.Lock()
@@ -22,11 +22,11 @@ def plugin_devices(provider: Provider, runtime: Any) -> list[Any]:
 
     Raises:
         ProviderUnavailable: if the plugin is not installed, cannot be registered, or offers no such device here; or
-            the CPU lacks the provider's instructions.
+            the CPU lacks bf16 and the provider needs it.
 
     """
-    if provider.instructions and not provider.instructions & instruction_sets():
-        raise unavailable(provider, f"this CPU has none of {', '.join(sorted(provider.instructions))}")
+    if provider.needs_bf16 and not has_bf16():
+        raise unavailable(provider, f"this CPU has none of {', '.join(sorted(BF16))}")
     try:
         plugin = importlib.import_module(provider.plugin)
     except ImportError as error:

@@ -31,6 +31,10 @@ PROFILE_SCHEMA = 1
 AUTO_PROFILE = "auto"
 
 
+class _OtherSchema(BundleError):
+    """A profile of another onyxrank: no fault of the bundle's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """Everything about a ranker that changes its speed and not what it ranks.
@@ -259,10 +263,6 @@ def _why_not(profile: Profile, bundle: Bundle, here: Fingerprint) -> str:
     if profile.variant_in(bundle) is None:
         return f"this bundle has no graphs like those measured as {profile.setting.variant!r}"
     return ""
-
-
-class _OtherSchema(BundleError):
-    """A profile of another onyxrank: no fault of the bundle's."""
 
 
 def _none_found(bundle: Bundle, here: Fingerprint) -> str:

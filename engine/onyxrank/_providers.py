@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from onyxrank._errors import InvalidInput, ProviderUnavailable
-from onyxrank._machine import BF16
+
+_PRECISION = "INFERENCE_PRECISION_HINT"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,6 @@ class Provider:
         plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
         device: of a plugin's devices, the one to run on.
         config: of OpenVINO's device, threads excepted.
-        instructions: instruction sets of which the CPU must have one; it would silently compute otherwise.
         memory: the device whose memory runs are bound to, by onnxruntime's name; empty for the host's.
         beneath: onnxruntime's names of those that run the nodes it cannot; the CPU is always the last.
 
@@ -47,9 +47,13 @@ class Provider:
     plugin: str = ""
     device: str = ""
     config: Mapping[str, str] = field(default_factory=dict)
-    instructions: frozenset[str] = frozenset()
     memory: str = ""
     beneath: tuple[str, ...] = ()
+
+    @property
+    def needs_bf16(self) -> bool:
+        """Whether the CPU must compute in bfloat16: it would silently take fp32 otherwise."""
+        return self.config.get(_PRECISION) == "bf16"
 
     def takes(self, precision: str) -> bool:
         """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
@@ -93,13 +97,9 @@ _TABLE = (
             gains_from="",
             plugin="onnxruntime_ep_openvino",
             device="CPU",
-            config={"INFERENCE_PRECISION_HINT": precision},
-            instructions=instructions,
+            config={_PRECISION: precision},
         )
-        for name, precision, instructions in (
-            ("openvino", "f32", frozenset[str]()),
-            ("openvino_bf16", "bf16", BF16),
-        )
+        for name, precision in (("openvino", "f32"), ("openvino_bf16", "bf16"))
     ),
     Provider(
         name="tensorrt",

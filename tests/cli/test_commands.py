@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 
@@ -338,35 +337,7 @@ def test_export_of_what_is_no_run(call, tmp_path):
     refused(call("export", tmp_path, "--out", tmp_path / "bundle"), "not a run or model folder")
 
 
-# bench and demo
-
-
-def test_bench_prints_a_report(call, tiny_bundle):
-    small = ["--items", 4, "--history-tokens", 10, "--item-tokens", 6, "--repeats", 2, "--no-eager"]
-    status, out, _ = call("bench", tiny_bundle, *small, "--json")
-    assert status == 0
-    assert json.loads(out)
-    status, out, _ = call("bench", tiny_bundle, *small)
-    assert "fp32 " in out
-    assert "onyxrank: runs of up to " in out
-    assert "of fewer than 100 runs" in out
-
-
-def test_bench_says_what_it_leaves_out_and_goes_on(call, tiny_bundle, monkeypatch):
-    small = ["--items", 4, "--history-tokens", 10, "--item-tokens", 6, "--repeats", 1]
-    status, _, errors = call("bench", tiny_bundle, *small)
-    assert status == 0, "a folder without weights, as deployment folders are"
-    assert "has no model.safetensors" in " ".join("".join(errors).split())
-    honest = importlib.util.find_spec
-    for name, message in (("transformers", "no eager PyTorch"), ("onnx", "no share of the machine's")):
-
-        def find_spec(asked, *more, absent=name):
-            return None if asked == absent else honest(asked, *more)
-
-        monkeypatch.setattr(importlib.util, "find_spec", find_spec)
-        status, _, errors = call("bench", tiny_bundle, *small)
-        assert status == 0
-        assert f"{name} is not installed: {message}" in " ".join(" ".join(errors).split())
+# demo
 
 
 def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, trained_bundle, aisle_data):

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from onyxrank import ProviderUnavailable, Ranker, _plugins
+from onyxrank import ProviderUnavailable, Ranker, _machine, _plugins
 from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS
 
@@ -70,7 +70,7 @@ def test_a_plugin_that_is_not_installed_says_what_to_install(monkeypatch):
 
 @pytest.mark.parametrize("flags", [{"avx2"}, {"avx2", "avx512_bf16"}], ids=["without", "with"])
 def test_bf16_is_for_processors_that_have_it(installed, monkeypatch, flags):
-    monkeypatch.setattr(_plugins, "instruction_sets", lambda: frozenset(flags))
+    monkeypatch.setattr(_machine, "instruction_sets", lambda: frozenset(flags))
     runtime, provider = Runtime(device()), PROVIDERS["openvino_bf16"]
     if "avx512_bf16" in flags:
         assert plugin_devices(provider, runtime)

@@ -11,16 +11,15 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from exporting import export, names
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
 from onyxrank import BundleError, InvalidInput, Item, Limits, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import machine_family
-from onyxrank.cli.app import run
 from onyxrank_export.conversion import architectures
-from onyxrank_export.conversion import export as module
-from onyxrank_export.conversion.errors import ExportError, GateRefused
+from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.training.base import UnsuitableModel
 from weights import save_model
@@ -30,46 +29,10 @@ ITEMS = [("large red tent", "for camping"), ("desk lamp", ""), ("dog leash", "gr
 MARGIN = 1e-5
 
 
-def silent(step):
-    pass
-
-
-def export(run_folder, out, **settings):
-    data = settings.pop("data", None)
-    return export_bundle(run_folder, out, ExportConfig(**({"gate_lists": 8} | settings)), data=data, say=silent)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
-
-
 def graphs(bundle):
     return {
         path: entry.sha256 for path, entry in open_bundle(bundle).manifest.files.items() if path.endswith(".onnx")
     }
-
-
-def round_to_levels(levels):
-    """A quantizer that loses nearly everything: int8 weights keep only so many levels."""
-    original = module.quantize
-
-    def worse(source, target, recipe, calibration):
-        original(source, target, recipe, calibration)
-        model = onnx.load(target)
-        for weight in model.graph.initializer:
-            values = numpy_helper.to_array(weight)
-            if weight.data_type == onnx.TensorProto.INT8 and values.ndim == 2:
-                step = 128 // levels
-                rough = (np.round(values.astype(int) / step) * step).clip(-128, 127).astype(np.int8)
-                weight.CopyFrom(numpy_helper.from_array(rough, weight.name))
-        onnx.save(model, target)
-
-    return worse
-
-
-@pytest.fixture
-def broken(monkeypatch):
-    monkeypatch.setattr(module, "quantize", round_to_levels(1))
 
 
 # What is written
@@ -239,94 +202,6 @@ def test_limits_must_fit_the_model_and_the_run(tiny_reference, trained_run, tmp_
         export(folder, tmp_path / "bundle", limits=Limits(history_tokens=480, item_tokens=32))
     with pytest.raises(ExportError, match="those the run was trained with"):
         export(trained_run, tmp_path / "bundle", limits=Limits(history_tokens=10, item_tokens=6))
-
-
-# The gate refuses
-
-
-def test_a_broken_quantization_is_refused_and_leaves_nothing(trained_run, tmp_path, broken):
-    with pytest.raises(GateRefused, match=r"refused int8 .*int8_static_avx2: .*; no bundle was written") as caught:
-        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"))
-    assert caught.value.exit_status == 3
-    assert names(tmp_path) == []
-
-
-def test_a_refused_export_leaves_the_bundle_that_was_there(trained_run, trained_bundle, tmp_path, broken, capsys):
-    shutil.copytree(trained_bundle, tmp_path / "bundle")
-    before = {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()}
-    command = ["export", str(trained_run), "--out", str(tmp_path / "bundle"), "--gate-lists", "8", "--overwrite"]
-    assert run(command) == 3
-    assert {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()} == before
-    assert names(tmp_path) == ["bundle"]
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("onyxrank: the quality gate refused int8 (")
-    assert "judge on more than 8 lists with --gate-lists" in last
-
-
-def test_where_no_more_lists_are_the_gate_does_not_ask_for_them(trained_run, tmp_path, broken):
-    with pytest.raises(
-        GateRefused, match=r"bring more data \(the \d+ held-out lists it judged on are all there are\)"
-    ):
-        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"), gate_lists=10_000)
-
-
-def test_by_force_it_is_written_and_the_manifest_says_so(trained_run, tmp_path, broken):
-    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), force=True)
-    assert manifest.gate["forced"] is True
-    static = [variant for variant in manifest.variants if variant.precision == "int8_static"]
-    assert len(static) == 2
-    assert all(variant.refused and variant.gate["faults"] for variant in static)
-    with Ranker.load(tmp_path / "bundle") as ranker:
-        assert ranker.info()["precision"] == "fp32", "what the gate refused is not loaded unasked"
-
-
-def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_path, monkeypatch):
-    worse, original = round_to_levels(1), module.quantize
-
-    def sometimes(source, target, recipe, calibration):
-        (worse if recipe.reduce_range else original)(source, target, recipe, calibration)
-
-    monkeypatch.setattr(module, "quantize", sometimes)
-    wide = module.GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
-    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=wide)
-    assert [variant.name for variant in manifest.variants] == ["int8_static_avx512_vnni", "fp32_fused", "fp32"]
-    assert list(manifest.gate["refused"]) == ["int8_static_avx2"]
-    assert not (tmp_path / "bundle" / "onnx" / "model_qint8_static_avx2.onnx").exists()
-
-
-def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_run, tmp_path, monkeypatch):
-    judged, original = {}, module.opened_architecture
-
-    def noting(name, head, files, pad_id, *, exact_sums=False):
-        judged[files["model"].name] = exact_sums
-        return original(name, head, files, pad_id, exact_sums=exact_sums)
-
-    monkeypatch.setattr(module, "opened_architecture", noting)
-    export(
-        trained_run,
-        tmp_path / "bundle",
-        precisions=("int8_static",),
-        gate=module.GateLimits(auc_change=1, ndcg_kept=0, overlap=0),
-    )
-    assert judged["model_qint8_static_avx512_vnni.onnx"]
-    assert not judged["model_qint8_static_avx2.onnx"]
-    assert not judged["model_fused.onnx"]
-
-
-def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_path, monkeypatch):
-    original = module.quantize
-
-    def poison(source, target, recipe, calibration):
-        original(source, target, recipe, calibration)
-        model = onnx.load(target)
-        bias = next(weight for weight in model.graph.initializer if weight.name == "logits_bias")
-        bias.CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))
-        onnx.save(model, target)
-
-    monkeypatch.setattr(module, "quantize", poison)
-    with pytest.raises(GateRefused, match="answers NaN or infinity"):
-        export(trained_run, tmp_path / "bundle", precisions=("int8_dynamic",), force=True)
-    assert names(tmp_path) == []
 
 
 # Other ways to fail

@@ -16,11 +16,10 @@ from onyxrank.cli import console, extras
 from onyxrank.cli.durations import seconds
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.engine_ways import TUNED
+from onyxrank.measure.latency import TELLS_P99
 from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
 from onyxrank.measure.ways import EAGER_LABELS, WEIGHTS
-
-_PERCENT = 100
 
 
 def command(
@@ -162,12 +161,12 @@ def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
     if tokens:
         yield f"onyxrank: runs of up to {' or '.join(sorted(tokens))} tokens, padding included; no history is kept"
     for way in ways:
-        if way.shares is not None and way.name.endswith(TUNED):
-            yield f"{way.name}: {Setting.of(way.settings)}"
         if way.shares is None:
             rows = way.settings["rows"]
             each = "1 row a batch" if rows == 1 else f"sorted by length, {rows} rows a batch (the fastest tried)"
             yield f"{_label(way)}: {each}, padded {way.settings['padding']}"
+        elif way.name.endswith(TUNED):
+            yield f"{way.name}: {Setting.of(way.settings)}"
 
 
 def _notes(report: BenchReport) -> list[str]:
@@ -202,9 +201,9 @@ def _notes(report: BenchReport) -> list[str]:
             + ", ".join(f"{name} {share:.0%}" for name, share in reached.items())
         )
     fewest = min(way.latency.repeats for way in report.ways)
-    if fewest < _PERCENT:
+    if fewest < TELLS_P99:
         lines.append(
-            f"p95 and p99 of fewer than {_PERCENT} runs are little more than the longest: --repeats, --budget"
+            f"p95 and p99 of fewer than {TELLS_P99} runs are little more than the longest: --repeats, --budget"
         )
     if report.price is not None:
         lines.append(

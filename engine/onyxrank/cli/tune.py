@@ -14,13 +14,13 @@ from onyxrank._folder import folder_size
 from onyxrank._profile import Profile, Setting, check_writable, profile_path, write_profile
 from onyxrank.cli import console
 from onyxrank.cli.durations import seconds
+from onyxrank.measure.latency import TELLS_P99
 from onyxrank.tune.deploy import check_deployable, deploy
 from onyxrank.tune.space import Target
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
 _SHOWN = 12
 _BAR = 1000
-_PERCENT = 100
 
 
 def command(
@@ -112,9 +112,9 @@ def show(profile: Profile) -> None:
         markup=False,
     )
     console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
-    if report["p99_ms"] is not None and best["requests"] < _PERCENT:
+    if report["p99_ms"] is not None and best["requests"] < TELLS_P99:
         console.say(
-            f"its 99th percentile is of {best['requests']} requests: give it a longer --budget for {_PERCENT}"
+            f"its 99th percentile is of {best['requests']} requests: give it a longer --budget for {TELLS_P99}"
         )
     if report["interrupted"]:
         console.say("interrupted: this is the best of what was measured by then")

@@ -24,7 +24,7 @@ EAGER_LABELS = {
 """What the eager ways are called in tables, by their names."""
 
 WEIGHTS = "model.safetensors"
-"""What eager PyTorch loads of a bundle."""
+"""The file of a model folder with what PyTorch loads."""
 _WARMUP_ITEMS = 16
 
 
@@ -104,10 +104,10 @@ class EngineWay:
     def settings(self) -> Mapping[str, object]:
         """What the ranker says it really runs with."""
         keys = (
-            *("bundle", "architecture", "variant", "precision", "batch_invariant"),
+            *("architecture", "variant", "precision", "batch_invariant"),
             *("provider", "threads", "sessions", "micro_batch_tokens"),
         )
-        return {key: self._info[key] for key in keys} | {"bundle": Path(self._info["bundle"]).name}
+        return {"bundle": Path(self._info["bundle"]).name} | {key: self._info[key] for key in keys}
 
     def prepare(self, request: Request) -> None:
         """Warm up; the settings are those it was loaded with."""

@@ -30,7 +30,7 @@ class Contestants:
 
     def __init__(self, bundle: Bundle, requests: Sequence[EncodedRequest], clients: int) -> None:
         self._bundle = bundle
-        self._requests = requests
+        self.requests = requests
         self._clients = ThreadPoolExecutor(clients) if clients > 1 else None
         self._sessions: dict[Setting, Mapping[str, Session]] = {}
         self._open: dict[Setting, Scheduler] = {}
@@ -78,10 +78,10 @@ class Contestants:
 
         def run() -> Round:
             if setting not in self._open:
-                self.scheduler(setting).score(self._requests[-1:])
+                self.scheduler(setting).score(self.requests[-1:])
             start = time.perf_counter()
             seconds = tuple(
-                map(timed, self._requests) if self._clients is None else self._clients.map(timed, self._requests)
+                map(timed, self.requests) if self._clients is None else self._clients.map(timed, self.requests)
             )
             return Round(time.perf_counter() - start, seconds)
 

@@ -26,6 +26,7 @@ from onyxrank._fingerprint import machine_fingerprint
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
 from onyxrank._profile import Profile, Setting, graphs_of
+from onyxrank.measure.latency import TELLS_P99
 from onyxrank.tune.agreement import Agreement
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.contestants import Contestants
@@ -33,14 +34,13 @@ from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
-_RACED, _RACED_LIMITED, _FINALISTS = 4, 10, 3
+_RACED, _RACED_LIMITED = 4, 10
 """Requests that race; more with a limit on the 99th percentile, which large ones decide though they are few."""
+_FINALISTS = 3
 _FIRST_HEAT_SHARE, _SECOND_HEAT_SHARE, _REFERENCE_SHARE = 0.3, 0.75, 0.9
 """Of the budget, at the end of: the first heat, the second, and the scoring of the comparison's lists with fp32."""
 _FIRST_HEAT_ROUNDS, _ROUNDS = 3, 15
 _FIRST_HEAT_MARGIN = 1.3
-_LIMITED = 100
-"""Requests to race, in as many rounds as it takes, where there is a limit on the 99th percentile."""
 
 Told = Callable[[float, str], None]
 """Hears of the progress: the share of the budget that is used, and what was just done."""
@@ -112,8 +112,7 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     reference = reference_of(bundle)
     compared = lists_to_compare(bundle, encoder, options.requests)
     with closing(Contestants(bundle, raced, clients)) as contestants:
-        search = _Search(contestants, len(raced), options, begun, told)
-        result = search.run(groups)
+        result = _Search(contestants, options, begun, told).run(groups)
         comparison = Comparison(
             contestants,
             reference,
@@ -157,10 +156,8 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
 class _Search:
     """The two heats, in the time there is."""
 
-    def __init__(
-        self, contestants: Contestants, requests: int, options: TuneOptions, begun: float, told: Told
-    ) -> None:
-        self._contestants, self._requests, self._options = contestants, requests, options
+    def __init__(self, contestants: Contestants, options: TuneOptions, begun: float, told: Told) -> None:
+        self._contestants, self._options = contestants, options
         self._begun, self._told = begun, told
 
     def run(self, groups: list[list[Setting]]) -> Result:
@@ -177,7 +174,9 @@ class _Search:
             if first.interrupted or not groups:
                 return first
         settings = [setting for group in groups for setting in group]
-        rounds = _ROUNDS if self._options.p99_ms is None else math.ceil(_LIMITED / self._requests)
+        # With a limit, as many as tell a 99th percentile, where there is time.
+        limited = math.ceil(TELLS_P99 / len(self._contestants.requests))
+        rounds = _ROUNDS if self._options.p99_ms is None else limited
         if first.standings and time.perf_counter() >= self._begun + self._options.budget_s * _SECOND_HEAT_SHARE:
             return Result(unmeasured=settings).after(first)
         try:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from onyxrank import ProviderUnavailable, Ranker, _machine, _plugins
+from onyxrank._bundle import open_bundle
 from onyxrank._plugins import plugin_devices
 from onyxrank._providers import PROVIDERS
+from onyxrank.tune.sample import sample_of
 
 OPENVINO = PROVIDERS["openvino"]
 
@@ -97,3 +99,17 @@ def test_openvino_scores_as_the_cpu_does(tiny_bundle, name):
     with ranker, Ranker.load(tiny_bundle, provider="cpu", threads=1, variant="fp32") as cpu:
         assert ranker.info()["session_providers"][0] == "OpenVINOExecutionProvider"
         assert np.allclose(ranker.score(["tent"], items), cpu.score(["tent"], items), atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["trained_bundle", "shared_bundle"])
+def test_openvino_runs_what_may_be_taken_unasked(request, name):
+    bundle = open_bundle(request.getfixturevalue(name))
+    for variant in (each.name for each in bundle.manifest.unasked(_machine.machine_family())):
+        try:
+            ranker = Ranker.load(bundle.folder, provider="openvino", threads=1, variant=variant)
+        except ProviderUnavailable as error:
+            pytest.skip(str(error))
+        with ranker, Ranker.load(bundle.folder, provider="cpu", threads=1, variant=variant) as cpu:
+            for each in sample_of(bundle, None)[0][:8]:
+                scores = ranker.score(each.history, each.items)
+                assert np.allclose(scores, cpu.score(each.history, each.items), atol=5e-3), variant

@@ -29,7 +29,7 @@ from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 QUICK = TuneOptions(budget_s=1.0)
-PATIENT = TuneOptions(budget_s=300.0)
+PATIENT = TuneOptions(budget_s=300.0, providers=("cpu",))
 """For what ends by itself, on a machine however slow."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,7 @@ from onyxrank._profile import Setting
 from onyxrank._scheduler import Scheduler
 from onyxrank._session import Session
 from onyxrank.tune.race import Round, Run
+from onyxrank.tune.shapes import shortened
 
 
 class Contestants:
@@ -34,6 +36,7 @@ class Contestants:
         self._clients = ThreadPoolExecutor(clients) if clients > 1 else None
         self._sessions: dict[Setting, Mapping[str, Session]] = {}
         self._open: dict[Setting, Scheduler] = {}
+        self._turns: Counter[Setting] = Counter()
 
     def scheduler(self, setting: Setting) -> Scheduler:
         """The setting, ready to score; nothing is kept of a history from one call to the next.
@@ -53,7 +56,10 @@ class Contestants:
         return self._open[setting]
 
     def runs(self, settings: Iterable[Setting]) -> dict[Setting, Run]:
-        """What runs the sample, by setting. A setting is opened and warmed up, untimed, when it runs first."""
+        """What runs the sample, by setting; no run has the shapes of the one before it (`shapes`).
+
+        A setting is opened and warmed up, untimed, when it runs first.
+        """
         return {setting: self._run(setting) for setting in settings}
 
     def release(self, setting: Setting) -> None:
@@ -79,10 +85,10 @@ class Contestants:
         def run() -> Round:
             if setting not in self._open:
                 self.scheduler(setting).score(self.requests[-1:])
+            requests = [shortened(request, self._turns[setting]) for request in self.requests]
+            self._turns[setting] += 1
             start = time.perf_counter()
-            seconds = tuple(
-                map(timed, self.requests) if self._clients is None else self._clients.map(timed, self.requests)
-            )
+            seconds = tuple(map(timed, requests) if self._clients is None else self._clients.map(timed, requests))
             return Round(time.perf_counter() - start, seconds)
 
         return run

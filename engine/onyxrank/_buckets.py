@@ -1,9 +1,10 @@
-"""Sizes that repeat, for devices where every new shape costs: memory is found for it and kernels are chosen.
+"""Sizes that repeat, for providers to which every new shape costs: memory is found for it and kernels are chosen.
 
 1. A size is rounded up to one of eight per doubling, so that at most an eighth of it is padding, and no further than
    the bundle's limits allow.
 2. Rows and tokens are padded to such sizes; what is padded is masked, and its rows are cut from the answer.
-3. A history stands in its graphs without a mask and keeps its own size.
+3. The graph of a history has no mask, and runs once a request at its own size. Its keys and values are padded, with
+   more of the keys that stand for an item's own tokens, which the items graph counts.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank._graphs import HISTORY, ITEMS, Feeds, Graph
+from onyxrank._history import pad_state
 from onyxrank._session import Session, SessionInfo
 from onyxrank._truncation import Limits
 
@@ -90,6 +92,33 @@ class Bucketed:
             wider = np.pad(feeds[name], ((0, 0), (0, missing[1])))
             padded[name] = np.pad(wider, ((0, missing[0]), (0, 0)), mode="edge")
         return [output[:rows] for output in self._session.run(padded)]
+
+    def info(self) -> SessionInfo:
+        """Say what the session is and really runs on."""
+        return self._session.info()
+
+    def close(self) -> None:
+        """Free the graph."""
+        self._session.close()
+
+
+class PaddedHistories:
+    """A history's session whose keys and values are padded to sizes that repeat; a `Session` itself.
+
+    Args:
+        session: of the graph of the history; closed with this one.
+        most: keys of the longest history.
+
+    """
+
+    def __init__(self, session: Session, most: int) -> None:
+        self._session, self._most = session, most
+
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+        """Run the graph and pad what it answers; see `Session.run`."""
+        keys, values = self._session.run(feeds)
+        count = keys.shape[-1]
+        return list(pad_state(keys, values, max(count, min(bucket(count, TOKEN_STEP), self._most))))
 
     def info(self) -> SessionInfo:
         """Say what the session is and really runs on."""

@@ -33,6 +33,9 @@ class Graph:
     float_inputs: tuple[str, ...] = ()
 
 
+COUNTS_OWN_KEYS = "onyxrank.counts_own_keys"
+"""Metadata of items graphs to which more than one key may stand for an item's own tokens (`HistoryState`)."""
+
 Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
 """Arrays by input name, of the types that `Graph` says."""
 

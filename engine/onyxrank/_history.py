@@ -25,11 +25,12 @@ class HistoryState:
     """A history as the items of a request see it, float32; P is its number of tokens.
 
     The last key stands for an item's own tokens: its score is their log-sum-exp, which the queries carry in one more
-    channel, so that one softmax over P + 1 scores weighs the history against the item. Its value is zero.
+    channel, so that one softmax over P + 1 scores weighs the history against the item. Its value is zero. Where
+    histories are padded (`pad_state`), K - P keys stand for it; else K is P + 1.
 
     Attributes:
-        keys: [layers, heads, head_size + 1, P + 1], transposed, to be multiplied with queries from the left.
-        values: [layers, heads, P + 1, head_size].
+        keys: [layers, heads, head_size + 1, K], transposed, to be multiplied with queries from the left.
+        values: [layers, heads, K, head_size].
 
     """
 
@@ -40,6 +41,18 @@ class HistoryState:
     def nbytes(self) -> int:
         """Bytes that it takes."""
         return self.keys.nbytes + self.values.nbytes
+
+
+def pad_state(
+    keys: NDArray[np.float32], values: NDArray[np.float32], count: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Keys and values with more of the keys that stand for an item's own tokens, `count` of all: the same scores."""
+    more = count - keys.shape[-1]
+    if not more:
+        return keys, values
+    keys = np.pad(keys, ((0, 0), (0, 0), (0, 0), (0, more)))
+    keys[:, :, -1, count - more :] = 1.0
+    return keys, np.pad(values, ((0, 0), (0, 0), (0, more), (0, 0)))
 
 
 class HistoryCache:

@@ -55,6 +55,11 @@ class Provider:
         """Whether the CPU must compute in bfloat16: it would silently take fp32 otherwise."""
         return self.config.get(_PRECISION) == "bf16"
 
+    @property
+    def pays_for_shapes(self) -> bool:
+        """Whether the first run of every shape takes longer."""
+        return bool(self.memory or self.plugin)
+
     def takes(self, precision: str) -> bool:
         """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
         return precision.partition("_")[0] in ("fp32", self.gains_from)

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import shutil
 
+import numpy as np
 import onnxruntime
 import pytest
 from engine_fakes import FakeSession
 
 from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker, _loading
+from onyxrank._buckets import bucket
 from onyxrank._bundle import open_bundle
 from onyxrank._graphs import ARCHITECTURES
 from onyxrank._loading import load_encoder, load_engine, open_sessions
@@ -16,7 +18,8 @@ from onyxrank._machine import machine_family
 from onyxrank._manifest import Variant
 from onyxrank._options import LoadOptions
 from onyxrank._profile import Setting
-from onyxrank._providers import PROVIDERS
+from onyxrank._providers import PROVIDERS, Provider
+from onyxrank._session import OrtSession
 from onyxrank._variants import choose_variant
 
 BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -67,6 +70,36 @@ def test_choice_of_variant(manifest, variants, asked, provider, family, name, re
     choice = choose_variant(dataclasses.replace(manifest, variants=variants), asked, provider, family)
     assert choice.variant.name == name
     assert reason in choice.reason
+
+
+@pytest.mark.parametrize("name", ["trained_bundle", "shared_bundle"])
+def test_sizes_repeat_where_each_costs_and_scores_stay(request, monkeypatch, name):
+    folder = request.getfixturevalue(name)
+    requests = [(["tent pegs"] * number, ["tent"] * (number + 1)) for number in range(9)]
+    shapes = []
+    run = OrtSession.run
+
+    def spy(session, feeds):
+        shapes.append({key: array.shape for key, array in feeds.items()})
+        return run(session, feeds)
+
+    def scores():
+        shapes.clear()
+        with Ranker.load(folder, variant="fp32") as ranker:
+            return np.concatenate([ranker.score(*each) for each in requests])
+
+    monkeypatch.setattr(OrtSession, "run", spy)
+    expected = scores()
+    keys = {shape["keys"][-1] for shape in shapes if "keys" in shape}
+    monkeypatch.setattr(Provider, "pays_for_shapes", True)
+    np.testing.assert_allclose(scores(), expected, rtol=0, atol=1e-6)
+    assert all(rows == bucket(rows) for rows, _ in (shape["input_ids"] for shape in shapes))
+    if keys:
+        assert len({shape["keys"][-1] for shape in shapes if "keys" in shape}) == 2 < len(keys)
+        # A bundle of before, whose items graph takes one key for an item's own tokens.
+        monkeypatch.setattr(_loading, "COUNTS_OWN_KEYS", "nothing")
+        np.testing.assert_allclose(scores(), expected, rtol=0, atol=1e-6)
+        assert {shape["keys"][-1] for shape in shapes if "keys" in shape} == keys
 
 
 def test_no_variant_to_take_unasked(manifest):

@@ -10,6 +10,7 @@ from transformers import BertConfig
 
 from onyxrank import Cuts, Limits
 from onyxrank._batching import BatchLimits, Rows, pad
+from onyxrank._buckets import PaddedHistories
 from onyxrank._encoding import EncodedRequest, Ragged
 from onyxrank._graphs import ARCHITECTURES, PAIR
 from onyxrank._history import HistoryCache
@@ -124,6 +125,15 @@ def test_a_score_does_not_depend_on_the_neighbours(sessions, history, candidates
     together = architecture.score([request(history, candidates)])[0]
     alone = [architecture.score([request(history, [item])])[0][0] for item in candidates]
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, items, st.integers(1, 60), st.integers(1, 40))
+def test_a_padded_history_gives_the_same_scores(sessions, history, candidates, budget, most):
+    row, (of_history, of_items, pairs) = request(history, candidates), sessions
+    padded = engine((PaddedHistories(of_history, most), of_items, pairs), budget)
+    scores = engine(sessions, budget).score([row])[0]
+    np.testing.assert_allclose(padded.score([row])[0], scores, rtol=0, atol=1e-6)
 
 
 def test_parity_is_measured_in_logits(model, sessions):

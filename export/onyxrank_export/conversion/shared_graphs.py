@@ -13,6 +13,8 @@ logits [N, classes]. What makes them fast, all of it exact:
 3. What `bert_layers` says of products and layer norms.
 4. In the last layer only the readout row has a query, an attention output and a feed-forward.
 5. Positions and the segment are one constant; the mask is made once.
+6. Of n keys that pick up l each is to count e^l / n: the query carries l - log n, and n times the last weight is the
+   item's. So a history can be padded with such keys, for providers to which every length is a shape of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import numpy as np
 import onnx
 from transformers import PreTrainedModel
 
+from onyxrank._graphs import COUNTS_OWN_KEYS
 from onyxrank._truncation import Limits
 from onyxrank_export.conversion.bert_layers import (
     Norms,
@@ -111,7 +114,10 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     norms = Norms(writer, weights, {"all": cells, "readout": items})
     places = weights.places(weights.item_position, limits.item_tokens + 1, _ITEM_SEGMENT)
     states = _embed(writer, weights, norms, tokens, places)
-    mask = _additive_mask(writer)
+    own_keys = _own_keys(writer, weights)
+    mask = writer.node(
+        "Sub", _additive_mask(writer), writer.node("Log", own_keys, name="log_own_keys"), name="own_mask"
+    )
     keys = writer.split("keys", tuple(f"layer_{layer}_history_keys" for layer in range(layers)), axis=0)
     values = writer.split("values", tuple(f"layer_{layer}_history_values" for layer in range(layers)), axis=0)
     for layer in range(layers):
@@ -127,7 +133,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
             rows = query_key_value(writer, weights, states, layer)
             rows = _heads_first(writer, rows, shape, heads * 3, size)
             query, key, value = writer.split(rows, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=0)
-        attended = _attend(writer, weights, at, (query, key, value), (keys[layer], values[layer]), mask)
+        attended = _attend(writer, weights, at, (query, key, value), (keys[layer], values[layer]), (mask, own_keys))
         states = after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
     matrix, bias = weights.linear("bert.pooler.dense")
     pooled = small_product(writer, states, "pooler", matrix, bias)
@@ -139,6 +145,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
         {name: ["batch_size", "item_length"] for name in ("input_ids", "attention_mask")},
         {"keys": [layers, heads, size + 1, "key_length"], "values": [layers, heads, "key_length", size]},
         {"logits": ["batch_size", len(bias)]},
+        {COUNTS_OWN_KEYS: "1"},
     )
 
 
@@ -148,11 +155,15 @@ def _attend(
     at: str,
     own: tuple[str, str, str],
     history: tuple[str, str],
-    mask: str,
+    masks: tuple[str, str],
 ) -> str:
-    """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text."""
+    """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text.
+
+    `masks` are the additive one of the items and the number of keys that stand for them.
+    """
     heads, size = weights.heads, weights.head_size
     query, key, value = own
+    mask, own_keys = masks
     scores = writer.node("FusedMatMul", query, key, name=f"{at}_own_products", domain=FUSED, transB=1)
     scores = writer.node("Add", scores, mask, name=f"{at}_own_scores")
     own_weights = writer.node("Softmax", scores, name=f"{at}_own_softmax", axis=-1)
@@ -168,7 +179,8 @@ def _attend(
     scores = writer.node("MatMul", longer, keys, name=f"{at}_history_scores")
     shared = writer.node("Softmax", scores, name=f"{at}_history_softmax", axis=-1)
     of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")
-    own_share = writer.node("Slice", shared, last, writer.integers(2**31 - 1), last, name=f"{at}_own_share")
+    own_share = writer.node("Slice", shared, last, writer.integers(2**31 - 1), last, name=f"{at}_last_weight")
+    own_share = writer.node("Mul", own_share, own_keys, name=f"{at}_own_share")
     of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")
     of_own = writer.node("Reshape", of_own, writer.integers(heads, -1, size), name=f"{at}_own_rows")
     of_own = writer.node("Mul", of_own, own_share, name=f"{at}_own_weighted")
@@ -192,6 +204,15 @@ def _additive_mask(writer: GraphWriter) -> str:
     mask = writer.node("Sub", mask, writer.weight("one", 1.0), name="mask_below_zero")
     mask = writer.node("Mul", mask, writer.weight("masked", _MASKED), name="mask_scaled")
     return writer.node("Unsqueeze", mask, writer.integers(0, 2), name="mask")
+
+
+def _own_keys(writer: GraphWriter, weights: Weights) -> str:
+    """How many of the keys stand for an item's own tokens: [1]."""
+    first = writer.integers(0, 0, weights.head_size)
+    past = writer.integers(1, 1, weights.head_size + 1)
+    marks = writer.node("Slice", "keys", first, past, writer.integers(0, 1, 2), name="own_marks")
+    flat = writer.node("Reshape", marks, writer.integers(-1), name="own_marks_in_a_row")
+    return writer.node("ReduceSum", flat, name="own_keys", keepdims=1)
 
 
 def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:

@@ -50,10 +50,11 @@ class Sizes:
         return cls(rows, limits.sequence_tokens)
 
 
-def bucket(count: int, step: int = 1) -> int:
-    """Round a size up to the next of eight per doubling, in multiples of `step`."""
+def bucket(count: int, step: int = 1, most: int | None = None) -> int:
+    """Round a size up to the next of eight per doubling, in multiples of `step`, but not above `most`."""
     step = max(step, 1 << max(0, (count - 1).bit_length() - 4))
-    return -(-count // step) * step
+    size = -(-count // step) * step
+    return size if most is None else max(count, min(size, most))
 
 
 class Bucketed:
@@ -85,7 +86,7 @@ class Bucketed:
 
     def _run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         rows, tokens = feeds["input_ids"].shape
-        missing = (bucket(rows) - rows, max(0, min(bucket(tokens, TOKEN_STEP), self._sizes.tokens) - tokens))
+        missing = (bucket(rows) - rows, bucket(tokens, TOKEN_STEP, self._sizes.tokens) - tokens)
         padded = dict(feeds)
         for name in self._padded:
             # Tokens of padding are masked. Rows of it repeat the last one: nothing attended to would be no number.
@@ -117,8 +118,7 @@ class PaddedHistories:
     def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
         """Run the graph and pad what it answers; see `Session.run`."""
         keys, values = self._session.run(feeds)
-        count = keys.shape[-1]
-        return list(pad_state(keys, values, max(count, min(bucket(count, TOKEN_STEP), self._most))))
+        return list(pad_state(keys, values, bucket(keys.shape[-1], TOKEN_STEP, self._most)))
 
     def info(self) -> SessionInfo:
         """Say what the session is and really runs on."""

@@ -56,7 +56,7 @@ class Contestants:
         return self._open[setting]
 
     def runs(self, settings: Iterable[Setting]) -> dict[Setting, Run]:
-        """What runs the sample, by setting; no run has the shapes of the one before it (`shapes`).
+        """What runs the sample, by setting, its lengths a little different from one run to the next (`shapes`).
 
         A setting is opened and warmed up, untimed, when it runs first.
         """

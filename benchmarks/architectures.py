@@ -1,8 +1,9 @@
 """Cross and shared-history side by side, and eager PyTorch beside them: one page of items, and how time grows.
 
 1. Both bundles are MiniLM of the same size (`model`); speed does not depend on how well the weights rank.
-2. The page: history of 192 tokens, 100 items of 32 to 64. All ways take turns in one run; the last is a request whose
-   history was seen before.
+2. The page: history of 192 tokens, 100 items of 32 to 64. All ways take turns in one run. One has the layout and
+   micro-batch that `tune`'s race finds fastest for this page, as eager PyTorch has its best batch size; the last is a
+   request whose history was seen before.
 3. Growth: the list from 10 to 2,000 items, the history from 16 to 384 tokens.
 4. The measured peak of the machine's matrix products, the best of four times between the others, and which share of
    it the items graph reaches; what its products take of its time, beside the plain graph over pairs.
@@ -16,8 +17,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from contextlib import closing as closing_of
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +33,18 @@ from onyxrank._bundle import Bundle, open_bundle
 from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cpus
+from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
+from onyxrank._profile import Setting
+from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import history_state, item_feeds, pair_feeds
 from onyxrank._truncation import Limits
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import EngineWay, Way
+from onyxrank.tune.contestants import Contestants
+from onyxrank.tune.race import race
+from onyxrank.tune.space import settings_of
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.eager import SortedBatches, load_eager
@@ -48,15 +56,18 @@ LIMITS = Limits(history_tokens=384, item_tokens=64)
 PAGE = Workload(name="page", history_tokens=192, items=100, item_tokens=64)
 SHORTEST_ITEM = 32
 ITEMS = (10, 50, 100, 250, 1000, 2000)
+TUNE_ROUNDS, TUNE_S = 7, 60.0
 HISTORIES = (16, 64, 128, 192, 256, 384)
 SCALED_FROM = 250
 """Longer lists take the ways over pairs as multiples of this: their time is linear in the items by construction."""
+TUNED = "shared-history int8, tuned"
 CACHED = "shared-history int8, history seen before"
 _WAYS = (
     (CROSS, "fp32_fused", "cross fp32"),
     (CROSS, "int8", "cross int8"),
     (SHARED_HISTORY, "fp32", "shared-history fp32"),
     (SHARED_HISTORY, "int8", "shared-history int8"),
+    (SHARED_HISTORY, "int8", TUNED),
     (SHARED_HISTORY, "int8", CACHED),
 )
 
@@ -76,8 +87,8 @@ def main() -> None:
     before = CpuTimes.now()
     peaks = [measured_peaks(threads)]
     with ExitStack() as closing:
-        ways = load(bundles, threads, closing)
         page = make_request(bundles[CROSS], PAGE, pool=texts)
+        ways = load(bundles, page, closing)
         for way in ways:
             say(f"preparing {way.name}")
             way.prepare(page.first(16) if options.quick else page)
@@ -91,7 +102,7 @@ def main() -> None:
             "page": cell(ways, page, bundles, repeats=2 if options.quick else 9, budget_s=150.0),
         }
         peaks.append(measured_peaks(threads))
-        ways = ways[:-1]  # a history seen before grows with nothing but the items
+        ways = [way for way in ways if way.name not in (TUNED, CACHED)]  # these two are of the page
         content["by_items"] = [
             cell(ways, request_of(bundles, texts, items=items), bundles, repeats=1 if options.quick else 3)
             for items in (ITEMS[:2] if options.quick else ITEMS)
@@ -113,18 +124,23 @@ def main() -> None:
     say(f"wrote architectures.json, .md and .png to {options.out}")
 
 
-def load(bundles: dict[str, Bundle], threads: int, closing: ExitStack) -> list[Way]:
-    """Eager PyTorch in fp32 and bf16, both architectures in fp32 and static int8, and one that keeps histories."""
+def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[Way]:
+    """Eager PyTorch in fp32 and bf16, and both architectures in fp32 and static int8: see the module's text."""
     eager = load_eager(bundles[CROSS].folder)
     ways: list[Way] = [SortedBatches(eager, say=say), SortedBatches(eager, precision="bf16", say=say)]
     for architecture, variant, name in _WAYS:
         bundle = bundles[architecture]
+        named = static_int8(bundle) if variant == "int8" else variant
+        settings = settings_of(named, architecture, PROVIDERS["cpu"], usable_cpus(), usable_cores())
+        setting = fastest_of(settings, bundle, page) if name == TUNED else settings[0]
         ways.append(
             EngineWay.load(
                 bundle.folder,
-                static_int8(bundle) if variant == "int8" else variant,
+                named,
                 provider="cpu",
-                threads=threads,
+                threads=setting.threads,
+                sessions=setting.sessions,
+                micro_batch_tokens=setting.micro_batch_tokens,
                 history_cache_bytes=DEFAULT_CACHE_BYTES if name == CACHED else 0,
                 name=name,
             )
@@ -132,6 +148,15 @@ def load(bundles: dict[str, Bundle], threads: int, closing: ExitStack) -> list[W
     for way in ways:
         closing.callback(way.close)
     return ways
+
+
+def fastest_of(settings: Sequence[Setting], bundle: Bundle, page: Request) -> Setting:
+    """The setting that scores the page fastest."""
+    say(f"tuning {settings[0].variant}")
+    encoded = load_encoder(bundle).encode(page.history, page.items)
+    with closing_of(Contestants(bundle, [encoded], clients=1)) as contestants:
+        runs = contestants.runs(settings)
+        return race(runs, rounds=TUNE_ROUNDS, deadline=time.perf_counter() + TUNE_S).standings[0].setting
 
 
 def static_int8(bundle: Bundle) -> str:
@@ -191,17 +216,24 @@ def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, 
             for indices in plan(encoded.items.lengths, BatchLimits.of(SHARED_HISTORY).micro_batch_tokens)
         ]
         shares = operator_shares(bundle.path(files["items"]), batches, threads)
-        way = next(way for way in content["page"]["ways"] if way["name"] == f"{SHARED_HISTORY} {precision}")
-        seconds = way["latency"]["p50_ms"] / 1000 * way["shares"]["run"]
         operations = constant_operations(
             *_shape(bundle), tokens=int(encoded.items.lengths.sum()), items=len(encoded.items)
         )
         result[precision] = {
             "operators": shares,
             "gigaoperations": round(operations, 2),
-            "share_of_peak": round(operations / seconds / content["peaks_gops"][precision], 4),
+            "share_of_peak": {
+                way["name"]: round(operations / _run_s(way) / content["peaks_gops"][precision], 4)
+                for way in content["page"]["ways"]
+                if way["name"].startswith(f"{SHARED_HISTORY} {precision}") and way["name"] != CACHED
+            },
         }
     return result
+
+
+def _run_s(way: dict[str, Any]) -> float:
+    """Median seconds of a way's page in the sessions that score items."""
+    return float(way["latency"]["p50_ms"] / 1000 * way["shares"]["run"])
 
 
 def read_texts(data: Path) -> Pool:

@@ -89,7 +89,8 @@ def _page(content: dict[str, Any]) -> str:
             f"| {latency['items_per_s']:,.0f} | {reference / median:.1f} | {cross / median:.1f} | {history} "
             f"| {latency['repeats']} |"
         )
-    lines += ["", *_growth(content["by_items"], "items"), "", *_growth(content["by_history"], "history_tokens"), ""]
+    lines += ["", *_tuned(content["settings"])]
+    lines += [*_growth(content["by_items"], "items"), "", *_growth(content["by_history"], "history_tokens"), ""]
     lines += ["![time by items and by history](architectures.png)", "", "## The items graph", ""]
     lines += [
         _of_graph(precision, figures, content["peaks_gops"]) for precision, figures in content["items_graph"].items()
@@ -97,18 +98,29 @@ def _page(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _tuned(settings: dict[str, dict[str, Any]]) -> list[str]:
+    """What was chosen for the ways that are tuned."""
+    return [
+        f"{name}: threads of a run {setting['threads']}, runs at once {setting['sessions']}, most tokens of a run "
+        f"{setting['micro_batch_tokens']:,}.\n"
+        for name, setting in settings.items()
+        if name.endswith("tuned")
+    ]
+
+
 def _of_graph(precision: str, figures: dict[str, Any], peaks: dict[str, float]) -> str:
     operators = figures["operators"]
     told = "By operator: " + ", ".join(f"{name} {share:.1%}" for name, share in operators.items()) + "."
     if precision == "plain":
         return f"- before: the plain fp32 graph over pairs of history and item. {told}"
-    share = figures["share_of_peak"]
+    shares = figures["share_of_peak"]
     # What the products take of the time can do no more than the peak.
-    doubt = "" if share <= operators["products"] else " (more than its products can have: the peak is too low)"
+    doubt = "" if max(shares.values()) <= operators["products"] else " (too low: products take less)"
+    listed = ", ".join(f"{share:.0%} ({name})" for name, share in shares.items())
     return (
-        f"- {precision}: products with constant weights are {figures['gigaoperations']:.0f}·10⁹ operations a page: "
-        f"{share:.0%} of the measured peak ({peaks[precision]:,.0f}·10⁹ a second){doubt} over the whole time of the "
-        f"graph. {told}"
+        f"- {precision}: products with constant weights are {figures['gigaoperations']:.0f}·10⁹ operations a page. "
+        f"Of the measured peak ({peaks[precision]:,.0f}·10⁹ a second){doubt} that is, over the whole time of "
+        f"the graph, {listed}. {told}"
     )
 
 

@@ -196,6 +196,10 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
         "machine": {"cpu_model": "a CPU", "machine_family": "avx2"},
         "threads": 2,
         "texts": "demo shop",
+        "settings": {
+            "cross fp32": {"threads": 2},
+            "shared-history int8, tuned": {"threads": 1, "sessions": 2, "micro_batch_tokens": 256},
+        },
         "crowded": True,
         "page": cell(100, 192),
         "by_items": [cell(10, 192), cell(1000, 192)],
@@ -203,8 +207,16 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
         "peaks_gops": {"fp32": 200.0, "int8": 800.0},
         "items_graph": {
             "plain": {"operators": {"products": 0.31}},
-            "fp32": {"operators": {"products": 0.7}, "gigaoperations": 87.0, "share_of_peak": 0.6},
-            "int8": {"operators": {"products": 0.4}, "gigaoperations": 87.0, "share_of_peak": 0.5},
+            "fp32": {
+                "operators": {"products": 0.7},
+                "gigaoperations": 87.0,
+                "share_of_peak": {"shared-history fp32": 0.6},
+            },
+            "int8": {
+                "operators": {"products": 0.4},
+                "gigaoperations": 87.0,
+                "share_of_peak": {"shared-history int8": 0.3, "shared-history int8, tuned": 0.5},
+            },
         },
     }
     architectures_page.write_page(content, tmp_path)
@@ -213,8 +225,10 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
     assert "| 1,000 | 100\\* | 200\\* | 300 |" in page
     assert "## By items, p50 in ms of 3 runs" in page
     assert "measured on 250 items" in page
-    assert "60% of the measured peak (200·10⁹ a second) over" in page
-    assert "50% of the measured peak (800·10⁹ a second) (more than its products can have" in page
+    assert "Of the measured peak (200·10⁹ a second) that is, over the whole time of the graph, 60%" in page
+    assert "Of the measured peak (800·10⁹ a second) (too low: products take less) that is" in page
+    assert "30% (shared-history int8), 50% (shared-history int8, tuned). By operator" in page
+    assert "shared-history int8, tuned: threads of a run 1, runs at once 2, most tokens of a run 256." in page
     assert "- before: the plain fp32 graph over pairs of history and item. By operator: products 31.0%." in page
     with Image.open(tmp_path / "architectures.png") as picture:
         assert picture.width > 1000

@@ -76,25 +76,28 @@ def heats(
     manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int, cores: int
 ) -> list[list[Setting]]:
     """Per variant and provider, the settings to measure; the first of each is its default."""
-    base = BatchLimits.of(manifest.architecture).micro_batch_tokens
-    groups = []
-    for provider in providers:
-        on_cpu = provider.name == "cpu" or provider.plugin
-        plans = layouts(cpus, cores) if on_cpu else [Layout(1)]
-        tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
-        tokens.sort(key=lambda count: count != base)
-        groups += [
-            [
-                Setting(
-                    variant=variant.name,
-                    provider=provider.name,
-                    threads=plan.threads,
-                    sessions=plan.sessions,
-                    micro_batch_tokens=count,
-                )
-                for plan in plans
-                for count in tokens
-            ]
-            for variant in allowed_variants(manifest, provider, family)
-        ]
-    return groups
+    return [
+        settings_of(variant.name, manifest.architecture, provider, cpus, cores)
+        for provider in providers
+        for variant in allowed_variants(manifest, provider, family)
+    ]
+
+
+def settings_of(variant: str, architecture: str, provider: Provider, cpus: int, cores: int) -> list[Setting]:
+    """A variant's layouts and micro-batches on a provider, the default ones first."""
+    base = BatchLimits.of(architecture).micro_batch_tokens
+    on_cpu = provider.name == "cpu" or provider.plugin
+    plans = layouts(cpus, cores) if on_cpu else [Layout(1)]
+    tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
+    tokens.sort(key=lambda count: count != base)
+    return [
+        Setting(
+            variant=variant,
+            provider=provider.name,
+            threads=plan.threads,
+            sessions=plan.sessions,
+            micro_batch_tokens=count,
+        )
+        for plan in plans
+        for count in tokens
+    ]

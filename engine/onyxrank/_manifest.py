@@ -22,7 +22,8 @@ from onyxrank._truncation import Limits
 MANIFEST_NAME = "onyxrank.json"
 SCHEMA_VERSION = 1
 HEADS = ("softmax", "sigmoid")
-PRECISIONS = ("fp32", "fp16", "int8_dynamic", "int8_static")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8_dynamic", "int8_static")
+"""bf16 is how a provider computes the fp32 graphs; the others are of the graphs themselves."""
 TRUNCATION: Mapping[str, str] = {"history": "newest", "item": "title_first", "separator": HISTORY_SEPARATOR}
 """The one truncation policy there is; the manifest records it so that a reader can refuse another."""
 

@@ -27,7 +27,8 @@ class Provider:
         name: what the caller asks for.
         ort_name: what onnxruntime calls it.
         install: how to get an onnxruntime that offers it.
-        gains_from: ``int8`` or ``fp16``, where such graphs run faster there than fp32 ones; empty for neither.
+        gains_from: ``int8`` or ``fp16``, where such graphs run faster there than fp32 ones; ``bf16`` where the CPU
+            computes fp32 ones in bfloat16.
         options: provider options of the session.
         unasked: whether ``auto`` may take it.
         plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
@@ -53,7 +54,7 @@ class Provider:
     @property
     def needs_bf16(self) -> bool:
         """Whether the CPU must compute in bfloat16: it would silently take fp32 otherwise."""
-        return self.config.get(_PRECISION) == "bf16"
+        return self.gains_from == "bf16"
 
     @property
     def pays_for_shapes(self) -> bool:
@@ -61,8 +62,8 @@ class Provider:
         return bool(self.memory or self.plugin)
 
     def takes(self, precision: str) -> bool:
-        """Whether graphs of a precision are worth trying on it: fp32, and what it gains from."""
-        return precision.partition("_")[0] in ("fp32", self.gains_from)
+        """Whether variants of a precision may be tried on it: what it gains from, and fp32 where it computes that."""
+        return precision.partition("_")[0] in (self.gains_from, "bf16" if self.needs_bf16 else "fp32")
 
     def session_options(self, threads: int) -> dict[str, str]:
         """Provider options of a session with that many threads."""
@@ -99,12 +100,12 @@ _TABLE = (
             name=name,
             ort_name="OpenVINOExecutionProvider",
             install="pip install 'onyxrank[openvino]', on a machine with an Intel processor",
-            gains_from="int8",
+            gains_from=gains_from,
             plugin="onnxruntime_ep_openvino",
             device="CPU",
             config={_PRECISION: precision},
         )
-        for name, precision in (("openvino", "f32"), ("openvino_bf16", "bf16"))
+        for name, precision, gains_from in (("openvino", "f32", "int8"), ("openvino_bf16", "bf16", "bf16"))
     ),
     Provider(
         name="tensorrt",

@@ -23,7 +23,7 @@ from onyxrank._session import OrtSession
 from onyxrank._variants import choose_variant
 
 BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
+CPU, CUDA, IN_BF16 = PROVIDERS["cpu"], PROVIDERS["cuda"], PROVIDERS["openvino_bf16"]
 SETTING = Setting(variant="fp32", provider="cpu", threads=1, sessions=1, micro_batch_tokens=64)
 
 
@@ -35,6 +35,9 @@ FP32 = variant("fp32", "fp32")
 STATIC = variant("static", "int8_static", machines=("avx512_vnni", "arm64"))
 DYNAMIC = variant("dynamic", "int8_dynamic", batch_invariant=False)
 ANYWHERE = variant("anywhere", "int8_static")
+BF16 = variant("bf16", "bf16")
+BF16_REFUSED = variant("bf16", "bf16", gate={"passed": False})
+BF16_DEPENDENT = variant("bf16", "bf16", batch_invariant=False)
 
 
 @pytest.fixture
@@ -60,10 +63,15 @@ def manifest(bundle):
         ((FP32, STATIC), "static", CPU, "avx2", "static", "not gated on avx2"),
         ((FP32, STATIC), "fp32", CPU, "arm64", "fp32", "asked for by name"),
         ((FP32, ANYWHERE), "anywhere", CUDA, "avx2", "anywhere", "asked for by name"),
+        ((ANYWHERE, FP32, BF16), "auto", IN_BF16, "avx2", "bf16", "judged it in bf16"),
+        ((FP32, BF16), "auto", CPU, "avx2", "fp32", "fp32 only"),
+        ((FP32, BF16_DEPENDENT), "bf16", IN_BF16, "avx2", "bf16", "depends on the other items"),
+        ((FP32, BF16), "fp32", IN_BF16, "avx2", "fp32", "in which the gate has not judged it"),
     ],
     ids=[
         "only-fp32", "static", "other-machine", "batch-variant", "any-machine", "cuda", "named-variant",
-        "named-other-machine", "named-fp32", "named-on-cuda",
+        "named-other-machine", "named-fp32", "named-on-cuda", "bf16", "bf16-is-not-of-the-cpu", "named-bf16",
+        "fp32-in-bf16",
     ],
 )  # fmt: skip
 def test_choice_of_variant(manifest, variants, asked, provider, family, name, reason):
@@ -100,6 +108,25 @@ def test_sizes_repeat_where_each_costs_and_scores_stay(request, monkeypatch, nam
         monkeypatch.setattr(_loading, "COUNTS_OWN_KEYS", "nothing")
         np.testing.assert_allclose(scores(), expected, rtol=0, atol=1e-6)
         assert {shape["keys"][-1] for shape in shapes if "keys" in shape} == keys
+
+
+@pytest.mark.parametrize(
+    ("own", "why"),
+    [
+        ((), "the bundle has none: `onyxrank export --precision bf16` makes it"),
+        ((BF16_REFUSED,), "bf16 was refused by the quality gate"),
+        ((BF16_DEPENDENT,), "with bf16 a score would depend on the other items"),
+    ],
+    ids=["none", "refused", "batch-variant"],
+)
+def test_nothing_runs_in_bf16_unasked_that_was_not_judged_so(manifest, own, why):
+    with pytest.raises(BundleError, match=why):
+        choose_variant(dataclasses.replace(manifest, variants=(ANYWHERE, FP32, *own)), "auto", IN_BF16, "avx2")
+
+
+def test_bf16_named_for_a_provider_that_computes_in_fp32(manifest):
+    with pytest.raises(InvalidInput, match="cpu does not: ask for provider='openvino_bf16' too"):
+        choose_variant(dataclasses.replace(manifest, variants=(FP32, BF16)), "bf16", CPU, "avx2")
 
 
 def test_no_variant_to_take_unasked(manifest):

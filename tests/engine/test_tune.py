@@ -69,10 +69,12 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
             variant("dependent", batch_invariant=False),
             variant("elsewhere", machines=("arm64",)),
             variant("half", "fp16"),
+            variant("brain", "bf16"),
         ),
     )
     assert [each.name for each in allowed_variants(manifest, CPU, "avx2")] == ["fp32", "good"]
     assert [each.name for each in allowed_variants(manifest, CUDA, "avx2")] == ["fp32", "half"]
+    assert [each.name for each in allowed_variants(manifest, PROVIDERS["openvino_bf16"], "avx2")] == ["brain"]
 
 
 def test_the_default_is_the_first_of_its_heat(bundle):

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -15,12 +16,14 @@ from exporting import export, names
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
-from onyxrank import BundleError, InvalidInput, Item, Limits, Ranker
+from onyxrank import BundleError, InvalidInput, Item, Limits, ProviderUnavailable, Ranker, _machine, _plugins
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import machine_family
 from onyxrank_export.conversion import architectures
+from onyxrank_export.conversion import export as conversion
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
+from onyxrank_export.conversion.gate import GateLimits
 from onyxrank_export.training.base import UnsuitableModel
 from weights import save_model
 
@@ -140,6 +143,34 @@ def test_fp16_is_written_when_asked_for_and_loaded_by_name_only(trained_run, tra
             unasked.score(EVENTS, [title for title, _ in ITEMS]),
             atol=2e-3,
         )
+
+
+# The scores of a model of two layers lie closer together than bf16's eight bits tell apart.
+BF16 = {"precisions": ("bf16",), "gate": GateLimits(auc_change=0.05, ndcg_kept=0.95, overlap=0.8)}
+
+
+@pytest.mark.parametrize("run", ["trained_run", "shared_run"])
+def test_bf16_is_fp32_with_figures_of_its_own(request, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(_plugins, "has_bf16", lambda: True)  # OpenVINO emulates it where there is AVX-512
+    try:
+        manifest = export(request.getfixturevalue(run), tmp_path / "bundle", **BF16)
+    except ProviderUnavailable:  # the way to the manifest is walked on a provider that is there
+        monkeypatch.setattr(conversion, "BFLOAT16", replace(conversion.BFLOAT16, provider="cpu"))
+        manifest = export(request.getfixturevalue(run), tmp_path / "bundle", **BF16)
+    fp32, *_, brain = manifest.variants
+    assert (brain.name, brain.precision, brain.files) == ("bf16", "bf16", fp32.files)
+    assert brain.gate["passed"]
+    assert brain.gate["overlap"] >= 0.8
+    assert open_bundle(tmp_path / "bundle").manifest == manifest
+    with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
+        assert ranker.info()["precision"] == "fp32"
+
+
+def test_bf16_is_not_judged_where_it_cannot_be_computed(trained_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(_machine, "instruction_sets", lambda: frozenset({"avx2"}))
+    with pytest.raises(ProviderUnavailable, match="this CPU has none of amx_bf16, avx512_bf16"):
+        export(trained_run, tmp_path / "bundle", precisions=("bf16",))
+    assert not list(tmp_path.iterdir())
 
 
 # Model folders that were not trained here

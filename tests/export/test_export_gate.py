@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onyxrank import Ranker
 from onyxrank.cli.app import run
 from onyxrank_export.conversion import export as module
 from onyxrank_export.conversion.errors import GateRefused
+from onyxrank_export.conversion.gate import GateLimits
 
 
 def round_to_levels(levels):
@@ -122,3 +124,14 @@ def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_pa
     with pytest.raises(GateRefused, match="answers NaN or infinity"):
         export(trained_run, tmp_path / "bundle", precisions=("int8_dynamic",), force=True)
     assert names(tmp_path) == []
+
+
+def test_bf16_that_is_refused_leaves_nothing(trained_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BFLOAT16", replace(module.BFLOAT16, provider="cpu"))
+    with pytest.raises(GateRefused, match="refused bf16"):
+        export(trained_run, tmp_path / "bundle", precisions=("bf16",), gate=GateLimits(overlap=1.1))
+    assert names(tmp_path) == []
+    manifest = export(
+        trained_run, tmp_path / "bundle", precisions=("bf16",), gate=GateLimits(overlap=1.1), force=True
+    )
+    assert manifest.variants[-1].refused

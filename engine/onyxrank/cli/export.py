@@ -19,7 +19,8 @@ def command(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Comma-separated: fp32, int8, int8_static, int8_dynamic, fp16 (for GPUs). fp32 is always written."
+            help="Comma-separated: fp32, int8, int8_static, int8_dynamic, fp16 (for GPUs), bf16 (OpenVINO, on a CPU "
+            "that has it). fp32 is always written."
         ),
     ] = None,
     data: Annotated[

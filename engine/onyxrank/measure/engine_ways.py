@@ -16,12 +16,12 @@ TUNED = "tuned"
 
 
 def machine_variants(bundle: Bundle) -> tuple[str, ...]:
-    """Names of the variants that were made for this machine's family; fp16 is for GPUs and must be named."""
+    """Names of the variants that were made for this machine's family; those for other providers must be named."""
     family = machine_family()
     return tuple(
         variant.name
         for variant in bundle.manifest.variants
-        if variant.runs_on(family) and variant.precision != "fp16"
+        if variant.runs_on(family) and variant.precision not in ("fp16", "bf16")
     )
 
 

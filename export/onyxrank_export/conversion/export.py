@@ -2,14 +2,15 @@
 
 1. Load the run's model and the held-out and training pairs it is checked and calibrated on.
 2. fp32 through optimum's exporter, and its optimized form; both must give PyTorch's logits.
-3. Quantize as asked; of int8, every large product must be uint8 × int8.
+3. Quantize as asked; of int8, every large product must be uint8 × int8. bf16 is the fp32 graphs, judged on the
+   provider that computes them so.
 4. The gate compares each of these graphs with fp32 on held-out lists; what fails is left out.
 5. Write the bundle. If a precision that was asked for has nothing left, nothing is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -22,9 +23,12 @@ from onyxrank._encoding import TextEncoder
 from onyxrank._errors import InvalidInput, NonFiniteScore
 from onyxrank._fingerprint import installed_versions
 from onyxrank._folder import file_entries, new_folder, write_manifest
+from onyxrank._graphs import Feeds
 from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
+from onyxrank._providers import candidates
 from onyxrank._scoring import Architecture
+from onyxrank._session import offered_providers
 from onyxrank._truncation import Limits
 from onyxrank.tune.sample import SAMPLE_FILE, write_requests
 from onyxrank_export.conversion.architectures import Files, conversion_of
@@ -43,7 +47,7 @@ from onyxrank_export.conversion.half import write_half
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
 from onyxrank_export.conversion.parity import TOLERANCE
-from onyxrank_export.conversion.quantize import HALF, RECIPES, Recipe, quantize
+from onyxrank_export.conversion.quantize import BFLOAT16, HALF, RECIPES, Recipe, quantize
 from onyxrank_export.conversion.sample import sample_requests
 from onyxrank_export.conversion.sessions import opened_architecture
 from onyxrank_export.conversion.smoothing import smooth
@@ -57,7 +61,7 @@ from onyxrank_export.training.base import (
 from onyxrank_export.training.run import Run, read_run, share_mode
 
 _CONVERTERS = ("torch", "transformers", "optimum-onnx", "onnx", "onnxruntime")
-PRECISIONS = ("fp32", "fp16", "int8", "int8_static", "int8_dynamic")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8_static", "int8_dynamic")
 
 Say = Callable[[str], None]
 
@@ -125,6 +129,7 @@ def export_bundle(
         DataError: if the data cannot be read.
         ExportError: if the conversion lost something, or the bundle exists.
         GateRefused: if a precision that was asked for does not pass.
+        ProviderUnavailable: if bf16 was asked for and cannot be computed here, so not be judged.
 
     """
     run = read_run(run_folder)
@@ -133,6 +138,8 @@ def export_bundle(
     encoder = text_encoder(checkpoint.tokenizer, limits)
     material = material_of(run, data, most=config.gate_lists)
     quantized = config.quantized(with_data=material is not None)
+    if BFLOAT16.precision in quantized:
+        candidates(BFLOAT16.provider, offered_providers(BFLOAT16.provider))
     if material is None:
         if quantized:
             raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
@@ -215,24 +222,17 @@ class _Export:
         smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
         for role, path in source.items():
             smooth(path, smoothed[role], calibration[role])
-        for recipe in (*RECIPES, HALF):
+        for recipe in (*RECIPES, HALF, BFLOAT16):
             if not any(_covers(asked, recipe.precision) for asked in precisions):
                 continue
-            self._say(f"quantizing {recipe.name}")
-            files = {role: self._folder / recipe.file(role) for role in source}
-            for role, path in files.items():
-                if recipe is HALF:
-                    write_half(source[role], path)
-                    continue
-                quantize(smoothed[role], path, recipe, calibration[role])
-                check_int8(onnx.load(path), self._conversion.products[role])
+            files = self._graphs(recipe, source, smoothed, calibration)
             verdict = self._judge(recipe, files, expected)
             verdicts[recipe.name] = verdict
             if verdict.passed or (self._config.force and verdict.usable):
                 passed.append(self._quantized_variant(recipe, files, verdict))
             else:
                 self._say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
-                for path in files.values():
+                for path in files.values() if files is not source else ():
                     path.unlink()
         for path in smoothed.values():
             path.unlink()
@@ -246,6 +246,23 @@ class _Export:
         static = [variant for variant in passed if variant.precision == "int8_static"]
         return [*static, *fp32, *(variant for variant in passed if variant not in static)], verdicts
 
+    def _graphs(
+        self, recipe: Recipe, source: Files, smoothed: Files, calibration: Mapping[str, Iterable[Feeds]]
+    ) -> Files:
+        """Write a recipe's graphs; bf16 runs those of fp32."""
+        if recipe is BFLOAT16:
+            self._say(f"running fp32 on {recipe.provider}")
+            return source
+        self._say(f"quantizing {recipe.name}")
+        files = {role: self._folder / recipe.file(role) for role in source}
+        for role, path in files.items():
+            if recipe is HALF:
+                write_half(source[role], path)
+                continue
+            quantize(smoothed[role], path, recipe, calibration[role])
+            check_int8(onnx.load(path), self._conversion.products[role])
+        return files
+
     def _surer(self) -> str:
         """How the gate could be surer: so few lists as some data has differ by more than the limits by chance."""
         lists = len(self._sample.lists)
@@ -254,7 +271,7 @@ class _Export:
         return f"judge on more than {lists} lists with --gate-lists"
 
     def _judge(self, recipe: Recipe, files: Files, expected: Scores) -> Verdict:
-        with self._opened(files, exact_sums=not recipe.reduce_range) as architecture:
+        with self._opened(files, provider=recipe.provider, exact_sums=not recipe.reduce_range) as architecture:
             try:
                 scores = score_sample(architecture, self._sample, self._progress)
                 return judge(scores, expected, architecture, self._sample, self._config.gate)
@@ -283,8 +300,12 @@ class _Export:
             gate=verdict.to_json(),
         )
 
-    def _opened(self, files: Files, *, exact_sums: bool = False) -> AbstractContextManager[Architecture]:
-        return opened_architecture(self._run.architecture, self._head, files, self._pad_id, exact_sums=exact_sums)
+    def _opened(
+        self, files: Files, *, provider: str = "cpu", exact_sums: bool = False
+    ) -> AbstractContextManager[Architecture]:
+        return opened_architecture(
+            self._run.architecture, self._head, files, self._pad_id, provider=provider, exact_sums=exact_sums
+        )
 
     def _relative(self, files: Files) -> dict[str, str]:
         return {role: path.relative_to(self._folder).as_posix() for role, path in files.items()}

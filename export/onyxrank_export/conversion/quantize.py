@@ -58,10 +58,11 @@ class Recipe:
 
     Attributes:
         name: of the variant.
-        precision: ``int8_dynamic``, ``int8_static`` or ``fp16``.
+        precision: ``int8_dynamic``, ``int8_static``, ``fp16`` or ``bf16``.
         suffix: of the names of its graph files.
         machines: the machine families it is for.
         reduce_range: whether weights keep to 7 bits.
+        provider: what computes it when it is judged.
 
     """
 
@@ -70,6 +71,7 @@ class Recipe:
     suffix: str
     machines: tuple[str, ...]
     reduce_range: bool
+    provider: str = "cpu"
 
     def file(self, role: str) -> str:
         """Path of a graph in the bundle."""
@@ -109,6 +111,9 @@ RECIPES = (
 
 HALF = Recipe(name="fp16", precision="fp16", suffix="fp16", machines=(), reduce_range=False)
 """The graphs of `half`, which are named and judged as these are."""
+
+BFLOAT16 = Recipe(name="bf16", precision="bf16", suffix="", machines=(), reduce_range=False, provider="openvino_bf16")
+"""The fp32 graphs as a provider computes them in bf16: no files of its own."""
 
 
 def quantize(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:

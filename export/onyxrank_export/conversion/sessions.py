@@ -15,9 +15,9 @@ from onyxrank._session import OrtSession, Session
 
 
 @contextmanager
-def opened_session(path: Path, graph: Graph, *, exact_sums: bool = False) -> Iterator[Session]:
-    """A graph on this machine's CPUs; `exact_sums` as of `OrtSession`."""
-    session = OrtSession(path, graph, PROVIDERS["cpu"], usable_cpus(), exact_sums=exact_sums)
+def opened_session(path: Path, graph: Graph, *, provider: str = "cpu", exact_sums: bool = False) -> Iterator[Session]:
+    """A graph on this machine's CPUs, by a provider that runs there; `exact_sums` as of `OrtSession`."""
+    session = OrtSession(path, graph, PROVIDERS[provider], usable_cpus(), exact_sums=exact_sums)
     try:
         yield session
     finally:
@@ -26,12 +26,12 @@ def opened_session(path: Path, graph: Graph, *, exact_sums: bool = False) -> Ite
 
 @contextmanager
 def opened_architecture(
-    name: str, head: str, files: Mapping[str, Path], pad_id: int, *, exact_sums: bool = False
+    name: str, head: str, files: Mapping[str, Path], pad_id: int, *, provider: str = "cpu", exact_sums: bool = False
 ) -> Iterator[Architecture]:
     """The graphs of an architecture, by role, put together; see `build_architecture` and `OrtSession`."""
     with ExitStack() as stack:
         sessions = {
-            role: stack.enter_context(opened_session(files[role], graph, exact_sums=exact_sums))
+            role: stack.enter_context(opened_session(files[role], graph, provider=provider, exact_sums=exact_sums))
             for role, graph in ARCHITECTURES[name].items()
         }
         yield build_architecture(name, head, sessions, BatchLimits.of(name), pad_id)

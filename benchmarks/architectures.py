@@ -33,7 +33,7 @@ from onyxrank._bundle import Bundle, open_bundle
 from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
+from onyxrank._machine import describe, has_bf16, machine_family, usable_cores, usable_cpus
 from onyxrank._profile import Setting
 from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import history_state, item_feeds, pair_feeds
@@ -125,9 +125,11 @@ def main() -> None:
 
 
 def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[Way]:
-    """Eager PyTorch in fp32 and bf16, and both architectures in fp32 and static int8: see the module's text."""
+    """Eager PyTorch, in bf16 too where the CPU has it, and both architectures in fp32 and static int8."""
     eager = load_eager(bundles[CROSS].folder)
-    ways: list[Way] = [SortedBatches(eager, say=say), SortedBatches(eager, precision="bf16", say=say)]
+    ways: list[Way] = [SortedBatches(eager, say=say)]
+    if has_bf16():  # emulated it takes three times as long as fp32
+        ways.append(SortedBatches(eager, precision="bf16", say=say))
     for architecture, variant, name in _WAYS:
         bundle = bundles[architecture]
         named = static_int8(bundle) if variant == "int8" else variant

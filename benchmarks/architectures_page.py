@@ -35,7 +35,10 @@ def draw(content: dict[str, Any], target: Path) -> None:
         (left, content["by_items"], "items", f"history of {content['by_items'][0]['history_tokens']} tokens"),
         (right, content["by_history"], "history_tokens", f"{content['by_history'][0]['items']} items"),
     ):
+        measured = {way["name"] for way in cells[0]["ways"]}
         for name, colour in _COLOURS.items():
+            if name not in measured:
+                continue
             points = [(cell[key], _median(cell, name)) for cell in cells]
             axes.plot(
                 *zip(*points, strict=True),

@@ -38,7 +38,7 @@ from model import WORK, built_bundle, say, shop_texts
 from onyxrank._bundle import open_bundle
 from onyxrank._graphs import CROSS, SHARED_HISTORY
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, usable_cpus
+from onyxrank._machine import describe, has_bf16, usable_cpus
 from onyxrank._overlap import top_overlap
 from onyxrank._profile import profile_path, write_profile
 from onyxrank.measure.bench import now
@@ -239,6 +239,9 @@ def start(
     runners, failures = [], {}
     for environment, module, way, architecture, name in STARTERS:
         if only and not any(part in name for part in only):
+            continue
+        if "bf16" in name and not has_bf16():
+            failures[name] = "this CPU has no bf16: emulated it takes three times as long as fp32"
             continue
         say(f"starting {name}")
         folder = bundles[architecture] if module == "onyxrank_peer" else checkpoint

@@ -167,7 +167,7 @@ def test_the_ratio_kept_comes_with_an_interval():
     assert quality_page.kept(second, second, "auc") == (1.0, 1.0, 1.0)
 
 
-def cell(items, history):
+def cell(items, history, ways=WAYS):
     return {
         "items": items,
         "history_tokens": history,
@@ -185,12 +185,13 @@ def cell(items, history):
                 "shares": None if name in architectures_page.LABELS else {"history": 0.5, "run": 0.4},
                 "scaled_from": 250 if items > 250 and number < 3 else None,
             }
-            for number, name in enumerate(WAYS, start=1)
+            for number, name in enumerate(ways, start=1)
         ],
     }
 
 
-def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_path):
+@pytest.mark.parametrize("ways", [WAYS, WAYS[:1] + WAYS[2:]], ids=["with-bf16", "without"])
+def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_path, ways):
     content = {
         "measured_at": "now",
         "machine": {"cpu_model": "a CPU", "machine_family": "avx2"},
@@ -201,9 +202,9 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
             "shared-history int8, tuned": {"threads": 1, "sessions": 2, "micro_batch_tokens": 256},
         },
         "crowded": True,
-        "page": cell(100, 192),
-        "by_items": [cell(10, 192), cell(1000, 192)],
-        "by_history": [cell(100, 16), cell(100, 384)],
+        "page": cell(100, 192, ways),
+        "by_items": [cell(10, 192, ways), cell(1000, 192, ways)],
+        "by_history": [cell(100, 16, ways), cell(100, 384, ways)],
         "peaks_gops": {"fp32": 200.0, "int8": 800.0},
         "items_graph": {
             "plain": {"operators": {"products": 0.31}},

@@ -33,7 +33,7 @@ from onyxrank._bundle import Bundle, open_bundle
 from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
 from onyxrank._history import DEFAULT_CACHE_BYTES
 from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, has_bf16, machine_family, usable_cores, usable_cpus
+from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
 from onyxrank._profile import Setting
 from onyxrank._providers import PROVIDERS
 from onyxrank._scoring import history_state, item_feeds, pair_feeds
@@ -41,13 +41,13 @@ from onyxrank._truncation import Limits
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
-from onyxrank.measure.ways import EngineWay, Way
+from onyxrank.measure.ways import LOOP, EngineWay, Way
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.race import race
 from onyxrank.tune.space import settings_of
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.data.reading import read_data
-from onyxrank_export.eager import SortedBatches, load_eager
+from onyxrank_export.eager import eager_ways
 from onyxrank_export.peak import constant_operations, measured_peaks
 from products import operator_shares
 
@@ -126,10 +126,7 @@ def main() -> None:
 
 def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[Way]:
     """Eager PyTorch, in bf16 too where the CPU has it, and both architectures in fp32 and static int8."""
-    eager = load_eager(bundles[CROSS].folder)
-    ways: list[Way] = [SortedBatches(eager, say=say)]
-    if has_bf16():  # emulated it takes three times as long as fp32
-        ways.append(SortedBatches(eager, precision="bf16", say=say))
+    ways = [way for way in eager_ways(bundles[CROSS].folder, say=say) if way.name != LOOP]
     for architecture, variant, name in _WAYS:
         bundle = bundles[architecture]
         named = static_int8(bundle) if variant == "int8" else variant

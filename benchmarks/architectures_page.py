@@ -35,16 +35,13 @@ def draw(content: dict[str, Any], target: Path) -> None:
         (left, content["by_items"], "items", f"history of {content['by_items'][0]['history_tokens']} tokens"),
         (right, content["by_history"], "history_tokens", f"{content['by_history'][0]['items']} items"),
     ):
-        measured = {way["name"] for way in cells[0]["ways"]}
-        for name, colour in _COLOURS.items():
-            if name not in measured:
-                continue
+        for name in (way["name"] for way in cells[0]["ways"]):
             points = [(cell[key], _median(cell, name)) for cell in cells]
             axes.plot(
                 *zip(*points, strict=True),
                 marker="o",
                 markersize=4,
-                color=colour,
+                color=_COLOURS[name],
                 linestyle="--" if name in LABELS else "-",
                 label=LABELS.get(name, name),
             )

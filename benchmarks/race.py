@@ -241,7 +241,7 @@ def start(
         if only and not any(part in name for part in only):
             continue
         if "bf16" in name and not has_bf16():
-            failures[name] = "this CPU has no bf16: emulated it takes three times as long as fp32"
+            failures[name] = "this CPU has no bf16: emulated, it is slower than fp32"
             continue
         say(f"starting {name}")
         folder = bundles[architecture] if module == "onyxrank_peer" else checkpoint

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +59,15 @@ def start(tmp_path, monkeypatch):
     yield start
     for process in opened:
         process.close()
+
+
+def test_bf16_is_left_out_where_it_would_be_emulated(tmp_path, monkeypatch):
+    monkeypatch.setattr(race, "STARTERS", (("", "pytorch_peer", "PyTorch bf16", "cross", "PyTorch bf16"),))
+    monkeypatch.setattr(race, "has_bf16", lambda: False)
+    with ExitStack() as closing:
+        runners, failures = race.start(tmp_path, {}, 1, (), closing)
+    assert runners == []
+    assert failures == {"PyTorch bf16": "this CPU has no bf16: emulated, it is slower than fp32"}
 
 
 def test_a_worker_ranks_scores_and_chooses_whatever_its_library_prints(start, tmp_path):

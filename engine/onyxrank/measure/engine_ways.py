@@ -8,6 +8,7 @@ from onyxrank._bundle import Bundle
 from onyxrank._errors import InvalidInput
 from onyxrank._machine import machine_family
 from onyxrank._profile import AUTO_PROFILE, find_profile
+from onyxrank._providers import PROVIDERS
 from onyxrank._ranker import Ranker
 from onyxrank.measure.ways import EngineWay, Way
 
@@ -21,7 +22,7 @@ def machine_variants(bundle: Bundle) -> tuple[str, ...]:
     return tuple(
         variant.name
         for variant in bundle.manifest.variants
-        if variant.runs_on(family) and variant.precision not in ("fp16", "bf16")
+        if variant.runs_on(family) and PROVIDERS["cpu"].takes(variant.precision)
     )
 
 

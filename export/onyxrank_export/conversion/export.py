@@ -218,13 +218,18 @@ class _Export:
             expected = score_sample(reference, self._sample, self._progress)
         passed: list[Variant] = []
         verdicts: dict[str, Verdict] = {}
+        recipes = [
+            recipe
+            for recipe in (*RECIPES, HALF, BFLOAT16)
+            if any(_covers(asked, recipe.precision) for asked in precisions)
+        ]
         calibration = self._conversion.calibration(source, self._material.calibration(self._encoder), self._pad_id)
-        smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
-        for role, path in source.items():
-            smooth(path, smoothed[role], calibration[role])
-        for recipe in (*RECIPES, HALF, BFLOAT16):
-            if not any(_covers(asked, recipe.precision) for asked in precisions):
-                continue
+        smoothed: dict[str, Path] = {}
+        if any(recipe in RECIPES for recipe in recipes):
+            smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
+        for role, path in smoothed.items():
+            smooth(source[role], path, calibration[role])
+        for recipe in recipes:
             files = self._graphs(recipe, source, smoothed, calibration)
             verdict = self._judge(recipe, files, expected)
             verdicts[recipe.name] = verdict

@@ -3,8 +3,8 @@
 1. A size is rounded up to one of eight per doubling, so that at most an eighth of it is padding, and no further than
    the bundle's limits allow.
 2. Rows and tokens are padded to such sizes; what is padded is masked, and its rows are cut from the answer.
-3. The graph of a history has no mask, and runs once a request at its own size. Its keys and values are padded, with
-   more of the keys that stand for an item's own tokens, which the items graph counts.
+3. The graph of a history has no mask, and runs once a request at its own size; its keys come in multiples of
+   `KEY_STEP`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._graphs import HISTORY, ITEMS, Feeds, Graph
-from onyxrank._history import pad_state
+from onyxrank._graphs import HISTORY, ITEMS, KEY_STEP, Feeds, Graph
 from onyxrank._session import Session, SessionInfo
 from onyxrank._truncation import Limits
 
@@ -46,7 +45,7 @@ class Sizes:
             return cls(1, history)
         rows = max(1, bucket(micro_batch_tokens // TOKEN_STEP))
         if role == ITEMS:
-            return cls(rows, limits.item_tokens + 1, history + 1)
+            return cls(rows, limits.item_tokens + 1, (history // KEY_STEP + 1) * KEY_STEP)
         return cls(rows, limits.sequence_tokens)
 
 
@@ -93,32 +92,6 @@ class Bucketed:
             wider = np.pad(feeds[name], ((0, 0), (0, missing[1])))
             padded[name] = np.pad(wider, ((0, missing[0]), (0, 0)), mode="edge")
         return [output[:rows] for output in self._session.run(padded)]
-
-    def info(self) -> SessionInfo:
-        """Say what the session is and really runs on."""
-        return self._session.info()
-
-    def close(self) -> None:
-        """Free the graph."""
-        self._session.close()
-
-
-class PaddedHistories:
-    """A history's session whose keys and values are padded to sizes that repeat; a `Session` itself.
-
-    Args:
-        session: of the graph of the history; closed with this one.
-        most: keys of the longest history.
-
-    """
-
-    def __init__(self, session: Session, most: int) -> None:
-        self._session, self._most = session, most
-
-    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
-        """Run the graph and pad what it answers; see `Session.run`."""
-        keys, values = self._session.run(feeds)
-        return list(pad_state(keys, values, bucket(keys.shape[-1], TOKEN_STEP, self._most)))
 
     def info(self) -> SessionInfo:
         """Say what the session is and really runs on."""

@@ -33,8 +33,8 @@ class Graph:
     float_inputs: tuple[str, ...] = ()
 
 
-COUNTS_OWN_KEYS = "onyxrank.counts_own_keys"
-"""Metadata of items graphs to which more than one key may stand for an item's own tokens (`HistoryState`)."""
+KEY_STEP = 16
+"""A history has keys, those that stand for an item's own tokens included, in multiples of this."""
 
 Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
 """Arrays by input name, of the types that `Graph` says."""

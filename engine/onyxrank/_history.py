@@ -24,9 +24,9 @@ _DIGEST_BYTES = 16
 class HistoryState:
     """A history as the items of a request see it, float32; P is its number of tokens.
 
-    The last key stands for an item's own tokens: its score is their log-sum-exp, which the queries carry in one more
-    channel, so that one softmax over P + 1 scores weighs the history against the item. Its value is zero. Where
-    histories are padded (`pad_state`), K - P keys stand for it; else K is P + 1.
+    The last K - P keys stand for an item's own tokens, and share its weight: the queries carry the log-sum-exp of the
+    item's scores in one more channel, so that one softmax over K scores weighs the history against the item. Their
+    values are zero. There is at least one; K is a multiple of `KEY_STEP`.
 
     Attributes:
         keys: [layers, heads, head_size + 1, K], transposed, to be multiplied with queries from the left.
@@ -41,18 +41,6 @@ class HistoryState:
     def nbytes(self) -> int:
         """Bytes that it takes."""
         return self.keys.nbytes + self.values.nbytes
-
-
-def pad_state(
-    keys: NDArray[np.float32], values: NDArray[np.float32], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Keys and values with more of the keys that stand for an item's own tokens, `count` of all: the same scores."""
-    more = count - keys.shape[-1]
-    if not more:
-        return keys, values
-    keys = np.pad(keys, ((0, 0), (0, 0), (0, 0), (0, more)))
-    keys[:, :, -1, count - more :] = 1.0
-    return keys, np.pad(values, ((0, 0), (0, 0), (0, more), (0, 0)))
 
 
 class HistoryCache:

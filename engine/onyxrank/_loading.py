@@ -16,11 +16,11 @@ from functools import cached_property
 from tokenizers import Tokenizer
 
 from onyxrank._batching import BatchLimits
-from onyxrank._buckets import Bucketed, PaddedHistories, Sizes
+from onyxrank._buckets import Bucketed, Sizes
 from onyxrank._bundle import Bundle
 from onyxrank._encoding import TextEncoder
 from onyxrank._errors import BundleError, InvalidInput, ProviderUnavailable
-from onyxrank._graphs import ARCHITECTURES, COUNTS_OWN_KEYS, HISTORY
+from onyxrank._graphs import ARCHITECTURES, HISTORY
 from onyxrank._history import HistoryCache
 from onyxrank._item_tokens import ItemTokens
 from onyxrank._machine import MachineFamily, machine_family, usable_cpus
@@ -227,9 +227,6 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
                 masked = provider.pays_for_shapes and "attention_mask" in graph.inputs
                 own.append(Bucketed(opened[-1], graph, sizes) if masked else opened[-1])
             sessions[role] = own[0] if len(own) == 1 else SessionPool(own)
-            # Bundles of before had items graphs that take one key for an item's own tokens.
-            if provider.pays_for_shapes and COUNTS_OWN_KEYS in opened[-1].metadata:
-                sessions[HISTORY] = PaddedHistories(sessions[HISTORY], sizes.history)
     except BaseException:
         for session in opened:
             session.close()

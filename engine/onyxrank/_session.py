@@ -76,9 +76,6 @@ class Session(Protocol):
 class OrtSession:
     """A graph file on ONNX Runtime.
 
-    Attributes:
-        metadata: what the graph's author wrote into it.
-
     Args:
         path: the ONNX file.
         graph: the inputs and outputs it must have.
@@ -121,7 +118,6 @@ class OrtSession:
             onnxruntime_version=_runtime().__version__,
             options={**config, **options},
         )
-        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._session: Any = session
         self._bound = BoundRuns(session, self._outputs, provider.memory) if provider.memory else None
         exit_early_when_forked()

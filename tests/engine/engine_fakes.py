@@ -39,7 +39,6 @@ class FakeSession:
     def __init__(self, answer: Callable[[Feeds], NDArray[np.float32]] = by_content) -> None:
         self._answer = answer
         self._lock = threading.Lock()
-        self.metadata: dict[str, str] = {}
         self.shapes: list[tuple[int, ...]] = []
         self.closed = 0
 

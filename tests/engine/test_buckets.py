@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from engine_fakes import FakeSession, by_content
@@ -9,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onyxrank import Limits
-from onyxrank._buckets import TOKEN_STEP, Bucketed, PaddedHistories, Sizes, bucket
+from onyxrank._buckets import TOKEN_STEP, Bucketed, Sizes, bucket
 from onyxrank._graphs import ARCHITECTURES, PAIR
 
 LIMITS = Limits(history_tokens=20, item_tokens=9)
@@ -87,7 +85,7 @@ def test_a_row_of_padding_attends_to_something():
     [
         ("model", Sizes(128, 20 + 9 + 3)),
         ("history", Sizes(1, 20 + 2)),
-        ("items", Sizes(128, 9 + 1, 20 + 2 + 1)),
+        ("items", Sizes(128, 9 + 1, 32)),
     ],
 )
 def test_the_largest_arrays_follow_from_the_limits(role, sizes):
@@ -103,26 +101,4 @@ def test_it_is_a_session():
     bucketed = Bucketed(session, PAIR, Sizes(8, 8))
     assert bucketed.info() == session.info()
     bucketed.close()
-    assert session.closed
-
-
-@given(st.integers(2, 22), st.integers(0, 2**32 - 1))
-def test_a_history_is_padded_with_keys_of_the_items(tokens, seed):
-    dice = np.random.default_rng(seed)
-    keys, values = dice.random((2, 3, 5, tokens + 1), np.float32), dice.random((2, 3, tokens + 1, 4), np.float32)
-    padded = PaddedHistories(SimpleNamespace(run=lambda feeds: [keys, values]), 20 + 2 + 1)
-    wide, deep = padded.run({"input_ids": np.ones((1, tokens), np.int64)})
-    assert wide.shape[-1] == deep.shape[2] == min(20 + 2 + 1, bucket(tokens + 1, TOKEN_STEP))
-    np.testing.assert_array_equal(wide[..., : tokens + 1], keys)
-    np.testing.assert_array_equal(deep[:, :, : tokens + 1], values)
-    assert (wide[:, :, -1, tokens + 1 :] == 1).all()
-    assert not wide[:, :, :-1, tokens + 1 :].any()
-    assert not deep[:, :, tokens + 1 :].any()
-
-
-def test_so_is_a_session_of_histories():
-    session = FakeSession()
-    padded = PaddedHistories(session, 8)
-    assert padded.info() == session.info()
-    padded.close()
     assert session.closed

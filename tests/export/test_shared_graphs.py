@@ -10,11 +10,10 @@ from transformers import BertConfig
 
 from onyxrank import Cuts, Limits
 from onyxrank._batching import BatchLimits, Rows, pad
-from onyxrank._buckets import PaddedHistories
 from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._graphs import ARCHITECTURES, PAIR
+from onyxrank._graphs import ARCHITECTURES, KEY_STEP, PAIR
 from onyxrank._history import HistoryCache
-from onyxrank._scoring import SharedHistory, pair_feeds, probabilities
+from onyxrank._scoring import SharedHistory, history_state, item_feeds, pair_feeds, probabilities
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits
@@ -22,11 +21,11 @@ from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification, first_item_position
 
-LIMITS = Limits(history_tokens=10, item_tokens=6)
+LIMITS = Limits(history_tokens=30, item_tokens=6)
 CLS, SEP = 2, 3
 GRAPHS = ARCHITECTURES["shared-history"]
 tokens = st.integers(5, 39)
-histories = st.lists(tokens, max_size=10).map(lambda ids: [CLS, *ids, SEP])
+histories = st.lists(tokens, max_size=30).map(lambda ids: [CLS, *ids, SEP])
 items = st.lists(st.lists(tokens, min_size=1, max_size=6).map(lambda ids: [*ids, SEP]), min_size=1, max_size=7)
 
 
@@ -38,7 +37,7 @@ def build(layers=3, **changes):
         num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=64,
-        max_position_embeddings=32,
+        max_position_embeddings=48,
         initializer_range=0.3,  # wide enough that what a token sees shows in the logits
         item_position=first_item_position(LIMITS),
         **changes,
@@ -128,12 +127,30 @@ def test_a_score_does_not_depend_on_the_neighbours(sessions, history, candidates
 
 
 @settings(max_examples=30, deadline=None)
-@given(histories, items, st.integers(1, 60), st.integers(1, 40))
-def test_a_padded_history_gives_the_same_scores(sessions, history, candidates, budget, most):
-    row, (of_history, of_items, pairs) = request(history, candidates), sessions
-    padded = engine((PaddedHistories(of_history, most), of_items, pairs), budget)
-    scores = engine(sessions, budget).score([row])[0]
-    np.testing.assert_allclose(padded.score([row])[0], scores, rtol=0, atol=1e-6)
+@given(histories)
+def test_keys_come_in_steps_and_the_last_ones_stand_for_the_item(sessions, history):
+    keys, values = sessions[0].run({"input_ids": np.array([history])})
+    own, count = keys[:, :, -1], keys.shape[-1]
+    assert values.shape[2] == count == (len(history) // KEY_STEP + 1) * KEY_STEP
+    assert not own[..., : len(history)].any()
+    assert (own[..., len(history) :] == 1).all()
+    assert not keys[:, :, :-1, len(history) :].any()
+    assert not values[:, :, len(history) :].any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories, items, st.integers(1, 40))
+def test_any_number_of_keys_may_stand_for_the_item(sessions, history, candidates, more):
+    of_history, of_items, _ = sessions
+    feeds = item_feeds(
+        Ragged.of(candidates), np.arange(len(candidates)), 0, history_state(of_history, np.array(history))
+    )
+    [expected] = of_items.run(feeds)
+    keys = np.pad(feeds["keys"], ((0, 0), (0, 0), (0, 0), (0, more)))
+    keys[:, :, -1, -more:] = 1
+    values = np.pad(feeds["values"], ((0, 0), (0, 0), (0, more), (0, 0)))
+    [logits] = of_items.run({**feeds, "keys": keys, "values": values})
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5)
 
 
 def test_parity_is_measured_in_logits(model, sessions):

@@ -71,10 +71,14 @@ def query_key_value(writer: GraphWriter, weights: Weights, states: States, layer
     return project(writer, states, f"layer_{layer}_query_key_value", matrix, bias)
 
 
-def key_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> str:
-    """Key and value of all heads: [rows, 2 · hidden]."""
-    matrix = weights.key_value(layer)
-    return project(writer, states, f"layer_{layer}_key_value", matrix, np.zeros(matrix.shape[1], np.float32))
+def key_and_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> tuple[str, str]:
+    """Key and value of all heads, each [rows, hidden]."""
+    key, value = np.hsplit(weights.key_value(layer), 2)
+    zero = np.zeros(weights.hidden, np.float32)
+    return (
+        project(writer, states, f"layer_{layer}_key", key, zero),
+        project(writer, states, f"layer_{layer}_value", value, zero),
+    )
 
 
 def after_attention(

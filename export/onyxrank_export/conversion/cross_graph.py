@@ -19,7 +19,7 @@ from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,
     after_attention,
-    key_value,
+    key_and_value,
     project,
     query_key_value,
     small_product,
@@ -41,7 +41,7 @@ def write_cross_graph(model: PreTrainedModel, target: Path) -> None:
 
 def products_of_cross(layers: int) -> int:
     """How many large products with constant weights the graph has."""
-    return 4 * (layers - 1) + 5
+    return 4 * (layers - 1) + 6
 
 
 def cross_graph(weights: Weights) -> onnx.ModelProto:
@@ -58,8 +58,8 @@ def cross_graph(weights: Weights) -> onnx.ModelProto:
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         if last:
-            rows = _by_pair(writer, key_value(writer, weights, states, layer), shape, 2 * weights.hidden)
-            key, value = writer.split(rows, (f"{at}_key", f"{at}_value"), axis=-1)
+            products = key_and_value(writer, weights, states, layer)
+            key, value = (_by_pair(writer, product, shape, weights.hidden) for product in products)
             states = _readout_rows(writer, weights, states, shape)
             query = project(writer, states, f"{at}_query", *weights.query(layer))
             query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")

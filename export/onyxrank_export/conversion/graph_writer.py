@@ -52,7 +52,6 @@ class GraphWriter:
         integers: dict[str, list[Any]],
         floats: dict[str, list[Any]],
         outputs: dict[str, list[Any]],
-        metadata: dict[str, str] | None = None,
     ) -> onnx.ModelProto:
         """The graph, with the shapes of its int64 inputs, float32 inputs and float32 outputs by name."""
         graph = helper.make_graph(
@@ -66,9 +65,7 @@ class GraphWriter:
             list(self._constants.values()),
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="onyxrank")
-        helper.set_model_props(model, metadata or {})
-        return model
+        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="onyxrank")
 
     def _constant(self, name: str, values: NDArray[Any]) -> str:
         self._constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)

@@ -12,9 +12,13 @@ logits [N, classes]. What makes them fast, all of it exact:
    FlashAttention, Dao et al. 2022, section 3.1.)
 3. What `bert_layers` says of products and layer norms.
 4. In the last layer only the readout row has a query, an attention output and a feed-forward.
-5. Positions and the segment are one constant; the mask is made once.
-6. Of n keys that pick up l each is to count e^l / n: the query carries l - log n, and n times the last weight is the
-   item's. So a history can be padded with such keys, for providers to which every length is a shape of its own.
+5. Positions and the segment are one constant; the mask is made once, in the shape of the scores it is added to.
+6. Rows of items go by place: all first tokens, then all second ones. Read as [C, N, heads, d], queries, keys and
+   values are then multiplied where their projections wrote them, since onnxruntime takes a transposition of the first
+   dimension into the product behind it. Only the context is moved, and in int8 after its rounding.
+7. Of n keys that pick up l each is to count e^l / n: the query carries l - log n, and n times the last weight is the
+   item's. So keys come in multiples of 16: the CPU's products are that wide, and there are fewer shapes for providers
+   to which each costs.
 """
 
 from __future__ import annotations
@@ -25,13 +29,13 @@ import numpy as np
 import onnx
 from transformers import PreTrainedModel
 
-from onyxrank._graphs import COUNTS_OWN_KEYS
+from onyxrank._graphs import KEY_STEP
 from onyxrank._truncation import Limits
 from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,
     after_attention,
-    key_value,
+    key_and_value,
     project,
     query_key_value,
     small_product,
@@ -60,7 +64,7 @@ def write_graphs(model: PreTrainedModel, limits: Limits, history: Path, items: P
 
 def products_per_graph(layers: int) -> dict[str, int]:
     """How many large products with constant weights each graph has, by role."""
-    return {"history": 4 * (layers - 1) + 1, "items": 4 * (layers - 1) + 5}
+    return {"history": 4 * (layers - 1) + 2, "items": 6 * layers}
 
 
 def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
@@ -69,14 +73,14 @@ def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     heads, size, layers = weights.heads, weights.head_size, weights.layers
     tokens = writer.node("Shape", "input_ids", name="tokens", start=1, end=2)
     norms = Norms(writer, weights, {"all": tokens})
-    states = _embed(writer, weights, norms, tokens, weights.places(0, limits.history_tokens + 2, _HISTORY_SEGMENT))
+    places = _places(writer, weights.places(0, limits.history_tokens + 2, _HISTORY_SEGMENT), tokens)
+    states = _embed(writer, weights, norms, "input_ids", places)
     keys: list[str] = []
     values: list[str] = []
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         if last:
-            product = key_value(writer, weights, states, layer)
-            key, value = writer.split(product, (f"{at}_key", f"{at}_value"), axis=-1)
+            key, value = key_and_value(writer, weights, states, layer)
         else:
             product = query_key_value(writer, weights, states, layer)
             query, key, value = writer.split(product, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=-1)
@@ -107,34 +111,46 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     """``input_ids``, ``attention_mask`` int64 [N, C], ``keys``, ``values`` → ``logits`` float32 [N, classes]."""
     writer = GraphWriter()
     heads, size, layers = weights.heads, weights.head_size, weights.layers
-    shape = writer.node("Shape", "input_ids", name="shape")
     tokens = writer.node("Shape", "input_ids", name="tokens", start=1, end=2)
     cells = writer.node("Reshape", writer.node("Size", "input_ids", name="size"), writer.integers(1), name="cells")
     items = writer.node("Shape", "input_ids", name="items", start=0, end=1)
     norms = Norms(writer, weights, {"all": cells, "readout": items})
-    places = weights.places(weights.item_position, limits.item_tokens + 1, _ITEM_SEGMENT)
-    states = _embed(writer, weights, norms, tokens, places)
+    ids = writer.node("Transpose", "input_ids", name="ids_by_place", perm=[1, 0])
+    table = weights.places(weights.item_position, limits.item_tokens + 1, _ITEM_SEGMENT)
+    places = writer.node("Unsqueeze", _places(writer, table, tokens), writer.integers(1), name="place_of_each_row")
+    states = _embed(writer, weights, norms, ids, places)
     own_keys = _own_keys(writer, weights)
-    mask = writer.node(
-        "Sub", _additive_mask(writer), writer.node("Log", own_keys, name="log_own_keys"), name="own_mask"
+    by_place = writer.node("Concat", tokens, items, writer.integers(heads, size), name="shape_by_place", axis=0)
+    of_readout = writer.node(
+        "Concat", writer.integers(1), items, writer.integers(heads, size), name="shape_of_readout", axis=0
     )
+    mask = _additive_mask(writer)
+    square = writer.node("Concat", items, writer.integers(1), tokens, tokens, name="shape_of_own_scores", axis=0)
+    masks = {"readout": mask, "all": writer.node("Expand", mask, square, name="mask_of_own_scores")}
+    log = writer.node("Log", own_keys, name="log_own_keys")
+    masks = {rows: writer.node("Sub", each, log, name=f"{each}_less_log") for rows, each in masks.items()}
     keys = writer.split("keys", tuple(f"layer_{layer}_history_keys" for layer in range(layers)), axis=0)
     values = writer.split("values", tuple(f"layer_{layer}_history_values" for layer in range(layers)), axis=0)
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
+        kind = "readout" if last else "all"
+        key, value = (
+            writer.node("Reshape", product, by_place, name=f"{product}_per_head")
+            for product in key_and_value(writer, weights, states, layer)
+        )
         if last:
-            rows = _heads_first(writer, key_value(writer, weights, states, layer), shape, heads * 2, size)
-            key, value = writer.split(rows, (f"{at}_key", f"{at}_value"), axis=0)
-            states = _readout_rows(writer, weights, states, shape)
-            query = project(writer, states, f"{at}_query", *weights.query(layer))
-            one_row = writer.node("Concat", items, writer.integers(1), name="shape_of_readout", axis=0)
-            query = _heads_first(writer, query, one_row, heads, size)
-        else:
-            rows = query_key_value(writer, weights, states, layer)
-            rows = _heads_first(writer, rows, shape, heads * 3, size)
-            query, key, value = writer.split(rows, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=0)
-        attended = _attend(writer, weights, at, (query, key, value), (keys[layer], values[layer]), (mask, own_keys))
-        states = after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
+            states = _readout_rows(writer, states, items)
+        query = project(writer, states, f"{at}_query", *weights.query(layer))
+        query = writer.node("Reshape", query, of_readout if last else by_place, name=f"{at}_query_per_head")
+        attended = _attend(
+            writer,
+            weights,
+            at,
+            (query, key, value),
+            (keys[layer], values[layer]),
+            (masks[kind], own_keys),
+        )
+        states = after_attention(writer, weights, norms, layer, attended, states, kind)
     matrix, bias = weights.linear("bert.pooler.dense")
     pooled = small_product(writer, states, "pooler", matrix, bias)
     plain = np.ones(weights.hidden, np.float32), np.zeros(weights.hidden, np.float32)
@@ -145,7 +161,6 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
         {name: ["batch_size", "item_length"] for name in ("input_ids", "attention_mask")},
         {"keys": [layers, heads, size + 1, "key_length"], "values": [layers, heads, "key_length", size]},
         {"logits": ["batch_size", len(bias)]},
-        {COUNTS_OWN_KEYS: "1"},
     )
 
 
@@ -159,12 +174,16 @@ def _attend(
 ) -> str:
     """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text.
 
+    `own` are queries, keys and values [C, N, heads, size], of the readout rows [1, N, heads, size] for the queries.
     `masks` are the additive one of the items and the number of keys that stand for them.
     """
     heads, size = weights.heads, weights.head_size
     query, key, value = own
     mask, own_keys = masks
-    scores = writer.node("FusedMatMul", query, key, name=f"{at}_own_products", domain=FUSED, transB=1)
+    own_query = writer.node("Transpose", query, name=f"{at}_own_queries", perm=[1, 2, 0, 3])
+    key = writer.node("Transpose", key, name=f"{at}_own_keys", perm=[1, 2, 3, 0])
+    value = writer.node("Transpose", value, name=f"{at}_own_values", perm=[1, 2, 0, 3])
+    scores = writer.node("MatMul", own_query, key, name=f"{at}_own_products")
     scores = writer.node("Add", scores, mask, name=f"{at}_own_scores")
     own_weights = writer.node("Softmax", scores, name=f"{at}_own_softmax", axis=-1)
     # log Σ exp s = max s − log max softmax(s)
@@ -173,15 +192,21 @@ def _attend(
     top_weight = writer.node("ReduceMax", own_weights, last, name=f"{at}_own_top_weight", keepdims=1)
     log = writer.node("Log", top_weight, name=f"{at}_own_log")
     total = writer.node("Sub", top_score, log, name=f"{at}_own_logsumexp")
+    total = writer.node("Transpose", total, name=f"{at}_own_total", perm=[2, 0, 1, 3])
     longer = writer.node("Concat", query, total, name=f"{at}_query_and_own", axis=-1)
-    longer = writer.node("Reshape", longer, writer.integers(heads, -1, size + 1), name=f"{at}_query_rows")
+    longer = writer.node("Reshape", longer, writer.integers(-1, heads, size + 1), name=f"{at}_query_rows")
+    longer = writer.node("Transpose", longer, name=f"{at}_history_queries", perm=[1, 0, 2])
     keys, values = (writer.node("Squeeze", part, writer.integers(0), name=f"{part}_of_layer") for part in history)
     scores = writer.node("MatMul", longer, keys, name=f"{at}_history_scores")
     shared = writer.node("Softmax", scores, name=f"{at}_history_softmax", axis=-1)
     of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")
-    own_share = writer.node("Slice", shared, last, writer.integers(2**31 - 1), last, name=f"{at}_last_weight")
-    own_share = writer.node("Mul", own_share, own_keys, name=f"{at}_own_share")
+    own_share = writer.node("Gather", shared, last, name=f"{at}_last_weight", axis=-1)
+    # onnxruntime multiplies what has no last dimension of 1 in one go.
+    own_share = writer.node("Reshape", own_share, last, name=f"{at}_last_weight_in_a_row")
+    own_share = writer.node("Mul", own_share, own_keys, name=f"{at}_own_share_in_a_row")
+    own_share = writer.node("Reshape", own_share, writer.integers(heads, -1, 1), name=f"{at}_own_share")
     of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")
+    of_own = writer.node("Transpose", of_own, name=f"{at}_own_context_heads_first", perm=[1, 2, 0, 3])
     of_own = writer.node("Reshape", of_own, writer.integers(heads, -1, size), name=f"{at}_own_rows")
     of_own = writer.node("Mul", of_own, own_share, name=f"{at}_own_weighted")
     context = writer.node("Add", of_history, of_own, name=f"{at}_context")
@@ -189,21 +214,24 @@ def _attend(
     return writer.node("Reshape", context, writer.integers(-1, weights.hidden), name=f"{at}_attention")
 
 
-def _embed(writer: GraphWriter, weights: Weights, norms: Norms, tokens: str, places: Array) -> States:
-    words = writer.node("Gather", writer.weight("words", weights.words()), "input_ids", name="word_embeddings")
+def _embed(writer: GraphWriter, weights: Weights, norms: Norms, ids: str, places: str) -> States:
+    words = writer.node("Gather", writer.weight("words", weights.words()), ids, name="word_embeddings")
+    total = writer.node("Add", words, places, name="embeddings_sum")
+    return norms.add(total, "all", "embeddings", "bert.embeddings.LayerNorm")
+
+
+def _places(writer: GraphWriter, table: Array, tokens: str) -> str:
+    """Embeddings of the first places, as many as there are tokens: [tokens, hidden]."""
     zero = writer.integers(0)
-    at_places = writer.node("Slice", writer.weight("places", places), zero, tokens, zero, name="place_embeddings")
-    return norms.add(
-        writer.node("Add", words, at_places, name="embeddings_sum"), "all", "embeddings", "bert.embeddings.LayerNorm"
-    )
+    return writer.node("Slice", writer.weight("places", table), zero, tokens, zero, name="place_embeddings")
 
 
 def _additive_mask(writer: GraphWriter) -> str:
-    """0 on tokens and a large negative number on padding: [1, N, 1, C]."""
+    """0 on tokens and a large negative number on padding: [N, 1, 1, C]."""
     mask = writer.node("Cast", "attention_mask", name="mask_float", to=onnx.TensorProto.FLOAT)
     mask = writer.node("Sub", mask, writer.weight("one", 1.0), name="mask_below_zero")
     mask = writer.node("Mul", mask, writer.weight("masked", _MASKED), name="mask_scaled")
-    return writer.node("Unsqueeze", mask, writer.integers(0, 2), name="mask")
+    return writer.node("Unsqueeze", mask, writer.integers(1, 2), name="mask")
 
 
 def _own_keys(writer: GraphWriter, weights: Weights) -> str:
@@ -215,39 +243,36 @@ def _own_keys(writer: GraphWriter, weights: Weights) -> str:
     return writer.node("ReduceSum", flat, name="own_keys", keepdims=1)
 
 
-def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:
-    """The state of each item's closing token: [N, hidden]."""
-    lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="item_lengths", keepdims=1)
-    closing = writer.node("Sub", lengths, writer.integers(1), name="readout_columns")
-    whole = writer.node("Concat", shape, writer.integers(weights.hidden), name="shape_of_states", axis=0)
-    by_item = writer.node("Reshape", states.rows, whole, name="states_by_item")
-    rows = writer.node("GatherND", by_item, closing, name="readout_rows", batch_dims=1)
-    return States(rows, states.gain, states.shift)
-
-
-def _heads_first(writer: GraphWriter, rows: str, shape: str, parts: int, size: int) -> str:
-    """[N · C, parts · size] → [parts, N, C, size], with N and C in `shape`."""
-    whole = writer.node("Concat", shape, writer.integers(parts, size), name=f"{rows}_shape", axis=0)
-    split = writer.node("Reshape", rows, whole, name=f"{rows}_per_head")
-    return writer.node("Transpose", split, name=f"{rows}_heads_first", perm=[2, 0, 1, 3])
+def _readout_rows(writer: GraphWriter, states: States, items: str) -> States:
+    """The state of each item's closing token, of rows that go by place: [N, hidden]."""
+    lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="item_lengths", keepdims=0)
+    closing = writer.node("Sub", lengths, writer.integers(1), name="readout_places")
+    first = writer.node("Mul", closing, items, name="readout_places_first_row")
+    count = writer.node("Squeeze", items, writer.integers(0), name="item_count")
+    numbers = writer.node("Range", writer.integer(0), count, writer.integer(1), name="item_numbers")
+    at = writer.node("Add", first, numbers, name="readout_row_numbers")
+    return States(writer.node("Gather", states.rows, at, name="readout_rows"), states.gain, states.shift)
 
 
 def _write_states(writer: GraphWriter, weights: Weights, tokens: str, keys: list[str], values: list[str]) -> None:
-    """Stack the layers and add the key, with a zero value, that stands for an item's own tokens."""
+    """Stack the layers and add keys, with zero values, that stand for an item's own tokens."""
     heads, layers = weights.heads, weights.layers
-    zero = writer.weight("zero", 0.0)
+    zero, step = writer.weight("zero", 0.0), writer.integers(KEY_STEP)
+    more = writer.node("Sub", step, writer.node("Mod", tokens, step, name="tokens_past_step"), name="own_keys")
+    last = writer.node("Concat", writer.integers(*[0] * 7), more, name="pads_of_last", axis=0)
+    last_but_one = writer.node(
+        "Concat", writer.integers(*[0] * 6), more, writer.integers(0), name="pads_of_last_but_one", axis=0
+    )
     stacked = writer.node("Concat", *keys, name="keys_stacked", axis=0)
-    stacked = writer.node("Pad", stacked, writer.integers(0, 0, 0, 0, 0, 0, 0, 1), zero, name="keys_padded")
-    # The new channel is 0 for the history's keys and 1 for the new key.
+    stacked = writer.node("Pad", stacked, last, zero, name="keys_padded")
+    # The new channel is 0 for the history's keys and 1 for the new ones.
     channel = writer.node(
         "Expand",
         zero,
         writer.node("Concat", writer.integers(layers, heads, 1), tokens, name="channel_shape", axis=0),
         name="channel_of_history",
     )
-    channel = writer.node(
-        "Pad", channel, writer.integers(0, 0, 0, 0, 0, 0, 0, 1), writer.weight("one", 1.0), name="channel"
-    )
+    channel = writer.node("Pad", channel, last, writer.weight("one", 1.0), name="channel")
     writer.node("Concat", stacked, channel, name="keys", axis=2)
     stacked = writer.node("Concat", *values, name="values_stacked", axis=0)
-    writer.node("Pad", stacked, writer.integers(0, 0, 0, 0, 0, 0, 1, 0), zero, name="values")
+    writer.node("Pad", stacked, last_but_one, zero, name="values")

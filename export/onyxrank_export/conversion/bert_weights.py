@@ -57,10 +57,10 @@ class Weights:
         scale = np.float32(self.head_size**-0.5)
         return matrix * scale, bias * scale
 
-    def key_value(self, layer: int) -> Array:
-        """The projections of key and value without their biases, [hidden, 2 · hidden]."""
+    def key_and_value(self, layer: int) -> tuple[Array, Array]:
+        """The projections of key and value without their biases."""
         attention = f"bert.encoder.layer.{layer}.attention.self"
-        return np.hstack([self.linear(f"{attention}.key")[0], self.linear(f"{attention}.value")[0]])
+        return self.linear(f"{attention}.key")[0], self.linear(f"{attention}.value")[0]
 
     def attention_output(self, layer: int) -> tuple[Array, Array]:
         """The projection after attention; its bias carries the value's."""

@@ -21,7 +21,6 @@ from onyxrank_export.conversion.bert_layers import (
     after_attention,
     key_and_value,
     project,
-    query_key_value,
     small_product,
 )
 from onyxrank_export.conversion.bert_weights import Weights
@@ -41,7 +40,7 @@ def write_cross_graph(model: PreTrainedModel, target: Path) -> None:
 
 def products_of_cross(layers: int) -> int:
     """How many large products with constant weights the graph has."""
-    return 4 * (layers - 1) + 6
+    return 6 * layers
 
 
 def cross_graph(weights: Weights) -> onnx.ModelProto:
@@ -57,15 +56,15 @@ def cross_graph(weights: Weights) -> onnx.ModelProto:
     lengths = writer.node("Cast", lengths, name="lengths", to=onnx.TensorProto.INT32)
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
+        products = key_and_value(writer, weights, states, layer)
+        key, value = (_by_pair(writer, product, shape, weights.hidden) for product in products)
         if last:
-            products = key_and_value(writer, weights, states, layer)
-            key, value = (_by_pair(writer, product, shape, weights.hidden) for product in products)
             states = _readout_rows(writer, weights, states, shape)
-            query = project(writer, states, f"{at}_query", *weights.query(layer))
+        query = project(writer, states, f"{at}_query", *weights.query(layer))
+        if last:
             query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
         else:
-            rows = _by_pair(writer, query_key_value(writer, weights, states, layer), shape, 3 * weights.hidden)
-            query, key, value = writer.split(rows, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=-1)
+            query = _by_pair(writer, query, shape, weights.hidden)
         no_bias = ""
         attended = writer.node(
             "MultiHeadAttention",

@@ -37,7 +37,6 @@ from onyxrank_export.conversion.bert_layers import (
     after_attention,
     key_and_value,
     project,
-    query_key_value,
     small_product,
 )
 from onyxrank_export.conversion.bert_weights import Array, Weights
@@ -64,7 +63,7 @@ def write_graphs(model: PreTrainedModel, limits: Limits, history: Path, items: P
 
 def products_per_graph(layers: int) -> dict[str, int]:
     """How many large products with constant weights each graph has, by role."""
-    return {"history": 4 * (layers - 1) + 2, "items": 6 * layers}
+    return {"history": 6 * (layers - 1) + 2, "items": 6 * layers}
 
 
 def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
@@ -79,11 +78,7 @@ def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     values: list[str] = []
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
-        if last:
-            key, value = key_and_value(writer, weights, states, layer)
-        else:
-            product = query_key_value(writer, weights, states, layer)
-            query, key, value = writer.split(product, (f"{at}_query", f"{at}_key", f"{at}_value"), axis=-1)
+        key, value = key_and_value(writer, weights, states, layer)
         shape = writer.integers(-1, heads, size)
         for name, part, order, kept in (("key", key, [1, 2, 0], keys), ("value", value, [1, 0, 2], values)):
             per_head = writer.node("Reshape", part, shape, name=f"{at}_{name}_per_head")
@@ -91,6 +86,7 @@ def history_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
             kept.append(writer.node("Unsqueeze", moved, writer.integers(0), name=f"{at}_{name}_kept"))
         if last:
             break
+        query = project(writer, states, f"{at}_query", *weights.query(layer))
         parts = [
             writer.node("Unsqueeze", part, writer.integers(0), name=f"{part}_row") for part in (query, key, value)
         ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onyxrank._lru import Lru
 
 DEFAULT_CACHE_BYTES = 64 * 2**20
-"""Of the history cache: about 18 histories of 192 tokens with MiniLM-L6, 4 with BERT-base."""
+"""Of the history cache: about 17 histories of 192 tokens with MiniLM-L6, 4 with BERT-base."""
 _DIGEST_BYTES = 16
 
 

@@ -136,7 +136,7 @@ def _absent(content: Mapping[str, Any]) -> str:
     reasons = dict(content["failures"]) | {
         peer["name"]: peer["failure"] for peer in content["peers"] if peer["failure"]
     }
-    lines = ["## Not in the race", ""]
+    lines = ["## Not in the race, or not to its end", ""]
     if content.get("only"):
         lines.append(f"- all whose names have none of these: {', '.join(content['only'])}; they were not asked for.")
     lines += [f"- {name}: {' '.join(reason.split())}" for name, reason in reasons.items()]

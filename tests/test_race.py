@@ -96,12 +96,14 @@ def test_what_fails_is_told_and_the_worker_lives_on(start):
     assert peer.rank(REQUEST) > 0
 
 
-def test_a_worker_that_is_gone_is_told(start):
+def test_a_worker_that_is_gone_is_told(start, tmp_path):
     peer = start("fake")
     peer._process.kill()
     peer._process.wait()
-    with pytest.raises(PeerFailed, match=r"is gone|without an answer"):
+    with pytest.raises(PeerFailed, match=r"is gone|without an answer") as caught:
         peer.rank(REQUEST)
+    assert "fake.log" in str(caught.value)
+    assert str(tmp_path.parent) not in str(caught.value)
 
 
 def test_a_worker_that_hangs_is_ended(start, monkeypatch):

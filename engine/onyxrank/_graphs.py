@@ -34,7 +34,7 @@ class Graph:
 
 
 KEY_STEP = 16
-"""A history has keys, those that stand for an item's own tokens included, in multiples of this."""
+"""Histories are exported to have keys, those that stand for an item's own tokens included, in multiples of this."""
 
 Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
 """Arrays by input name, of the types that `Graph` says."""

@@ -92,6 +92,11 @@ def test_the_largest_arrays_follow_from_the_limits(role, sizes):
     assert Sizes.of(role, LIMITS, 1024) == sizes
 
 
+def test_a_history_that_fills_a_step_has_keys_of_the_next():
+    assert Sizes.of("items", Limits(history_tokens=30 - 1, item_tokens=9), 1024).history == 32
+    assert Sizes.of("items", Limits(history_tokens=30, item_tokens=9), 1024).history == 48
+
+
 def test_every_role_has_sizes():
     assert {role for graphs in ARCHITECTURES.values() for role in graphs} == {"model", "history", "items"}
 

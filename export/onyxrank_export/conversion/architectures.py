@@ -14,7 +14,7 @@ from onyxrank._encoding import EncodedRequest
 from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY, Feeds
 from onyxrank._scoring import history_feeds, history_state, item_feeds, pair_feeds
 from onyxrank._truncation import Limits
-from onyxrank_export.conversion.cross_graph import can_write, products_of_cross, write_cross_graph
+from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two
@@ -60,7 +60,7 @@ class CrossConversion:
         self._written = can_write(model)
         # ELECTRA's embeddings may be narrower than its layers: one more product leads from the ones to the others.
         widened = getattr(model.config, "embedding_size", hidden) != hidden
-        self.products = {"model": products_of_cross(layers) if self._written else 6 * layers + widened}
+        self.products = {"model": 6 * layers + widened}
 
     def write(self, folder: Path) -> dict[str, Files]:
         """Write ``model.onnx`` and ``model_fused.onnx``; see `Conversion.write`."""

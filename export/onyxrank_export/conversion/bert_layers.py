@@ -5,7 +5,7 @@
    (benchmarks/NOTES.md). Rows are two-dimensional, so that every bias joins its product.
 2. The scale 1/√d is in the query's weights; the key's bias is left out, since it adds the same to all scores of a
    row; the value's bias passes through the softmax unchanged and is added to the bias of the next product. Query, key
-   and value are three products: as fast as one that is split, and read where they lie.
+   and value are three products: as fast as one that is split, read where they lie, and OpenVINO splits slowly.
 """
 
 from __future__ import annotations

@@ -38,11 +38,6 @@ def write_cross_graph(model: PreTrainedModel, target: Path) -> None:
     onnx.save(cross_graph(Weights(model)), target)
 
 
-def products_of_cross(layers: int) -> int:
-    """How many large products with constant weights the graph has."""
-    return 6 * layers
-
-
 def cross_graph(weights: Weights) -> onnx.ModelProto:
     """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [N, S] → ``logits`` float32 [N, classes]."""
     writer = GraphWriter()
@@ -57,14 +52,14 @@ def cross_graph(weights: Weights) -> onnx.ModelProto:
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         products = key_and_value(writer, weights, states, layer)
-        key, value = (_by_pair(writer, product, shape, weights.hidden) for product in products)
+        key, value = (_by_pair(writer, weights, product, shape) for product in products)
         if last:
             states = _readout_rows(writer, weights, states, shape)
         query = project(writer, states, f"{at}_query", *weights.query(layer))
         if last:
             query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
         else:
-            query = _by_pair(writer, query, shape, weights.hidden)
+            query = _by_pair(writer, weights, query, shape)
         no_bias = ""
         attended = writer.node(
             "MultiHeadAttention",
@@ -100,14 +95,14 @@ def _embed(writer: GraphWriter, weights: Weights, norms: Norms) -> States:
     return norms.add(total, "all", "embeddings", "bert.embeddings.LayerNorm")
 
 
-def _by_pair(writer: GraphWriter, rows: str, shape: str, width: int) -> str:
-    """[N · S, width] → [N, S, width]."""
-    whole = writer.node("Concat", shape, writer.integers(width), name=f"{rows}_shape", axis=0)
+def _by_pair(writer: GraphWriter, weights: Weights, rows: str, shape: str) -> str:
+    """[N · S, hidden] → [N, S, hidden]."""
+    whole = writer.node("Concat", shape, writer.integers(weights.hidden), name=f"{rows}_shape", axis=0)
     return writer.node("Reshape", rows, whole, name=f"{rows}_by_pair")
 
 
 def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:
     """The state of each pair's [CLS]: [N, hidden]."""
-    by_pair = _by_pair(writer, states.rows, shape, weights.hidden)
+    by_pair = _by_pair(writer, weights, states.rows, shape)
     rows = writer.node("Gather", by_pair, writer.integer(0), name="readout_rows", axis=1)
     return States(rows, states.gain, states.shift)

@@ -7,18 +7,19 @@ logits [N, classes]. What makes them fast, all of it exact:
    The history is never repeated over the candidates.
 2. An item's token attends to the history and to its own item under one softmax. The scores of its own item are
    summed up first (log-sum-exp l); the query carries l as one more channel and the history one more key that picks
-   it up, so that the softmax over P + 1 scores gives the weights of the history and, last, that of the item. Scores
-   are neither concatenated nor split. (The merge is that of Milakov and Gimelshein 2018, section 3, and of
+   it up, so that one softmax gives the weights of the history and, last, that of the item. Scores are neither
+   concatenated nor split. (The merge is that of Milakov and Gimelshein 2018, section 3, and of
    FlashAttention, Dao et al. 2022, section 3.1.)
 3. What `bert_layers` says of products and layer norms.
 4. In the last layer only the readout row has a query, an attention output and a feed-forward.
 5. Positions and the segment are one constant; the mask is made once, in the shape of the scores it is added to.
 6. Rows of items go by place: all first tokens, then all second ones. Read as [C, N, heads, d], queries, keys and
    values are then multiplied where their projections wrote them, since onnxruntime takes a transposition of the first
-   dimension into the product behind it. Only the context is moved, and in int8 after its rounding.
-7. Of n keys that pick up l each is to count e^l / n: the query carries l - log n, and n times the last weight is the
-   item's. So keys come in multiples of 16: the CPU's products are that wide, and there are fewer shapes for providers
-   to which each costs.
+   dimension into the product behind it. Queries are copied once, beside l; the item's own contexts are moved, and
+   their sum with the history's, in int8 after its rounding.
+7. There is not one such key but n, each of which is to count e^l / n: the query carries l - log n, and n times the
+   last weight is the item's. So keys come in multiples of 16: the CPU's products are that wide, and there are fewer
+   shapes for providers to which each costs.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     table = weights.places(weights.item_position, limits.item_tokens + 1, _ITEM_SEGMENT)
     places = writer.node("Unsqueeze", _places(writer, table, tokens), writer.integers(1), name="place_of_each_row")
     states = _embed(writer, weights, norms, ids, places)
-    own_keys = _own_keys(writer, weights)
+    own_key_count = _own_key_count(writer, weights)
     by_place = writer.node("Concat", tokens, items, writer.integers(heads, size), name="shape_by_place", axis=0)
     of_readout = writer.node(
         "Concat", writer.integers(1), items, writer.integers(heads, size), name="shape_of_readout", axis=0
@@ -123,7 +124,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     mask = _additive_mask(writer)
     square = writer.node("Concat", items, writer.integers(1), tokens, tokens, name="shape_of_own_scores", axis=0)
     masks = {"readout": mask, "all": writer.node("Expand", mask, square, name="mask_of_own_scores")}
-    log = writer.node("Log", own_keys, name="log_own_keys")
+    log = writer.node("Log", own_key_count, name="log_own_key_count")
     masks = {rows: writer.node("Sub", each, log, name=f"{each}_less_log") for rows, each in masks.items()}
     keys = writer.split("keys", tuple(f"layer_{layer}_history_keys" for layer in range(layers)), axis=0)
     values = writer.split("values", tuple(f"layer_{layer}_history_values" for layer in range(layers)), axis=0)
@@ -144,7 +145,8 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
             at,
             (query, key, value),
             (keys[layer], values[layer]),
-            (masks[kind], own_keys),
+            masks[kind],
+            own_key_count,
         )
         states = after_attention(writer, weights, norms, layer, attended, states, kind)
     matrix, bias = weights.linear("bert.pooler.dense")
@@ -166,16 +168,16 @@ def _attend(
     at: str,
     own: tuple[str, str, str],
     history: tuple[str, str],
-    masks: tuple[str, str],
+    mask: str,
+    own_key_count: str,
 ) -> str:
     """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text.
 
     `own` are queries, keys and values [C, N, heads, size], of the readout rows [1, N, heads, size] for the queries.
-    `masks` are the additive one of the items and the number of keys that stand for them.
+    `mask` is added to the scores of the own item. It carries - log n, and `own_key_count` is n.
     """
     heads, size = weights.heads, weights.head_size
     query, key, value = own
-    mask, own_keys = masks
     own_query = writer.node("Transpose", query, name=f"{at}_own_queries", perm=[1, 2, 0, 3])
     key = writer.node("Transpose", key, name=f"{at}_own_keys", perm=[1, 2, 3, 0])
     value = writer.node("Transpose", value, name=f"{at}_own_values", perm=[1, 2, 0, 3])
@@ -197,9 +199,9 @@ def _attend(
     shared = writer.node("Softmax", scores, name=f"{at}_history_softmax", axis=-1)
     of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")
     own_share = writer.node("Gather", shared, last, name=f"{at}_last_weight", axis=-1)
-    # onnxruntime multiplies what has no last dimension of 1 in one go.
+    # In a row, since onnxruntime multiplies value by value where the last dimension is 1.
     own_share = writer.node("Reshape", own_share, last, name=f"{at}_last_weight_in_a_row")
-    own_share = writer.node("Mul", own_share, own_keys, name=f"{at}_own_share_in_a_row")
+    own_share = writer.node("Mul", own_share, own_key_count, name=f"{at}_own_share_in_a_row")
     own_share = writer.node("Reshape", own_share, writer.integers(heads, -1, 1), name=f"{at}_own_share")
     of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")
     of_own = writer.node("Transpose", of_own, name=f"{at}_own_context_heads_first", perm=[1, 2, 0, 3])
@@ -230,13 +232,13 @@ def _additive_mask(writer: GraphWriter) -> str:
     return writer.node("Unsqueeze", mask, writer.integers(1, 2), name="mask")
 
 
-def _own_keys(writer: GraphWriter, weights: Weights) -> str:
+def _own_key_count(writer: GraphWriter, weights: Weights) -> str:
     """How many of the keys stand for an item's own tokens: [1]."""
     first = writer.integers(0, 0, weights.head_size)
     past = writer.integers(1, 1, weights.head_size + 1)
     marks = writer.node("Slice", "keys", first, past, writer.integers(0, 1, 2), name="own_marks")
     flat = writer.node("Reshape", marks, writer.integers(-1), name="own_marks_in_a_row")
-    return writer.node("ReduceSum", flat, name="own_keys", keepdims=1)
+    return writer.node("ReduceSum", flat, name="own_key_count", keepdims=1)
 
 
 def _readout_rows(writer: GraphWriter, states: States, items: str) -> States:
@@ -254,13 +256,11 @@ def _write_states(writer: GraphWriter, weights: Weights, tokens: str, keys: list
     """Stack the layers and add keys, with zero values, that stand for an item's own tokens."""
     heads, layers = weights.heads, weights.layers
     zero, step = writer.weight("zero", 0.0), writer.integers(KEY_STEP)
-    more = writer.node("Sub", step, writer.node("Mod", tokens, step, name="tokens_past_step"), name="own_keys")
-    last = writer.node("Concat", writer.integers(*[0] * 7), more, name="pads_of_last", axis=0)
-    last_but_one = writer.node(
-        "Concat", writer.integers(*[0] * 6), more, writer.integers(0), name="pads_of_last_but_one", axis=0
-    )
+    own = writer.node("Sub", step, writer.node("Mod", tokens, step, name="tokens_past_step"), name="own_key_count")
+    key_pads = writer.node("Concat", writer.integers(*[0] * 7), own, name="key_pads", axis=0)
+    value_pads = writer.node("Concat", writer.integers(*[0] * 6), own, writer.integers(0), name="value_pads", axis=0)
     stacked = writer.node("Concat", *keys, name="keys_stacked", axis=0)
-    stacked = writer.node("Pad", stacked, last, zero, name="keys_padded")
+    stacked = writer.node("Pad", stacked, key_pads, zero, name="keys_padded")
     # The new channel is 0 for the history's keys and 1 for the new ones.
     channel = writer.node(
         "Expand",
@@ -268,7 +268,7 @@ def _write_states(writer: GraphWriter, weights: Weights, tokens: str, keys: list
         writer.node("Concat", writer.integers(layers, heads, 1), tokens, name="channel_shape", axis=0),
         name="channel_of_history",
     )
-    channel = writer.node("Pad", channel, last, writer.weight("one", 1.0), name="channel")
+    channel = writer.node("Pad", channel, key_pads, writer.weight("one", 1.0), name="channel")
     writer.node("Concat", stacked, channel, name="keys", axis=2)
     stacked = writer.node("Concat", *values, name="values_stacked", axis=0)
-    writer.node("Pad", stacked, last_but_one, zero, name="values")
+    writer.node("Pad", stacked, value_pads, zero, name="values")

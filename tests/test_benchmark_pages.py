@@ -244,9 +244,5 @@ def test_the_profile_tells_products_from_the_rest(shared_bundle):
     ids = np.full((4, 6), 9, np.int64)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "keys": keys, "values": values}
     shares = products.operator_shares(shared_bundle / "onnx/items.onnx", [feeds], 1)
-    kinds = {"MatMul", "FusedMatMul", "Gemm"}
-    named, others = shares.keys() & kinds, shares.keys() - kinds - {"products"}
-    rounding = 5e-4
-    assert named
-    assert 0 < sum(shares[name] for name in named) <= shares["products"] + rounding
-    assert 0 < shares["products"] <= 1 - sum(shares[name] for name in others) + rounding
+    named = [shares[name] for name in ("MatMul", "FusedMatMul", "Gemm") if name in shares]
+    assert 0 < max(named) <= shares["products"] < 1

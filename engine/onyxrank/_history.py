@@ -26,8 +26,7 @@ class HistoryState:
 
     The last K - P keys stand for an item's own tokens, and share its weight: the queries carry the log-sum-exp of the
     item's scores in one more channel, so that one softmax over K scores weighs the history against the item. Their
-    values are zero. There is at least one; K is a multiple of `KEY_STEP`, P + 1 in
-    bundles of before.
+    values are zero. There is at least one: K is the next multiple of `KEY_STEP` above P, in bundles of before P + 1.
 
     Attributes:
         keys: [layers, heads, head_size + 1, K], transposed, to be multiplied with queries from the left.

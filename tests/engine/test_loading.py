@@ -12,7 +12,7 @@ from engine_fakes import FakeSession
 from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker, _loading
 from onyxrank._buckets import bucket
 from onyxrank._bundle import open_bundle
-from onyxrank._graphs import ARCHITECTURES
+from onyxrank._graphs import ARCHITECTURES, KEY_STEP
 from onyxrank._loading import load_encoder, load_engine, open_sessions
 from onyxrank._machine import machine_family
 from onyxrank._manifest import Variant
@@ -101,6 +101,8 @@ def test_sizes_repeat_where_each_costs_and_scores_stay(request, monkeypatch, nam
     monkeypatch.setattr(Provider, "pays_for_shapes", True)
     np.testing.assert_allclose(scores(), expected, rtol=0, atol=1e-6)
     assert all(rows == bucket(rows) for rows, _ in (shape["input_ids"] for shape in shapes))
+    keys = {shape["keys"][-1] for shape in shapes if "keys" in shape}
+    assert keys == ({KEY_STEP} if name == "shared_bundle" else set()), "histories of all lengths here have one size"
 
 
 @pytest.mark.parametrize(

@@ -205,10 +205,11 @@ def main() -> None:
 
 
 def write(content: Mapping[str, Any], folder: Path, name: str) -> None:
-    """Write the figures and their page."""
+    """Write the figures and their page; paths of the project, as failures name them, start at its root."""
+    text = json.dumps(content, indent=1).replace(f"{WORK.parent}/", "")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    write_page(content, folder, name)
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    write_page(json.loads(text), folder, name)
 
 
 def takes_part(runner: Runner, workload: str) -> bool:

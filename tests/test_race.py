@@ -96,14 +96,21 @@ def test_what_fails_is_told_and_the_worker_lives_on(start):
     assert peer.rank(REQUEST) > 0
 
 
-def test_a_worker_that_is_gone_is_told(start, tmp_path):
+def test_a_worker_that_is_gone_is_told(start):
     peer = start("fake")
     peer._process.kill()
     peer._process.wait()
     with pytest.raises(PeerFailed, match=r"is gone|without an answer") as caught:
         peer.rank(REQUEST)
     assert "fake.log" in str(caught.value)
-    assert str(tmp_path.parent) not in str(caught.value)
+
+
+def test_what_is_published_names_no_folder_above_the_project(tmp_path, monkeypatch):
+    pages = []
+    monkeypatch.setattr(race, "write_page", lambda content, folder, name: pages.append(content))
+    race.write({"failures": {"one": f"ended; see {race.PEERS / 'one.log'}"}}, tmp_path, "race")
+    told = json.loads((tmp_path / "race.json").read_text())
+    assert told == pages[0] == {"failures": {"one": "ended; see .bench/peers/one.log"}}
 
 
 def test_a_worker_that_hangs_is_ended(start, monkeypatch):

@@ -40,8 +40,6 @@ class PeerProcess:
         self.way = way
         self._best: dict[str, object] = {}
         self._log = log.open("w", encoding="utf-8")
-        # Without the folders above: what is said of a failure is published.
-        self._log_file = Path(*log.parts[-3:])
         self._process = subprocess.Popen(
             [python, HERE / "worker.py", module, way, folder, str(threads)],
             stdin=subprocess.PIPE,
@@ -98,7 +96,7 @@ class PeerProcess:
             self._process.stdin.write(json.dumps({"do": what, **command}) + "\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise PeerFailed(f"{self.way} is gone ({error}); see {self._log_file}") from error
+            raise PeerFailed(f"{self.way} is gone ({error}); see {self._log.name}") from error
         return self._read()
 
     def _read(self) -> dict[str, Any]:
@@ -110,7 +108,7 @@ class PeerProcess:
         finally:
             overdue.cancel()
         if not line:
-            raise PeerFailed(f"{self.way} ended without an answer; see {self._log_file}")
+            raise PeerFailed(f"{self.way} ended without an answer; see {self._log.name}")
         answer = json.loads(line)
         if "error" in answer:
             raise PeerFailed(answer["error"])

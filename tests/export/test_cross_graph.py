@@ -106,6 +106,21 @@ def test_any_number_of_layers_and_classes(tmp_path, run_graph, layers, classes):
     np.testing.assert_allclose(logits, expected, atol=1e-4)
 
 
+def test_the_graph_for_gpus_is_told_the_lengths_and_says_the_same(tmp_path, trained_model, feeds, run_graph):
+    on_cpus, for_gpus = tmp_path / "cpus.onnx", tmp_path / "gpus.onnx"
+    write_cross_graph(trained_model, on_cpus)
+    write_cross_graph(trained_model, for_gpus, for_gpus=True)
+    for ours, theirs in zip(run_graph(for_gpus, feeds), run_graph(on_cpus, feeds), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    inputs = {
+        path: [node.input for node in onnx.load(path).graph.node if node.op_type == "MultiHeadAttention"]
+        for path in (on_cpus, for_gpus)
+    }
+    # A mask would take the CPU provider off its fastest kernel.
+    assert {len(names) for names in inputs[on_cpus]} == {3}
+    assert {names[4] for names in inputs[for_gpus]} == {"lengths"}
+
+
 def test_the_last_layer_is_computed_for_one_row(tmp_path, trained_model):
     write_cross_graph(trained_model, tmp_path / "written.onnx")
     operators = Counter(node.op_type for node in onnx.load(tmp_path / "written.onnx").graph.node)

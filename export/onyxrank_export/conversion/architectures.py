@@ -17,6 +17,7 @@ from onyxrank._truncation import Limits
 from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
+from onyxrank_export.conversion.half import write_half
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
@@ -36,6 +37,9 @@ class Conversion(Protocol):
 
     def write(self, folder: Path) -> dict[str, Files]:
         """Write the fp32 graphs to a folder: variants by name, first the one that is loaded and quantized."""
+
+    def halve(self, source: Files, target: Files) -> None:
+        """Write the fp16 graphs, for GPUs."""
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
         """Check every graph in the folder against PyTorch; largest difference of a logit by name."""
@@ -71,6 +75,13 @@ class CrossConversion:
         else:
             fuse(files["fp32"]["model"], files["fp32_fused"]["model"], self._model.config)
         return files
+
+    def halve(self, source: Files, target: Files) -> None:
+        """Halve a graph that is made for GPUs, where there is one; see `Conversion.halve`."""
+        if self._written:
+            write_cross_graph(self._model, target["model"], for_gpus=True)
+            source = target
+        write_half(source["model"], target["model"])
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
         """Check both; see `Conversion.parity`."""
@@ -113,6 +124,11 @@ class SharedHistoryConversion:
         export_fp32(self._model, folder / "model.onnx")
         write_graphs(self._model, self._limits, files["history"], files["items"])
         return {"fp32": files}
+
+    def halve(self, source: Files, target: Files) -> None:
+        """Halve both; see `Conversion.halve`."""
+        for role in source:
+            write_half(source[role], target[role])
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
         """Check the ordinary graph and the two together; see `Conversion.parity`."""

@@ -1,7 +1,10 @@
 """The graph of cross over pairs, written from a trained BERT's weights: the plain graph's function, in less time.
 
 1. What `bert_layers` says of products and layer norms; attention is onnxruntime's fused operator.
-2. In the last layer only [CLS] is read, so its query, attention output and feed-forward are computed for that one
+2. Padding is hidden by one more channel of each head: 1 in all queries, a large negative number in the keys of
+   padding and 0 in the others. Given a mask, the operator leaves its fastest kernel for CPUs, which never holds all
+   scores of a head (benchmarks/NOTES.md). Those for GPUs want heads of certain sizes: there it is told the lengths.
+3. In the last layer only [CLS] is read, so its query, attention output and feed-forward are computed for that one
    row; all rows still give keys and values. This is exact: no row of the last layer sees another one's output.
 
 Padding must be on the right, as the engine pads. For models that are not plain BERT there is `fusion`.
@@ -19,7 +22,6 @@ from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,
     after_attention,
-    key_and_value,
     project,
     small_product,
 )
@@ -27,49 +29,59 @@ from onyxrank_export.conversion.bert_weights import Weights
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
 from onyxrank_export.training.plain_bert import what_is_not_plain
 
+_HIDDEN = 1e4
+"""What is taken from a score to hide it: more than any score, and within fp16."""
+
 
 def can_write(model: PreTrainedModel) -> bool:
     """Whether the model is computed by such a graph."""
     return isinstance(model, BertForSequenceClassification) and not what_is_not_plain(model.config)
 
 
-def write_cross_graph(model: PreTrainedModel, target: Path) -> None:
+def write_cross_graph(model: PreTrainedModel, target: Path, *, for_gpus: bool = False) -> None:
     """Write the graph in fp32, for a model that `can_write` accepts."""
-    onnx.save(cross_graph(Weights(model)), target)
+    onnx.save(cross_graph(Weights(model), for_gpus=for_gpus), target)
 
 
-def cross_graph(weights: Weights) -> onnx.ModelProto:
+def cross_graph(weights: Weights, *, for_gpus: bool = False) -> onnx.ModelProto:
     """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [N, S] → ``logits`` float32 [N, classes]."""
     writer = GraphWriter()
-    layers = weights.layers
+    layers, hidden, zero = weights.layers, weights.hidden, np.zeros(weights.hidden, np.float32)
     shape = writer.node("Shape", "input_ids", name="shape")
     pairs = writer.node("Shape", "input_ids", name="pairs", start=0, end=1)
     cells = writer.node("Reshape", writer.node("Size", "input_ids", name="size"), writer.integers(1), name="cells")
     norms = Norms(writer, weights, {"all": cells, "readout": pairs})
     states = _embed(writer, weights, norms)
-    lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="lengths_int64", keepdims=0)
-    lengths = writer.node("Cast", lengths, name="lengths", to=onnx.TensorProto.INT32)
+    channel = "" if for_gpus else _padding_channel(writer, weights)
+    lengths = _lengths(writer) if for_gpus else ""
+    width = hidden if for_gpus else hidden + weights.heads
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
-        products = key_and_value(writer, weights, states, layer)
-        key, value = (_by_pair(writer, weights, product, shape) for product in products)
+        key_matrix, value_matrix = weights.key_and_value(layer)
+        of_key, of_value, of_query = (key_matrix, zero), (value_matrix, zero), weights.query(layer)
+        if channel:
+            of_key, of_query = weights.with_channel(*of_key, 0.0), weights.with_channel(*of_query, 1.0)
+        key = _by_pair(writer, project(writer, states, f"{at}_key", *of_key), shape, width)
+        value = _by_pair(writer, project(writer, states, f"{at}_value", *of_value), shape, hidden)
+        if channel:
+            key = writer.node("Add", key, channel, name=f"{at}_key_of_tokens")
         if last:
-            states = _readout_rows(writer, weights, states, shape)
-        query = project(writer, states, f"{at}_query", *weights.query(layer))
+            states = _readout_rows(writer, states, shape, hidden)
+        query = project(writer, states, f"{at}_query", *of_query)
         if last:
             query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
         else:
-            query = _by_pair(writer, weights, query, shape)
+            query = _by_pair(writer, query, shape, width)
         no_bias = ""
         attended = writer.node(
             "MultiHeadAttention",
-            *(query, key, value, no_bias, lengths),
+            *(query, key, value, *((no_bias, lengths) if lengths else ())),
             name=f"{at}_attention_by_pair",
             domain=FUSED,
             num_heads=weights.heads,
             scale=1.0,
         )
-        attended = writer.node("Reshape", attended, writer.integers(-1, weights.hidden), name=f"{at}_attention")
+        attended = writer.node("Reshape", attended, writer.integers(-1, hidden), name=f"{at}_attention")
         states = after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
     pooled = small_product(writer, states, "pooler", *weights.linear("bert.pooler.dense"))
     plain = np.ones(weights.hidden, np.float32), np.zeros(weights.hidden, np.float32)
@@ -95,14 +107,30 @@ def _embed(writer: GraphWriter, weights: Weights, norms: Norms) -> States:
     return norms.add(total, "all", "embeddings", "bert.embeddings.LayerNorm")
 
 
-def _by_pair(writer: GraphWriter, weights: Weights, rows: str, shape: str) -> str:
-    """[N · S, hidden] → [N, S, hidden]."""
-    whole = writer.node("Concat", shape, writer.integers(weights.hidden), name=f"{rows}_shape", axis=0)
+def _padding_channel(writer: GraphWriter, weights: Weights) -> str:
+    """What is added to keys that have a channel for it: [N, S, heads · (size + 1)]."""
+    tokens = writer.node("Cast", "attention_mask", name="mask_float", to=onnx.TensorProto.FLOAT)
+    padding = writer.node("Sub", tokens, writer.weight("one", 1.0), name="mask_below_zero")
+    padding = writer.node("Unsqueeze", padding, writer.integers(2), name="mask_of_rows")
+    place = np.zeros((weights.heads, weights.head_size + 1))
+    place[:, -1] = _HIDDEN
+    return writer.node("Mul", padding, writer.weight("channel", place.reshape(-1)), name="padding_channel")
+
+
+def _lengths(writer: GraphWriter) -> str:
+    """The tokens of each pair, int32 [N]."""
+    lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="lengths_int64", keepdims=0)
+    return writer.node("Cast", lengths, name="lengths", to=onnx.TensorProto.INT32)
+
+
+def _by_pair(writer: GraphWriter, rows: str, shape: str, width: int) -> str:
+    """[N · S, width] → [N, S, width]."""
+    whole = writer.node("Concat", shape, writer.integers(width), name=f"{rows}_shape", axis=0)
     return writer.node("Reshape", rows, whole, name=f"{rows}_by_pair")
 
 
-def _readout_rows(writer: GraphWriter, weights: Weights, states: States, shape: str) -> States:
+def _readout_rows(writer: GraphWriter, states: States, shape: str, hidden: int) -> States:
     """The state of each pair's [CLS]: [N, hidden]."""
-    by_pair = _by_pair(writer, weights, states.rows, shape)
+    by_pair = _by_pair(writer, states.rows, shape, hidden)
     rows = writer.node("Gather", by_pair, writer.integer(0), name="readout_rows", axis=1)
     return States(rows, states.gain, states.shift)

@@ -43,7 +43,6 @@ from onyxrank_export.conversion.gate import (
     no_scores,
     score_sample,
 )
-from onyxrank_export.conversion.half import write_half
 from onyxrank_export.conversion.kernels import check_int8
 from onyxrank_export.conversion.material import Material, demo_material, material_of
 from onyxrank_export.conversion.parity import TOLERANCE
@@ -260,10 +259,10 @@ class _Export:
             return source
         self._say(f"quantizing {recipe.name}")
         files = {role: self._folder / recipe.file(role) for role in source}
+        if recipe is HALF:
+            self._conversion.halve(source, files)
+            return files
         for role, path in files.items():
-            if recipe is HALF:
-                write_half(source[role], path)
-                continue
             quantize(smoothed[role], path, recipe, calibration[role])
             check_int8(onnx.load(path), self._conversion.products[role])
         return files

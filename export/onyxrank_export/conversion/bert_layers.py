@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
 from onyxrank_export.conversion.bert_weights import Array, Weights
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
@@ -63,14 +64,23 @@ class Norms:
         )
 
 
-def key_and_value(writer: GraphWriter, weights: Weights, states: States, layer: int) -> tuple[str, str]:
-    """Key and value of all heads, each [rows, hidden]."""
+def key_and_value(
+    writer: GraphWriter, weights: Weights, states: States, layer: int, *, channel: bool = False
+) -> tuple[str, str]:
+    """Key and value of all heads, each [rows, hidden]; the key, if asked, with one more channel a head, of zeros."""
     key, value = weights.key_and_value(layer)
     zero = np.zeros(weights.hidden, np.float32)
+    of_key = weights.with_channel(key, zero, 0.0) if channel else (key, zero)
     return (
-        project(writer, states, f"layer_{layer}_key", key, zero),
+        project(writer, states, f"layer_{layer}_key", *of_key),
         project(writer, states, f"layer_{layer}_value", value, zero),
     )
+
+
+def mask_below_zero(writer: GraphWriter) -> str:
+    """0 on tokens and -1 on padding, in the shape of ``attention_mask``."""
+    mask = writer.node("Cast", "attention_mask", name="mask_float", to=onnx.TensorProto.FLOAT)
+    return writer.node("Sub", mask, writer.weight("one", 1.0), name="mask_below_zero")
 
 
 def after_attention(

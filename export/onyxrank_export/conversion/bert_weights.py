@@ -64,10 +64,9 @@ class Weights:
 
     def with_channel(self, matrix: Array, bias: Array, value: float) -> tuple[Array, Array]:
         """A projection to all heads with one more channel at the end of each: that value, whatever is projected."""
-        by_head = (*matrix.shape[:-1], self.heads, self.head_size)
-        wider = np.pad(matrix.reshape(by_head), ((0, 0), (0, 0), (0, 1)))
-        biases = np.pad(bias.reshape(by_head[1:]), ((0, 0), (0, 1)), constant_values=value)
-        return wider.reshape(len(matrix), self.heads * (self.head_size + 1)), biases.reshape(-1)
+        wider = np.pad(matrix.reshape(self.hidden, self.heads, self.head_size), ((0, 0), (0, 0), (0, 1)))
+        biases = np.pad(bias.reshape(self.heads, self.head_size), ((0, 0), (0, 1)), constant_values=value)
+        return wider.reshape(self.hidden, -1), biases.reshape(-1)
 
     def attention_output(self, layer: int) -> tuple[Array, Array]:
         """The projection after attention; its bias carries the value's."""

@@ -22,6 +22,8 @@ from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,
     after_attention,
+    key_and_value,
+    mask_below_zero,
     project,
     small_product,
 )
@@ -46,25 +48,24 @@ def write_cross_graph(model: PreTrainedModel, target: Path, *, for_gpus: bool = 
 def cross_graph(weights: Weights, *, for_gpus: bool = False) -> onnx.ModelProto:
     """``input_ids``, ``attention_mask``, ``token_type_ids`` int64 [N, S] → ``logits`` float32 [N, classes]."""
     writer = GraphWriter()
-    layers, hidden, zero = weights.layers, weights.hidden, np.zeros(weights.hidden, np.float32)
+    layers, hidden = weights.layers, weights.hidden
     shape = writer.node("Shape", "input_ids", name="shape")
     pairs = writer.node("Shape", "input_ids", name="pairs", start=0, end=1)
     cells = writer.node("Reshape", writer.node("Size", "input_ids", name="size"), writer.integers(1), name="cells")
     norms = Norms(writer, weights, {"all": cells, "readout": pairs})
     states = _embed(writer, weights, norms)
     channel = "" if for_gpus else _padding_channel(writer, weights)
-    lengths = _lengths(writer) if for_gpus else ""
     width = hidden if for_gpus else hidden + weights.heads
+    no_bias = ""
+    masks = (no_bias, _lengths(writer)) if for_gpus else ()
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
-        key_matrix, value_matrix = weights.key_and_value(layer)
-        of_key, of_value, of_query = (key_matrix, zero), (value_matrix, zero), weights.query(layer)
-        if channel:
-            of_key, of_query = weights.with_channel(*of_key, 0.0), weights.with_channel(*of_query, 1.0)
-        key = _by_pair(writer, project(writer, states, f"{at}_key", *of_key), shape, width)
-        value = _by_pair(writer, project(writer, states, f"{at}_value", *of_value), shape, hidden)
-        if channel:
+        key, value = key_and_value(writer, weights, states, layer, channel=not for_gpus)
+        key, value = _by_pair(writer, key, shape, width), _by_pair(writer, value, shape, hidden)
+        of_query = weights.query(layer)
+        if not for_gpus:
             key = writer.node("Add", key, channel, name=f"{at}_key_of_tokens")
+            of_query = weights.with_channel(*of_query, 1.0)
         if last:
             states = _readout_rows(writer, states, shape, hidden)
         query = project(writer, states, f"{at}_query", *of_query)
@@ -72,10 +73,9 @@ def cross_graph(weights: Weights, *, for_gpus: bool = False) -> onnx.ModelProto:
             query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
         else:
             query = _by_pair(writer, query, shape, width)
-        no_bias = ""
         attended = writer.node(
             "MultiHeadAttention",
-            *(query, key, value, *((no_bias, lengths) if lengths else ())),
+            *(query, key, value, *masks),
             name=f"{at}_attention_by_pair",
             domain=FUSED,
             num_heads=weights.heads,
@@ -109,9 +109,7 @@ def _embed(writer: GraphWriter, weights: Weights, norms: Norms) -> States:
 
 def _padding_channel(writer: GraphWriter, weights: Weights) -> str:
     """What is added to keys that have a channel for it: [N, S, heads · (size + 1)]."""
-    tokens = writer.node("Cast", "attention_mask", name="mask_float", to=onnx.TensorProto.FLOAT)
-    padding = writer.node("Sub", tokens, writer.weight("one", 1.0), name="mask_below_zero")
-    padding = writer.node("Unsqueeze", padding, writer.integers(2), name="mask_of_rows")
+    padding = writer.node("Unsqueeze", mask_below_zero(writer), writer.integers(2), name="mask_of_rows")
     place = np.zeros((weights.heads, weights.head_size + 1))
     place[:, -1] = _HIDDEN
     return writer.node("Mul", padding, writer.weight("channel", place.reshape(-1)), name="padding_channel")

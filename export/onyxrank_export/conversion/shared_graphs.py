@@ -37,6 +37,7 @@ from onyxrank_export.conversion.bert_layers import (
     States,
     after_attention,
     key_and_value,
+    mask_below_zero,
     project,
     small_product,
 )
@@ -226,9 +227,7 @@ def _places(writer: GraphWriter, table: Array, tokens: str) -> str:
 
 def _additive_mask(writer: GraphWriter) -> str:
     """0 on tokens and a large negative number on padding: [N, 1, 1, C]."""
-    mask = writer.node("Cast", "attention_mask", name="mask_float", to=onnx.TensorProto.FLOAT)
-    mask = writer.node("Sub", mask, writer.weight("one", 1.0), name="mask_below_zero")
-    mask = writer.node("Mul", mask, writer.weight("masked", _MASKED), name="mask_scaled")
+    mask = writer.node("Mul", mask_below_zero(writer), writer.weight("masked", _MASKED), name="mask_scaled")
     return writer.node("Unsqueeze", mask, writer.integers(1, 2), name="mask")
 
 

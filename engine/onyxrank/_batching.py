@@ -5,11 +5,14 @@
    the first run is the largest, so the session's memory is sized once.
 3. Rows are taken in that order while ``longest x count`` stays within the budget, in tokens. A row longer
    than the budget goes alone. Every row is in exactly one micro-batch.
-4. Each micro-batch is padded to its own longest row.
+4. Where several micro-batches run at once, the rows are spread evenly over as many as keep all of them at work to
+   the end, instead of leaving the rest to a last one.
+5. Each micro-batch is padded to its own longest row.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,10 +31,12 @@ class BatchLimits:
     Attributes:
         micro_batch_tokens: most tokens of one run, padding included. Small enough to stay in the CPU's cache,
             large enough to keep the threads busy; also what bounds memory.
+        at_once: how many run at the same time.
 
     """
 
     micro_batch_tokens: int = 2048
+    at_once: int = 1
 
     @classmethod
     def of(cls, architecture: str) -> BatchLimits:
@@ -40,7 +45,8 @@ class BatchLimits:
 
     def __post_init__(self) -> None:
         # A numpy number becomes Python's, which JSON and onnxruntime take.
-        object.__setattr__(self, "micro_batch_tokens", check_count(self.micro_batch_tokens, "micro_batch_tokens"))
+        for field in ("micro_batch_tokens", "at_once"):
+            object.__setattr__(self, field, check_count(getattr(self, field), field))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,26 +104,40 @@ class MicroBatch:
         )
 
 
-def plan(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.intp]]:
+def plan(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> list[NDArray[np.intp]]:
     """Group rows into micro-batches.
 
     Args:
         lengths: [rows], tokens of each row.
         budget: most tokens of a micro-batch, padding included.
+        at_once: how many micro-batches run at the same time.
 
     Returns:
         Row indices of each micro-batch, in the order to run them.
 
     """
     order = np.argsort(-lengths, kind="stable")
-    groups = []
-    start = 0
-    while start < len(order):
-        longest = max(1, int(lengths[order[start]]))
-        count = max(1, budget // longest)
-        groups.append(order[start : start + count])
-        start += count
-    return groups
+    longest_first = np.maximum(1, lengths[order])
+    sizes = _sizes(longest_first, budget)
+    if at_once > 1:
+        in_all = math.ceil(len(sizes) / at_once) * at_once
+        sizes = _sizes(longest_first, budget, in_all)
+    return np.split(order, np.cumsum(sizes[:-1])) if sizes else []
+
+
+def _sizes(lengths: NDArray[np.int64], budget: int, groups: int = 0) -> list[int]:
+    """Rows of each micro-batch, sorted by length: as many as fit, or of so many an even share."""
+    sizes: list[int] = []
+    start, left = 0, int(lengths.sum())
+    while start < len(lengths):
+        longest = int(lengths[start])
+        size = max(1, budget // longest)
+        if groups > len(sizes):
+            size = min(size, math.ceil(left / (longest * (groups - len(sizes)))))
+        sizes.append(min(size, len(lengths) - start))
+        left -= int(lengths[start : start + size].sum())
+        start += size
+    return sizes
 
 
 def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int, width: int = 0) -> MicroBatch:

@@ -116,7 +116,7 @@ def assemble(
 ) -> Scheduler:
     """Put a bundle's open sessions, by role, together."""
     manifest = bundle.manifest
-    limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens)
+    limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions)
     architecture = build_architecture(manifest.architecture, manifest.head, sessions, limits, bundle.pad_id(), cache)
     return Scheduler(architecture, setting.sessions, queue_tokens)
 
@@ -204,10 +204,12 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
         ProviderUnavailable: if a session does not really run on the provider.
 
     """
-    provider, threads = PROVIDERS[setting.provider], setting.threads
+    provider = PROVIDERS[setting.provider]
     foreign = not variant.runs_on(machine_family())  # asked for by name
     # One session of one thread runs on as many callers' threads as there are.
-    copies = setting.sessions if threads > 1 or provider.plugin else 1
+    copies = setting.sessions if setting.threads > 1 or provider.plugin else 1
+    # The rows of a request all wait for its history, so that its one session has the threads that they have together.
+    together = max(setting.threads, min(setting.threads * setting.sessions, usable_cpus()))
     opened: list[OrtSession] = []
     sessions: dict[str, Session] = {}
     try:
@@ -222,7 +224,8 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
                     input_shapes(path), sizes, setting.micro_batch_tokens, bundle.folder, sha256, half=half
                 )
             own: list[Session] = []
-            for _ in range(copies if role != HISTORY else 1):
+            threads, number = (together, 1) if role == HISTORY else (setting.threads, copies)
+            for _ in range(number):
                 opened.append(OrtSession(path, graph, provider, threads, more, exact_sums=foreign))
                 masked = provider.pays_for_shapes and "attention_mask" in graph.inputs
                 own.append(Bucketed(opened[-1], graph, sizes) if masked else opened[-1])
@@ -237,7 +240,7 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
 def _facts(
     bundle: Bundle, options: LoadOptions, choice: Choice, sessions: Mapping[str, Session]
 ) -> dict[str, object]:
-    running = next(iter(sessions.values())).info()
+    running = [session.info() for session in sessions.values()][-1]
     return {
         "bundle": str(bundle.folder.resolve()),
         "architecture": bundle.manifest.architecture,

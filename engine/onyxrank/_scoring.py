@@ -117,7 +117,7 @@ class Cross(Architecture):
             lengths = work.rows.lengths
             work.add(
                 Piece(work=work, stage="run", request=0, rows=group, longest=int(lengths[group[0]]))
-                for group in plan(lengths, self._limits.micro_batch_tokens)
+                for group in plan(lengths, self._limits.micro_batch_tokens, self._limits.at_once)
             )
         return work
 
@@ -210,7 +210,7 @@ class SharedHistory(Architecture):
         if request.state is None:
             yield _history_piece(work, number)
         lengths = request.items.lengths
-        for group in plan(lengths, self._limits.micro_batch_tokens):
+        for group in plan(lengths, self._limits.micro_batch_tokens, self._limits.at_once):
             longest = int(lengths[group[0]])
             yield Piece(work=work, stage="run", request=number, rows=group + work.starts[number], longest=longest)
 

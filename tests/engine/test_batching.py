@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import heapq
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -51,6 +53,33 @@ def test_plan_equals_the_slow_reference(lengths, budget):
         assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= budget
 
 
+def when_the_last_ends(sizes, at_once):
+    """Micro-batches taken in order by whichever of the runs is free first."""
+    ends = [0] * at_once
+    for size in sizes:
+        heapq.heapreplace(ends, ends[0] + size)
+    return max(ends)
+
+
+@given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 200), st.integers(2, 5))
+def test_micro_batches_that_run_at_once_hold_every_row_within_the_budget(lengths, budget, at_once):
+    groups = [group.tolist() for group in plan(np.array(lengths, dtype=np.int64), budget, at_once)]
+    # Longest first, ties in order: neighbours as in the plan of one at a time.
+    assert [index for group in groups for index in group] == [
+        index for group in slow_plan(lengths, budget) for index in group
+    ]
+    for group in groups:
+        assert len(group) == 1 or max(lengths[index] for index in group) * len(group) <= budget
+
+
+@given(st.integers(1, 300), st.integers(1, 60), st.integers(1, 500), st.integers(2, 5))
+def test_rows_of_one_length_keep_all_runs_at_work_to_the_end(count, length, budget, at_once):
+    sizes = [len(group) for group in plan(np.full(count, length), budget, at_once)]
+    assert when_the_last_ends(sizes, at_once) == -(-count // at_once)
+    fewest = -(-len(slow_plan([length] * count, budget)) // at_once) * at_once
+    assert len(sizes) <= fewest
+
+
 tokens = st.lists(st.integers(1, 50), min_size=1, max_size=9)
 requests = st.lists(st.builds(request, tokens, st.lists(tokens, max_size=6)), min_size=1, max_size=4)
 
@@ -81,3 +110,6 @@ def test_batch_limits_are_checked(tokens):
     with pytest.raises(InvalidInput) as caught:
         BatchLimits(micro_batch_tokens=tokens)
     assert caught.value.field == "micro_batch_tokens"
+    with pytest.raises(InvalidInput) as caught:
+        BatchLimits(at_once=tokens)
+    assert caught.value.field == "at_once"

@@ -256,6 +256,40 @@ def test_sessions_opened_before_a_failure_are_closed(bundle, monkeypatch):
     assert opened[0].closed == 1
 
 
+@pytest.mark.parametrize(
+    ("threads", "sessions", "expected"),
+    [(2, 1, [2, 2]), (1, 4, [4, 1]), (2, 2, [4, 2, 2]), (1, 9, [4, 1]), (6, 1, [6, 6])],
+    ids=["one", "on-one-thread-each", "on-two-each", "no-more-than-cpus", "as-asked"],
+)
+def test_a_history_has_the_threads_that_all_runs_have(shared_bundle, monkeypatch, threads, sessions, expected):
+    opened = []
+
+    def fake(path, graph, provider, threads, more, **exact):
+        opened.append(threads)
+        return FakeSession()
+
+    monkeypatch.setattr(_loading, "OrtSession", fake)
+    monkeypatch.setattr(_loading, "usable_cpus", lambda: 4)
+    bundle = open_bundle(shared_bundle)
+    setting = dataclasses.replace(SETTING, threads=threads, sessions=sessions)
+    open_sessions(bundle, bundle.manifest.variant("fp32"), setting)
+    assert opened == expected
+
+
+@pytest.mark.parametrize("kind", ["tiny_bundle", "shared_bundle"])
+def test_as_many_runs_at_once_share_a_list_evenly(kind, request):
+    bundle = open_bundle(request.getfixturevalue(kind))
+    with (
+        Ranker.load(bundle.folder, variant="fp32") as one,
+        Ranker.load(bundle.folder, variant="fp32", sessions=2) as two,
+    ):
+        titles = [f"lamp {number}" for number in range(10)]
+        np.testing.assert_allclose(two.score(["desk"], titles), one.score(["desk"], titles), atol=1e-6)
+        histories = kind == "shared_bundle"
+        assert one.info()["queue"]["runs"] == 1 + histories
+        assert two.info()["queue"]["runs"] == 2 + histories
+
+
 def test_a_tokenizer_that_cannot_be_used_is_a_bundle_error(bundle, tmp_path):
     spec = dataclasses.replace(bundle.manifest.tokenizer, sep_token="<s>")
     strange = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, tokenizer=spec))

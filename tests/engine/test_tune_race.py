@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from onyxrank import OnyxrankError
 from onyxrank._profile import Setting
-from onyxrank.tune.race import Result, Round, Standing, race
+from onyxrank.tune.race import Result, Round, Standing, race, small_runs_first
 
 
 def setting(name):
@@ -135,3 +135,22 @@ def test_the_fastest_of_steady_settings_is_first_whatever_the_order(seconds, rou
     result = machine.race(rounds=rounds)
     assert result.standings[0].median_s == min(seconds)
     assert len(result.standings) == len(seconds)
+
+
+def test_of_runs_that_are_level_the_smallest_go_first():
+    def standing(tokens, seconds, threads=1, fate=""):
+        runs = Setting(
+            variant="fp32", provider="cpu", threads=threads, sessions=2 // threads, micro_batch_tokens=tokens
+        )
+        return Standing(runs, [Round(seconds, (seconds,))], fate)
+
+    def order(*standings):
+        return [each.setting.micro_batch_tokens for each in small_runs_first(Result(list(standings))).standings]
+
+    fastest = standing(1024, 1.0)
+    assert order(fastest, standing(512, 1.01), standing(256, 1.04)) == [512, 1024, 256]
+    assert order(fastest, standing(2048, 1.01)) == [1024, 2048]
+    assert order(fastest, standing(256, 1.01, threads=2)) == [1024, 256]
+    assert order(fastest, standing(256, 1.01, fate="out")) == [1024, 256]
+    assert order(standing(1024, 1.0, fate="out")) == [1024]
+    assert order() == []

@@ -16,7 +16,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onyxrank._errors import OnyxrankError
 from onyxrank._profile import Setting
@@ -26,6 +26,8 @@ Run = Callable[[], "Round"]
 
 MARGIN, _FIRST_MARGIN = 1.1, 1.5
 ENOUGH = 3
+_LEVEL = 1.02
+"""Of the fastest median: less than two races of one setting differ by."""
 REST_S = 0.02
 """Lets the machine come to rest after the run before, whose allocations and threads end a little later."""
 
@@ -181,6 +183,22 @@ def race(
             raise
         interrupted = True
     return Result.of(standings.values(), interrupted)
+
+
+def small_runs_first(result: Result) -> Result:
+    """Move the smallest of those that differ from the fastest in the micro-batch alone, and are level, to the front."""
+    if not result.standings:
+        return result
+    fastest = result.standings[0]
+    level = [
+        each
+        for each in result.standings
+        if replace(each.setting, micro_batch_tokens=fastest.setting.micro_batch_tokens) == fastest.setting
+        and not each.fate
+        and each.median_s <= _LEVEL * fastest.median_s
+    ]
+    first = min(level, key=lambda each: each.setting.micro_batch_tokens, default=fastest)
+    return replace(result, standings=[first, *(each for each in result.standings if each is not first)])
 
 
 class _TimeIsUp(Exception):

@@ -2,7 +2,8 @@
 
 1. The sample is encoded once: tokenizing costs the same under every setting.
 2. A first heat takes each variant on each provider as it is by default, and drops those that are far behind.
-3. The race is between all layouts and micro-batches of those that are left.
+3. The race is between all layouts and micro-batches of those that are left. Of micro-batches that are level the
+   smallest goes first: other requests wait less long for it, and it needs less memory.
 4. The finalists, fastest first, are compared with fp32 on the CPU, three where time allows; the first that agrees,
    and keeps the limit on the 99th percentile if there is one, is chosen. A part of the time is kept for that.
 """
@@ -30,7 +31,7 @@ from onyxrank.measure.latency import TELLS_P99
 from onyxrank.tune.agreement import Agreement
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.contestants import Contestants
-from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race
+from onyxrank.tune.race import ENOUGH, MARGIN, Result, Standing, race, small_runs_first
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.space import TARGETS, Target, heats, running_providers
 
@@ -112,7 +113,7 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     reference = reference_of(bundle)
     compared = lists_to_compare(bundle, encoder, options.requests)
     with closing(Contestants(bundle, raced, clients)) as contestants:
-        result = _Search(contestants, options, begun, told).run(groups)
+        result = small_runs_first(_Search(contestants, options, begun, told).run(groups))
         comparison = Comparison(
             contestants,
             reference,

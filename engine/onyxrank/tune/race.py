@@ -186,7 +186,7 @@ def race(
 
 
 def small_runs_first(result: Result) -> Result:
-    """Move the smallest of those that differ from the fastest in the micro-batch alone, and are level, to the front."""
+    """Move the smallest of those that differ from the fastest in the micro-batch alone and are level to the front."""
     if not result.standings:
         return result
     fastest = result.standings[0]

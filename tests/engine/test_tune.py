@@ -117,6 +117,17 @@ def test_a_tuned_bundle_loads_with_what_was_found_and_ranks_the_same(bundle, tmp
     assert info["profile"]["target"] == "latency"
 
 
+def test_a_list_too_long_for_the_budget_is_cut_so_that_every_variant_has_its_turn(bundle, tmp_path, monkeypatch):
+    request = Request(["tent"], [Item(f"i{number}", "camping stove", "") for number in range(3000)])
+    write_requests([request], tmp_path / "long.jsonl")
+    options = dataclasses.replace(QUICK, requests=tmp_path / "long.jsonl")
+    report = tune_bundle(bundle, options).report["requests"]
+    [(_, items)] = report["raced"]
+    assert 16 <= items < report["longest_list"] == 3000
+    whole = tune_bundle(bundle, dataclasses.replace(options, exhaustive=True)).report["requests"]
+    assert whole["raced"][0][1] == 3000
+
+
 def test_throughput_keeps_every_caller_busy(bundle, monkeypatch):
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 4)
     monkeypatch.setattr(tuning, "usable_cores", lambda: 4)

@@ -111,7 +111,11 @@ def show(profile: Profile) -> None:
         f"a probability differs by {found['largest_difference']:.4f} at most",
         markup=False,
     )
-    console.out.print(f"requests: {report['requests']['source']}; {len(report['requests']['raced'])} of them raced")
+    raced = report["requests"]["raced"]
+    console.out.print(f"requests: {report['requests']['source']}; {len(raced)} of them raced")
+    longest, whole = max(items for _, items in raced), report["requests"]["longest_list"]
+    if longest < whole:
+        console.say(f"their lists were cut from {whole} items to {longest}: a longer --budget races them whole")
     if report["p99_ms"] is not None and best["requests"] < TELLS_P99:
         console.say(
             f"its 99th percentile is of {best['requests']} requests: give it a longer --budget for {TELLS_P99}"

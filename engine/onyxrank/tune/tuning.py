@@ -1,6 +1,7 @@
 """From a bundle to the fastest setting on this machine that answers what fp32 answers.
 
-1. The sample is encoded once: tokenizing costs the same under every setting.
+1. The sample is encoded once: tokenizing costs the same under every setting. Lists that are too long for the budget
+   are cut, but for a limit on the 99th percentile, which must be of whole ones.
 2. A first heat takes each variant on each provider as it is by default, and drops those that are far behind.
 3. The race is between all layouts and micro-batches of those that are left. Of micro-batches that are level the
    smallest goes first: other requests wait less long for it, and it needs less memory.
@@ -28,6 +29,7 @@ from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
 from onyxrank._profile import Profile, Setting, graphs_of
 from onyxrank.measure.latency import TELLS_P99
+from onyxrank.tune.affordable import affordable
 from onyxrank.tune.agreement import Agreement
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.contestants import Contestants
@@ -113,6 +115,8 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     reference = reference_of(bundle)
     compared = lists_to_compare(bundle, encoder, options.requests)
     with closing(Contestants(bundle, raced, clients)) as contestants:
+        if options.p99_ms is None and not options.exhaustive:
+            contestants.requests = _affordable(contestants, groups, options.budget_s)
         result = small_runs_first(_Search(contestants, options, begun, told).run(groups))
         comparison = Comparison(
             contestants,
@@ -139,7 +143,8 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             "machine": describe(),
             "requests": {
                 "source": source,
-                "raced": [[len(each.history), len(each.items)] for each in raced],
+                "raced": [[len(each.history), len(each.items)] for each in contestants.requests],
+                "longest_list": max(len(each.items) for each in raced),
                 "compared": comparison.lists,
             },
             "p99_ms": options.p99_ms,
@@ -149,9 +154,23 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             "providers_absent": absent,
             "settings_failed": {str(setting): reason for setting, reason in result.failed.items()},
             "settings_unmeasured": [str(setting) for setting in result.unmeasured],
-            "table": [_row(each, raced, comparison.agreements.get(each.setting)) for each in result.standings],
+            "table": [
+                _row(each, contestants.requests, comparison.agreements.get(each.setting)) for each in result.standings
+            ],
         },
     )
+
+
+def _affordable(contestants: Contestants, groups: list[list[Setting]], budget_s: float) -> Sequence[EncodedRequest]:
+    """The sample with lists of which every setting can run two in the time of the heats."""
+    first, turns = groups[0][0], 2 * (len(groups) + len(groups[0]))
+    try:
+        scheduler = contestants.scheduler(first)
+        return affordable(
+            contestants.requests, lambda each: scheduler.score([each]), turns, budget_s * _SECOND_HEAT_SHARE
+        )
+    except OnyxrankError:  # the race tells why it does not run
+        return contestants.requests
 
 
 class _Search:

@@ -128,14 +128,13 @@ def plan(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> list[NDAr
 def _sizes(lengths: NDArray[np.int64], budget: int, groups: int = 0) -> list[int]:
     """Rows of each micro-batch, sorted by length: as many as fit, or of so many an even share."""
     sizes: list[int] = []
-    start, left = 0, int(lengths.sum())
+    start, left = 0, np.cumsum(lengths[::-1])[::-1]
     while start < len(lengths):
         longest = int(lengths[start])
         size = max(1, budget // longest)
         if groups > len(sizes):
-            size = min(size, math.ceil(left / (longest * (groups - len(sizes)))))
+            size = min(size, math.ceil(left[start] / (longest * (groups - len(sizes)))))
         sizes.append(min(size, len(lengths) - start))
-        left -= int(lengths[start : start + size].sum())
         start += size
     return sizes
 

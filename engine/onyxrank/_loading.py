@@ -240,7 +240,7 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
 def _facts(
     bundle: Bundle, options: LoadOptions, choice: Choice, sessions: Mapping[str, Session]
 ) -> dict[str, object]:
-    running = [session.info() for session in sessions.values()][-1]
+    running = list(sessions.values())[-1].info()  # of the rows: a history's has the threads of several
     return {
         "bundle": str(bundle.folder.resolve()),
         "architecture": bundle.manifest.architecture,

@@ -10,7 +10,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from onyxrank import BundleError, InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
+from onyxrank import InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
 from onyxrank._batching import BatchLimits
 from onyxrank._bundle import open_bundle
 from onyxrank._loading import load_encoder
@@ -21,7 +21,6 @@ from onyxrank._providers import PROVIDERS
 from onyxrank.measure.requests import Request
 from onyxrank.tune import comparison, contestants, space, tuning
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
-from onyxrank.tune.deploy import deploy
 from onyxrank.tune.race import Result, Round, Standing
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
 from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
@@ -117,7 +116,7 @@ def test_a_tuned_bundle_loads_with_what_was_found_and_ranks_the_same(bundle, tmp
     assert info["profile"]["target"] == "latency"
 
 
-def test_a_list_too_long_for_the_budget_is_cut_so_that_every_variant_has_its_turn(bundle, tmp_path, monkeypatch):
+def test_a_list_too_long_for_the_budget_is_cut_so_that_every_variant_has_its_turn(bundle, tmp_path):
     request = Request(["tent"], [Item(f"i{number}", "camping stove", "") for number in range(3000)])
     write_requests([request], tmp_path / "long.jsonl")
     options = dataclasses.replace(QUICK, requests=tmp_path / "long.jsonl")
@@ -360,42 +359,3 @@ def test_many_callers_find_room(bundle):
     with closing(contestants.Contestants(bundle, [request] * 16, 16)) as opened:
         [run] = opened.runs([reference_of(bundle)]).values()
         assert len(run().requests_s) == 16
-
-
-# The slim folder
-
-
-def test_a_slim_folder_holds_what_the_profile_needs_and_ranks_the_same(bundle, tmp_path):
-    profile = tune_bundle(bundle, QUICK)
-    slim = deploy(bundle, profile, tmp_path / "slim")
-    [variant] = slim.variants
-    assert set(variant.files.values()) <= set(slim.files)
-    assert not any(name.endswith(".safetensors") for name in slim.files)
-    request = read_requests(bundle.path(SAMPLE_FILE))[0]
-    # Named, since int8 rounds a little otherwise on another provider.
-    tuned = {"variant": variant.name, "provider": profile.setting.provider}
-    with Ranker.load(tmp_path / "slim") as ours, Ranker.load(bundle.folder, **tuned) as theirs:
-        assert ours.info()["profile"]["target"] == "latency"
-        assert np.allclose(
-            ours.score(request.history, request.items), theirs.score(request.history, request.items), atol=1e-5
-        )
-    with pytest.raises(BundleError, match="exists"):
-        deploy(bundle, profile, tmp_path / "slim")
-    deploy(bundle, profile, tmp_path / "slim", overwrite=True)
-    again = open_bundle(tmp_path / "slim")
-    for around in (tmp_path / "slim", tmp_path / "slim" / ".." / "slim"):
-        with pytest.raises(BundleError, match="is the bundle that was tuned"):
-            deploy(again, profile, around, overwrite=True)
-    assert open_bundle(tmp_path / "slim").manifest == again.manifest
-
-
-def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):
-    profile = tune_bundle(bundle, QUICK)
-    mine = bundle.manifest.unasked(machine_family())
-    quantized = [each for each in mine if each.precision != "fp32"]
-    if not quantized:
-        pytest.skip("the gate let no batch-invariant int8 through on this machine")
-    setting = dataclasses.replace(profile.setting, variant=quantized[0].name)
-    deploy(bundle, dataclasses.replace(profile, setting=setting), tmp_path / "slim")
-    with pytest.raises(OnyxrankError, match="tune the bundle that it was made of"):
-        tune_bundle(open_bundle(tmp_path / "slim"), QUICK)

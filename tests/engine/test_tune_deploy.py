@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from onyxrank import BundleError, OnyxrankError, Ranker
+from onyxrank._bundle import open_bundle
+from onyxrank._machine import machine_family
+from onyxrank.tune.deploy import deploy
+from onyxrank.tune.sample import SAMPLE_FILE, read_requests
+from onyxrank.tune.tuning import TuneOptions, tune_bundle
+
+QUICK = TuneOptions(budget_s=1.0)
+
+
+@pytest.fixture(params=["trained_bundle", "shared_bundle"])
+def bundle(request):
+    return open_bundle(request.getfixturevalue(request.param))
+
+
+def test_a_slim_folder_holds_what_the_profile_needs_and_ranks_the_same(bundle, tmp_path):
+    profile = tune_bundle(bundle, QUICK)
+    slim = deploy(bundle, profile, tmp_path / "slim")
+    [variant] = slim.variants
+    assert set(variant.files.values()) <= set(slim.files)
+    assert not any(name.endswith(".safetensors") for name in slim.files)
+    request = read_requests(bundle.path(SAMPLE_FILE))[0]
+    # Named, since int8 rounds a little otherwise on another provider.
+    tuned = {"variant": variant.name, "provider": profile.setting.provider}
+    with Ranker.load(tmp_path / "slim") as ours, Ranker.load(bundle.folder, **tuned) as theirs:
+        assert ours.info()["profile"]["target"] == "latency"
+        assert np.allclose(
+            ours.score(request.history, request.items), theirs.score(request.history, request.items), atol=1e-5
+        )
+    with pytest.raises(BundleError, match="exists"):
+        deploy(bundle, profile, tmp_path / "slim")
+    deploy(bundle, profile, tmp_path / "slim", overwrite=True)
+    again = open_bundle(tmp_path / "slim")
+    for around in (tmp_path / "slim", tmp_path / "slim" / ".." / "slim"):
+        with pytest.raises(BundleError, match="is the bundle that was tuned"):
+            deploy(again, profile, around, overwrite=True)
+    assert open_bundle(tmp_path / "slim").manifest == again.manifest
+
+
+def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):
+    profile = tune_bundle(bundle, QUICK)
+    mine = bundle.manifest.unasked(machine_family())
+    quantized = [each for each in mine if each.precision != "fp32"]
+    if not quantized:
+        pytest.skip("the gate let no batch-invariant int8 through on this machine")
+    setting = dataclasses.replace(profile.setting, variant=quantized[0].name)
+    deploy(bundle, dataclasses.replace(profile, setting=setting), tmp_path / "slim")
+    with pytest.raises(OnyxrankError, match="tune the bundle that it was made of"):
+        tune_bundle(open_bundle(tmp_path / "slim"), QUICK)

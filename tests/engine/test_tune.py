@@ -127,6 +127,23 @@ def test_a_list_too_long_for_the_budget_is_cut_so_that_every_variant_has_its_tur
     assert whole["raced"][0][1] == 3000
 
 
+def test_a_long_list_is_cut_though_the_first_variant_does_not_run(bundle, tmp_path, monkeypatch):
+    honest, refused = contestants.open_sessions, []
+
+    def open_sessions(bundle, variant, setting):
+        refused.append(variant.name)
+        if variant.name == refused[0]:
+            raise ProviderUnavailable("no such luck")
+        return honest(bundle, variant, setting)
+
+    monkeypatch.setattr(contestants, "open_sessions", open_sessions)
+    request = Request(["tent"], [Item(f"i{number}", "camping stove", "") for number in range(3000)])
+    write_requests([request], tmp_path / "long.jsonl")
+    profile = tune_bundle(bundle, dataclasses.replace(QUICK, requests=tmp_path / "long.jsonl"))
+    assert profile.setting.variant != refused[0]
+    assert profile.report["requests"]["raced"][0][1] < 3000
+
+
 def test_throughput_keeps_every_caller_busy(bundle, monkeypatch):
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 4)
     monkeypatch.setattr(tuning, "usable_cores", lambda: 4)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -162,15 +162,18 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
 
 
 def _affordable(contestants: Contestants, groups: list[list[Setting]], budget_s: float) -> Sequence[EncodedRequest]:
-    """The sample with lists of which every setting can run two in the time of the heats."""
-    first, turns = groups[0][0], 2 * (len(groups) + len(groups[0]))
-    try:
-        scheduler = contestants.scheduler(first)
-        return affordable(
-            contestants.requests, lambda each: scheduler.score([each]), turns, budget_s * _SECOND_HEAT_SHARE
-        )
-    except OnyxrankError:  # the race tells why it does not run
-        return contestants.requests
+    """The sample with lists of which every setting can run two in the time of the heats, by the first that runs."""
+    turns = 2 * (len(groups) + len(groups[0]))
+    for setting in (group[0] for group in groups):
+        with suppress(OnyxrankError):  # the race tells why it does not run
+            score = contestants.scheduler(setting).score
+            return affordable(
+                contestants.requests,
+                lambda each, score=score: score([each]),  # type: ignore[misc]
+                turns,
+                budget_s * _SECOND_HEAT_SHARE,
+            )
+    return contestants.requests
 
 
 class _Search:

@@ -240,3 +240,32 @@ def test_the_page_marks_what_is_fast_and_wrong_and_names_what_is_absent(tmp_path
     assert "text-embeddings-inference" in page
     with Image.open(tmp_path / "race-small.png") as picture:
         assert picture.width > 1000
+
+
+def test_the_page_of_a_race_in_which_not_all_took_part_in_all(tmp_path):
+    timed = race.figures([0.1]) | {"settings": {"precision": "fp32"}}
+    size = {"history_tokens": 192, "items": 1000, "item_tokens_mean": 60.0, "rounds": 1, "left_out": []}
+    quality = {"auc": 0.75, "ndcg_at_10": 0.5}
+    peers = [("in both", {"bulk": timed, "widget": timed}), ("not in bulk", {"widget": timed}), ("fails", {})]
+    content = {
+        "measured_at": "now",
+        "machine": {"cpu_model": "CPU", "machine_family": "avx2", "cpus_usable": 2},
+        "texts": "demo shop",
+        "bundles": {},
+        "workloads": {"bulk": size, "widget": size},
+        "quality": {"lists": 60, "items": 25},
+        "crowded": False,
+        "peers": [
+            {"name": name, "settings": {}, "results": results | {"quality": quality}, "failure": ""}
+            for name, results in peers
+        ],
+        "failures": {},
+    }
+    write_page(content, tmp_path, "race")
+    page = (tmp_path / "race.md").read_text()
+    assert "| AUC | NDCG@10 | bulk p50 ms |" in page
+    assert "| in both | 0.750 | 0.500 | 100 |" in page
+    assert "| not in bulk | 0.750 | 0.500 |  |" in page
+    assert (tmp_path / "race.png").is_file()
+    write_page(content | {"peers": []}, tmp_path, "nobody")
+    assert not (tmp_path / "nobody.png").exists()

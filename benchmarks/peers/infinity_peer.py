@@ -49,7 +49,8 @@ def _load(folder: str, threads: int) -> Batched:
         return scores
 
     engine(_BATCHES[0])
-    return Batched(score, {"versions": versions("infinity_emb", "optimum-onnx", "onnxruntime")}, _BATCHES)
+    settings = {"versions": versions("infinity_emb", "optimum-onnx", "onnxruntime"), "precision": "fp32"}
+    return Batched(score, settings, _BATCHES)
 
 
 WAYS = {"infinity optimum": _load}

@@ -73,7 +73,8 @@ def _loop(folder: str, threads: int) -> Batched:
                 scores.append(torch.sigmoid(model(**pair).logits[0, 0].double()).item())
         return scores
 
-    return Batched(score, {"versions": versions("torch", "transformers"), "padding": "to a fixed length"}, (320,))
+    settings = {"versions": versions("torch", "transformers"), "precision": "fp32", "padding": "to a fixed length"}
+    return Batched(score, settings, (320,))
 
 
 def _optimum(folder: str, threads: int) -> Batched:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -135,14 +136,17 @@ def _choices(
     notes: dict[str, str] = {}
     fault: BundleError | None = None
     variant = profile.variant_in(bundle) if profile else None
+    # Threads and sessions divide the CPUs together: who gives one of them does not mean a profile's other.
+    sessions = options.sessions or 1
+    layout = {"threads": options.threads or max(1, usable_cpus() // sessions), "sessions": sessions}
     if profile and variant and options.provider == options.variant == AUTO:
-        own = {
-            name: value
-            for name in ("threads", "sessions", "micro_batch_tokens")
-            if (value := getattr(options, name)) is not None
-        }
-        setting = replace(profile.setting, **own)
-        choices.append(Choice(setting, variant, "measured to be the fastest on this machine", True))
+        own: dict[str, Any] = layout if options.threads or options.sessions else {}
+        if options.micro_batch_tokens:
+            own = own | {"micro_batch_tokens": options.micro_batch_tokens}
+        reason = "measured to be the fastest on this machine"
+        if own:
+            reason += f", but with other {', '.join(own)}"
+        choices.append(Choice(replace(profile.setting, **own), variant, reason, True))
     offered = candidates(options.provider, offered_providers(options.provider))
     for provider in offered:
         try:
@@ -150,12 +154,10 @@ def _choices(
         except BundleError as error:  # a deployment folder has the one variant that was chosen, for one provider
             fault, notes[provider.name] = error, str(error)
             continue
-        sessions = options.sessions or 1
         setting = Setting(
             variant=chosen.variant.name,
             provider=provider.name,
-            threads=options.threads or max(1, usable_cpus() // sessions),
-            sessions=sessions,
+            **layout,
             micro_batch_tokens=options.batch_limits(bundle.manifest.architecture).micro_batch_tokens,
         )
         choices.append(Choice(setting, chosen.variant, chosen.reason))

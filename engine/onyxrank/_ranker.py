@@ -74,7 +74,8 @@ class Ranker:
         Args:
             bundle: the folder that ``onyxrank export`` wrote.
             provider: execution provider; ``auto`` takes the best that really runs, and `info` says why.
-            threads: CPU threads of one run; by default the profile's, or all that this process may use.
+            threads: CPU threads of one run; by default the profile's, or all that this process may use, shared
+                among the sessions. Where it or `sessions` is given, the profile's other one is not used either.
             profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and `info`
                 says so; a file that it wrote must be of this machine; None uses none. What is chosen here stands
                 against the profile; it is not used at all if provider or variant is.

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from onyxrank import BundleError, InvalidInput, Ranker, _profile
+from onyxrank import BundleError, InvalidInput, Ranker, _loading, _profile
 from onyxrank._bundle import open_bundle
 from onyxrank._fingerprint import machine_fingerprint
 from onyxrank._profile import Profile, Setting, find_profile, graphs_of, profile_path, read_profile, write_profile
@@ -66,12 +66,27 @@ def test_what_the_caller_chooses_stands_against_it(profile, folder):
     with Ranker.load(folder, micro_batch_tokens=48) as ranker:
         info = ranker.info()
     assert (info["micro_batch_tokens"], info["sessions"]) == (48, 2)
+    assert info["variant_reason"] == "measured to be the fastest on this machine, but with other micro_batch_tokens"
     for choice in ({"variant": "fp32"}, {"provider": "cpu"}):
         with Ranker.load(folder, **choice) as ranker:
             info = ranker.info()
         assert info["profile"] is None
         assert "is not used: another provider or variant was asked for" in info["profile_hint"]
         assert info["sessions"] == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads", "sessions"), [({"threads": 1}, 1, 1), ({"sessions": 4}, 2, 4), ({"threads": 3}, 3, 1)]
+)
+def test_threads_and_sessions_are_the_callers_or_the_profiles_but_not_one_of_each(
+    profile, folder, monkeypatch, asked, threads, sessions
+):
+    monkeypatch.setattr(_loading, "usable_cpus", lambda: 8)
+    put(profile, folder)
+    with Ranker.load(folder, **asked) as ranker:
+        info = ranker.info()
+    assert (info["threads"], info["sessions"], info["micro_batch_tokens"]) == (threads, sessions, 24)
+    assert info["variant_reason"].endswith("but with other threads, sessions")
 
 
 def test_no_profile_gives_a_hint(folder, profile):

@@ -1,10 +1,13 @@
-"""Settings that can run the sample; those that differ in the micro-batch alone share their sessions."""
+"""Settings that can run the sample; those that differ in the micro-batch alone share their sessions.
+
+But not on providers that pay for shapes: there sessions pad to the sizes of their micro-batch.
+"""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +17,7 @@ from onyxrank._encoding import EncodedRequest
 from onyxrank._history import HistoryCache
 from onyxrank._loading import assemble, open_sessions
 from onyxrank._profile import Setting
+from onyxrank._providers import PROVIDERS
 from onyxrank._scheduler import Scheduler
 from onyxrank._session import Session
 from onyxrank.tune.race import Round, Run
@@ -36,7 +40,6 @@ class Contestants:
         self._clients = ThreadPoolExecutor(clients) if clients > 1 else None
         self._sessions: dict[Setting, Mapping[str, Session]] = {}
         self._open: dict[Setting, Scheduler] = {}
-        self._turns: Counter[Setting] = Counter()
 
     def scheduler(self, setting: Setting) -> Scheduler:
         """The setting, ready to score; nothing is kept of a history from one call to the next.
@@ -55,12 +58,13 @@ class Contestants:
             self._open[setting] = assemble(self._bundle, sessions, setting, HistoryCache(0), sys.maxsize)
         return self._open[setting]
 
-    def runs(self, settings: Iterable[Setting]) -> dict[Setting, Run]:
+    def runs(self, settings: Iterable[Setting], first_turn: int = 0) -> dict[Setting, Run]:
         """What runs the sample, by setting, its lengths a little different from one run to the next (`shapes`).
 
-        A setting is opened and warmed up, untimed, when it runs first.
+        All begin with the same turn: whoever ran before would otherwise have other lengths than the rest. A setting
+        is opened and warmed up, untimed, when it runs first.
         """
-        return {setting: self._run(setting) for setting in settings}
+        return {setting: self._run(setting, first_turn) for setting in settings}
 
     def release(self, setting: Setting) -> None:
         """Close a setting, and the sessions that no open one uses; `scheduler` opens it again."""
@@ -76,7 +80,9 @@ class Contestants:
         for kind in self._sessions.keys() - {_kind(setting) for setting in wanted}:
             _close(self._sessions.pop(kind))
 
-    def _run(self, setting: Setting) -> Callable[[], Round]:
+    def _run(self, setting: Setting, first_turn: int) -> Callable[[], Round]:
+        turns = itertools.count(first_turn)
+
         def timed(request: EncodedRequest) -> float:
             start = time.perf_counter()
             self._open[setting].score([request])
@@ -85,8 +91,8 @@ class Contestants:
         def run() -> Round:
             if setting not in self._open:
                 self.scheduler(setting).score(self.requests[-1:])
-            requests = [shortened(request, self._turns[setting]) for request in self.requests]
-            self._turns[setting] += 1
+            turn = next(turns)
+            requests = [shortened(request, turn) for request in self.requests]
             start = time.perf_counter()
             seconds = tuple(map(timed, requests) if self._clients is None else self._clients.map(timed, requests))
             return Round(time.perf_counter() - start, seconds)
@@ -102,7 +108,7 @@ class Contestants:
 
 def _kind(setting: Setting) -> Setting:
     """What settings with the same sessions have in common."""
-    return replace(setting, micro_batch_tokens=1)
+    return setting if PROVIDERS[setting.provider].pays_for_shapes else replace(setting, micro_batch_tokens=1)
 
 
 def _close(sessions: Mapping[str, Session]) -> None:

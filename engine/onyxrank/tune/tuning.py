@@ -204,14 +204,18 @@ class _Search:
             return Result(unmeasured=settings).after(first)
         try:
             self._contestants.keep(settings)
-            second = self._race(settings, rounds, _SECOND_HEAT_SHARE, float("inf") if exhaustive else MARGIN)
+            second = self._race(
+                settings, rounds, _SECOND_HEAT_SHARE, float("inf") if exhaustive else MARGIN, _FIRST_HEAT_ROUNDS
+            )
         except KeyboardInterrupt:
             if not first.standings:
                 raise
             second = Result(interrupted=True)
         return second.after(first)
 
-    def _race(self, settings: Sequence[Setting], rounds: int, share: float, margin: float) -> Result:
+    def _race(
+        self, settings: Sequence[Setting], rounds: int, share: float, margin: float, first_turn: int = 0
+    ) -> Result:
         budget = self._options.budget_s
 
         def hear(standing: Standing) -> None:
@@ -219,7 +223,7 @@ class _Search:
             self._told(min(1.0, used), f"{standing.rounds[-1].wall_s * 1000:.0f} ms {standing.setting}")
 
         return race(
-            self._contestants.runs(settings),
+            self._contestants.runs(settings, first_turn),
             rounds=rounds,
             deadline=self._begun + budget * share,
             first_deadline=self._begun + budget * _SECOND_HEAT_SHARE,

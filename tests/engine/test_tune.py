@@ -233,13 +233,43 @@ def test_an_interruption_of_the_comparison_keeps_the_best_and_a_second_ends_it(b
 
 def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch):
     leader, other = heats(bundle.manifest, [CPU], machine_family(), 2, 2)[0][:2]
-    standings = [
-        Standing(leader, [Round(0.04, (0.01,) * 4)] * 25),
-        Standing(other, [Round(0.1, (0.001,) * 4)], "slow"),
-    ]
+    out = Standing(other, [Round(0.1, (0.001,) * 4)], "slow")
+    standings = [Standing(leader, [Round(0.04, (0.01,) * 4)] * 25), out]
     monkeypatch.setattr(tuning._Search, "run", lambda self, groups: Result(standings))
+    limited = dataclasses.replace(PATIENT, p99_ms=5.0)
+    whole = Standing(other, [Round(0.1, (0.001,) * 4)] * 25)
+    asked = []
+    monkeypatch.setattr(tuning._Search, "again", lambda self, settings: asked.append(settings) or Result([whole]))
+    assert tune_bundle(bundle, limited).setting == other
+    assert asked == [[other]]
+    with pytest.raises(OnyxrankError, match=r"no time to tell whether a setting answers .* within 5 ms"):
+        tune_bundle(bundle, dataclasses.replace(limited, budget_s=1e-3))
+    out.rounds[0] = Round(0.1, (0.006,) * 4)
     with pytest.raises(OnyxrankError, match=r"within 5 ms; the nearest took 10\.0 ms"):
-        tune_bundle(bundle, dataclasses.replace(QUICK, p99_ms=5.0))
+        tune_bundle(bundle, limited)
+
+
+def test_what_lost_to_graphs_that_disagree_races_again_in_the_time_that_is_left(bundle, monkeypatch):
+    if len(allowed_variants(bundle.manifest, CPU, machine_family())) < 2:
+        pytest.skip("the gate let no int8 through: there is nothing else to choose")
+    groups = heats(bundle.manifest, [CPU], machine_family(), 2, 2)
+    fp32 = next(group for group in groups if group[0].variant == reference_of(bundle).variant)
+    int8 = next(group for group in groups if group is not fp32)
+    standings = [Standing(int8[0], [Round(0.1, (0.1,))] * 3), Standing(fp32[0], [Round(0.3, (0.3,))], "slow")]
+    monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
+    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: Result(standings))
+    honest, seen = comparison.compare, []
+
+    def judge(*arguments):
+        seen.append(honest(*arguments))
+        return dataclasses.replace(seen[-1], faults=("differs",)) if len(seen) == 1 else seen[-1]
+
+    monkeypatch.setattr(comparison, "compare", judge)
+    profile = tune_bundle(bundle, PATIENT)
+    assert profile.setting in fp32
+    raced = [row for row in profile.report["table"] if row["variant"] == fp32[0].variant]
+    assert [row["rounds"] >= 1 for row in raced] == [True] * len(fp32)
 
 
 def test_the_comparison_stops_at_its_deadline_but_not_before_eight_lists(bundle, monkeypatch):

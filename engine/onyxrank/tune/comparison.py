@@ -77,6 +77,14 @@ class Comparison:
             self.failed.add(setting)
         return self.agreements[setting]
 
+    def refuses(self, setting: Setting) -> bool:
+        """Whether its graphs were found to disagree: in every layout they give the same scores."""
+        return any(
+            (judged.variant, judged.provider) == (setting.variant, setting.provider)
+            for judged, found in self.agreements.items()
+            if found.faults and (judged not in self.failed or judged == setting)
+        )
+
     @property
     def in_time(self) -> bool:
         """Whether there is time left."""

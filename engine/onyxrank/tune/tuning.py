@@ -7,6 +7,7 @@
    smallest goes first: other requests wait less long for it, and it needs less memory.
 4. The finalists, fastest first, are compared with fp32 on the CPU, three where time allows; the first that agrees,
    and keeps the limit on the 99th percentile if there is one, is chosen. A part of the time is kept for that.
+5. Where that sorts out what had won the heats, those that had lost to it race in the time that is left.
 """
 
 from __future__ import annotations
@@ -117,7 +118,8 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     with closing(Contestants(bundle, raced, clients)) as contestants:
         if options.p99_ms is None and not options.exhaustive:
             contestants.requests = _affordable(contestants, groups, options.budget_s)
-        result = small_runs_first(_Search(contestants, options, begun, told).run(groups))
+        search = _Search(contestants, options, begun, told)
+        result = small_runs_first(search.run(groups))
         comparison = Comparison(
             contestants,
             reference,
@@ -127,11 +129,17 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
         )
         try:
             chosen = _choose(result, comparison, options, told)
+            again = _too_early_out(result, chosen, groups, comparison, options)
+            if again and comparison.in_time and not result.interrupted:
+                result = small_runs_first(search.again(again).after(result))
+                chosen = _choose(result, comparison, options, told)
         except KeyboardInterrupt:
             if result.interrupted:
                 raise
             result = replace(result, interrupted=True)
             chosen = _choose(result, comparison, options, told)
+        if chosen is None:
+            raise _none_chosen(result, comparison, options)
     return Profile(
         setting=chosen.setting,
         graphs=graphs_of(bundle, bundle.manifest.variant(chosen.setting.variant)),
@@ -197,21 +205,30 @@ class _Search:
             if first.interrupted or not groups:
                 return first
         settings = [setting for group in groups for setting in group]
-        # With a limit, as many as tell a 99th percentile, where there is time.
-        limited = math.ceil(TELLS_P99 / len(self._contestants.requests))
-        rounds = _ROUNDS if self._options.p99_ms is None else limited
         if first.standings and time.perf_counter() >= self._begun + self._options.budget_s * _SECOND_HEAT_SHARE:
             return Result(unmeasured=settings).after(first)
         try:
             self._contestants.keep(settings)
-            second = self._race(
-                settings, rounds, _SECOND_HEAT_SHARE, float("inf") if exhaustive else MARGIN, _FIRST_HEAT_ROUNDS
-            )
+            margin = float("inf") if exhaustive else MARGIN
+            second = self._race(settings, self._rounds, _SECOND_HEAT_SHARE, margin, _FIRST_HEAT_ROUNDS)
         except KeyboardInterrupt:
             if not first.standings:
                 raise
             second = Result(interrupted=True)
         return second.after(first)
+
+    def again(self, settings: Sequence[Setting]) -> Result:
+        """Race settings that were out, to the end of the budget; with a limit until each has its percentile."""
+        self._contestants.keep(settings)
+        margin = MARGIN if self._options.p99_ms is None else float("inf")
+        return self._race(settings, self._rounds, 1.0, margin, _FIRST_HEAT_ROUNDS + _ROUNDS)
+
+    @property
+    def _rounds(self) -> int:
+        """With a limit, as many as tell a 99th percentile, where there is time."""
+        if self._options.p99_ms is None:
+            return _ROUNDS
+        return math.ceil(TELLS_P99 / len(self._contestants.requests))
 
     def _race(
         self, settings: Sequence[Setting], rounds: int, share: float, margin: float, first_turn: int = 0
@@ -226,7 +243,7 @@ class _Search:
             self._contestants.runs(settings, first_turn),
             rounds=rounds,
             deadline=self._begun + budget * share,
-            first_deadline=self._begun + budget * _SECOND_HEAT_SHARE,
+            first_deadline=self._begun + budget * max(share, _SECOND_HEAT_SHARE),
             margin=margin,
             enough=rounds if self._options.p99_ms is not None else ENOUGH,
             told=hear,
@@ -234,40 +251,63 @@ class _Search:
         )
 
 
-def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: Told) -> Standing:
+def _choose(result: Result, comparison: Comparison, options: TuneOptions, told: Told) -> Standing | None:
     """The fastest that agrees with fp32 and keeps the limit; those behind it are compared while there is time."""
-    missed: list[Standing] = []
     agreeing: list[Standing] = []
-    refused: set[tuple[str, str]] = set()  # in every layout the graphs give the same scores
     for standing in result.standings:
-        graphs = (standing.setting.variant, standing.setting.provider)
-        if graphs in refused:
+        if comparison.refuses(standing.setting):
             continue
         if agreeing and (result.interrupted or not comparison.in_time or len(comparison.agreements) >= _FINALISTS):
             break
-        if options.p99_ms is not None:
-            if standing.fate:  # out after too few requests to tell a 99th percentile from
-                continue
-            if standing.percentile_s(0.99) * 1000 > options.p99_ms:
-                missed.append(standing)
-                continue
+        # What is out of the race has run too few requests to tell a 99th percentile from.
+        if options.p99_ms is not None and (standing.fate or not _within(standing, options.p99_ms)):
+            continue
         told(1.0, "comparing with fp32" + ("; interrupt again to give up" if result.interrupted else ""))
         found = comparison.agreements.get(standing.setting) or comparison.judge(standing.setting)
         if not found.faults:
             agreeing.append(standing)
-        elif standing.setting not in comparison.failed:
-            refused.add(graphs)
-    if agreeing:
-        return agreeing[0]
-    if missed:
-        best = min(missed, key=lambda standing: standing.percentile_s(0.99))
-        raise OnyxrankError(
-            f"no setting answers 99 of 100 requests within {options.p99_ms:g} ms; the nearest took "
-            f"{best.percentile_s(0.99) * 1000:.1f} ms: {best.setting}. No profile was made"
-        )
+    return agreeing[0] if agreeing else None
+
+
+def _within(standing: Standing, p99_ms: float) -> bool:
+    return standing.percentile_s(0.99) * 1000 <= p99_ms
+
+
+def _too_early_out(
+    result: Result,
+    chosen: Standing | None,
+    groups: list[list[Setting]],
+    comparison: Comparison,
+    options: TuneOptions,
+) -> list[Setting]:
+    """What lost the race, or had no turn in it, though what it lost to may not be chosen."""
+    if chosen is not None:
+        return next(group for group in groups if chosen.setting in group) if chosen.fate else []
+    if options.p99_ms is None:
+        return []
+    out = (standing for standing in result.standings if standing.fate and _within(standing, options.p99_ms))
+    return [standing.setting for standing in out if not comparison.refuses(standing.setting)]
+
+
+def _none_chosen(result: Result, comparison: Comparison, options: TuneOptions) -> OnyxrankError:
+    """Why: no setting keeps the limit, or those that do disagree with fp32, or nothing runs."""
+    if options.p99_ms is not None:
+        eligible = [standing for standing in result.standings if not comparison.refuses(standing.setting)]
+        missed = [standing for standing in eligible if not _within(standing, options.p99_ms)]
+        if len(missed) < len(eligible):
+            return OnyxrankError(
+                f"there was no time to tell whether a setting answers 99 of 100 requests within {options.p99_ms:g} "
+                "ms; give it a larger --budget. No profile was made"
+            )
+        if missed:
+            best = min(missed, key=lambda standing: (bool(standing.fate), standing.percentile_s(0.99)))
+            return OnyxrankError(
+                f"no setting answers 99 of 100 requests within {options.p99_ms:g} ms; the nearest took "
+                f"{best.percentile_s(0.99) * 1000:.1f} ms: {best.setting}. No profile was made"
+            )
     faults = "; ".join(f"{setting}: {', '.join(found.faults)}" for setting, found in comparison.agreements.items())
     faults = faults or "; ".join(sorted(set(result.failed.values()))) or "none runs"
-    raise OnyxrankError(f"no setting may be chosen on this machine ({faults}). No profile was made")
+    return OnyxrankError(f"no setting may be chosen on this machine ({faults}). No profile was made")
 
 
 def _row(standing: Standing, raced: Sequence[EncodedRequest], agreement: Agreement | None) -> dict[str, Any]:

@@ -54,7 +54,11 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with ExitStack() as closing:
         with quiet():
             engine = engine_ways(
-                bundle, machine_variants(bundle), provider=PROVIDER, threads=threads, micro_batch_tokens=None
+                bundle,
+                machine_variants(bundle, PROVIDER),
+                provider=PROVIDER,
+                threads=threads,
+                micro_batch_tokens=None,
             )
             loaded = load_ways(chain(engine, eager_ways(bundle.folder, threads, say)), check, closing, say)
         request.config.stash[_FACTS] = {

@@ -57,6 +57,11 @@ class Provider:
         return self.gains_from == "bf16"
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the CPUs that PyTorch on the CPU would run on."""
+        return self.name == "cpu" or self.device == "CPU"
+
+    @property
     def pays_for_shapes(self) -> bool:
         """Whether the first run of every shape takes longer."""
         return bool(self.memory or self.plugin)

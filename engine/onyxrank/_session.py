@@ -177,7 +177,8 @@ def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
         BundleError: if onnxruntime cannot load the file.
 
     """
-    session = _create(path, PROVIDERS["cpu"], 1, {}, _CONFIG)
+    # Without `_CONFIG`: a session on the caller's own thread must not change how that computes.
+    session = _create(path, PROVIDERS["cpu"], 1, {}, {})
     return {node.name: list(node.shape) for node in session.get_inputs()}
 
 

@@ -12,11 +12,16 @@ from pathlib import Path
 
 from onyxrank._buckets import Sizes
 from onyxrank._errors import ProviderUnavailable
-from onyxrank._fingerprint import digest, machine_fingerprint
+from onyxrank._fingerprint import Fingerprint, digest, machine_fingerprint
 from onyxrank._profile import PROFILE_FOLDER
 
 Shapes = Mapping[str, Sequence[int | str | None]]
 """Of a graph's inputs, by name; what is no number varies."""
+
+
+def engine_folder(bundle: Path, fingerprint: Fingerprint, sha256: str) -> Path:
+    """Where a bundle keeps a machine's engines of the graph with that hash."""
+    return bundle / PROFILE_FOLDER / f"tensorrt-{digest(fingerprint)}-{sha256[:12]}"
 
 
 def engine_options(
@@ -36,7 +41,7 @@ def engine_options(
         ProviderUnavailable: if the engines cannot be kept there.
 
     """
-    folder = bundle / PROFILE_FOLDER / f"tensorrt-{digest(machine_fingerprint())}-{sha256[:12]}"
+    folder = engine_folder(bundle, machine_fingerprint(), sha256)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,6 +13,14 @@ def test_bench_prints_a_report(call, tiny_bundle):
     assert "fp32 " in out
     assert "onyxrank: runs of up to " in out
     assert "of fewer than 100 runs" in out
+    assert "off fp32" in out
+    assert "0e+00" in out
+
+
+def test_a_report_that_cannot_be_written_is_told_before_anything_is_measured(call, tiny_bundle, tmp_path):
+    status, out, errors = call("bench", tiny_bundle, "--html", tmp_path)
+    assert (status, out, len(errors)) == (1, "", 1)
+    assert "cannot be written; name another file with --html" in " ".join(errors[0].split())
 
 
 def test_bench_says_what_it_leaves_out_and_goes_on(call, tiny_bundle, monkeypatch):

@@ -33,6 +33,14 @@ def test_tune_writes_a_profile_that_loading_uses(call, bundle, requests):
         assert ranker.info()["profile"]["file"] == str(path)
 
 
+def test_requests_that_race_several_times_at_once_count_once(call, bundle, requests):
+    asked = ("--requests", requests, "--budget", "1s", "--provider", "cpu", "--target", "throughput")
+    status, out, _ = call("tune", bundle, *asked)
+    assert status == 0
+    assert "; 1 of them raced" in " ".join(out.split())
+    assert "in which several are answered at once" in " ".join(out.split())
+
+
 def test_tune_as_json_elsewhere_and_a_slim_folder(call, bundle, requests, tmp_path):
     profile, slim = tmp_path / "profile.json", tmp_path / "slim"
     asked = ("tune", bundle, "--requests", requests, "--budget", "1", "--provider", "cpu", "--json")

@@ -6,10 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-from onyxrank import InvalidInput
+from onyxrank import InvalidInput, Item
+from onyxrank._bundle import open_bundle
 from onyxrank._timing import Timings
-from onyxrank.measure import bench
+from onyxrank.measure import bench, engine_ways
 from onyxrank.measure.bench import Entrant, bench_bundle, measure_ways
+from onyxrank.measure.engine_ways import machine_variants
 from onyxrank.measure.report import Shares
 from onyxrank.measure.requests import Request, Workload
 
@@ -115,6 +117,27 @@ def test_a_busy_machine_is_said(tiny_bundle, monkeypatch, busy):
     assert report.crowded is busy
     assert report.to_json()["crowded"] is busy
     assert any("compare nothing" in line for line in said) is busy
+
+
+def test_no_speed_up_is_told_of_what_ran_on_another_device():
+    ways = [FakeWay(name) for name in (bench.EAGER_REFERENCE, "on a card", "on the CPU")]
+    ways[1].settings = ways[1].settings | {"provider": "cuda"}
+    ways[2].settings = ways[2].settings | {"provider": "openvino"}
+    request = Request(("tent",), (Item("a", "stove"),))
+    reports = measure_ways([Entrant(way, request) for way in ways], repeats=2, budget_s=9.0)
+    assert [report.speedup is None for report in reports] == [False, True, False]
+
+
+def test_variants_are_those_for_the_provider(trained_bundle, monkeypatch):
+    opened = open_bundle(trained_bundle)
+    on_cpu = machine_variants(opened, "auto")
+    monkeypatch.setattr(
+        engine_ways, "offered_providers", lambda asked: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    on_card = machine_variants(opened, "auto")
+    assert any(name.startswith("int8") for name in on_cpu)
+    assert on_card == tuple(name for name in on_cpu if not name.startswith("int8"))
+    assert machine_variants(opened, "cpu") == on_cpu
 
 
 def test_two_ways_of_one_name_are_refused():

@@ -185,6 +185,10 @@ def test_a_provider_that_fails_to_start_is_unavailable(tiny_bundle, monkeypatch)
 def test_the_hosts_floating_point_mode_stays_as_it_was(tiny_bundle):
     code = (
         "import sys, onyxrank\n"
+        "from pathlib import Path\n"
+        "from onyxrank._session import input_shapes\n"
+        "assert input_shapes(Path(sys.argv[1]) / 'onnx' / 'model.onnx')\n"
+        "assert float('2e-308') * float('0.25') > 0, 'denormals are flushed in the host'\n"
         "with onyxrank.Ranker.load(sys.argv[1], threads=2) as ranker:\n"
         "    ranker.score('tent', ['lamp', 'stove'])\n"
         "assert float('2e-308') * float('0.25') > 0, 'denormals are flushed in the host'\n"

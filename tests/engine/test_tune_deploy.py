@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from onyxrank import BundleError, OnyxrankError, Ranker
 from onyxrank._bundle import open_bundle
 from onyxrank._machine import machine_family
-from onyxrank.tune.deploy import deploy
+from onyxrank._tensorrt import engine_folder
+from onyxrank.tune.deploy import check_deployable, deploy
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
@@ -42,6 +44,29 @@ def test_a_slim_folder_holds_what_the_profile_needs_and_ranks_the_same(bundle, t
         with pytest.raises(BundleError, match="is the bundle that was tuned"):
             deploy(again, profile, around, overwrite=True)
     assert open_bundle(tmp_path / "slim").manifest == again.manifest
+
+
+def test_tensorrts_engines_of_its_graphs_go_with_it(bundle, tmp_path):
+    copy = shutil.copytree(bundle.folder, tmp_path / "copy")
+    opened = open_bundle(copy)
+    profile = tune_bundle(opened, QUICK)
+    variant = opened.manifest.variant(profile.setting.variant)
+    hashes = [opened.manifest.files[name].sha256 for name in variant.files.values()]
+    for sha256 in (*hashes, "0" * 64):
+        folder = engine_folder(copy, profile.fingerprint, sha256)
+        folder.mkdir(parents=True)
+        (folder / "a.engine").write_bytes(b"built")
+    deploy(opened, profile, tmp_path / "slim")
+    for sha256 in hashes:
+        assert (engine_folder(tmp_path / "slim", profile.fingerprint, sha256) / "a.engine").read_bytes() == b"built"
+    assert not engine_folder(tmp_path / "slim", profile.fingerprint, "0" * 64).exists()
+    Ranker.load(tmp_path / "slim").close()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(bundle, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BundleError, match="cannot be written; name another file with --export"):
+        check_deployable(bundle, tmp_path / "file" / "slim", overwrite=False)
 
 
 def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):

@@ -58,6 +58,7 @@ def test_the_share_is_of_the_peak_in_the_ways_own_precision(trained_bundle, tmp_
 
     own = {"architecture": "cross", "bundle": "bundle", "provider": "cpu"}
     assert peak.share(report(**own, precision="fp32"), [bundle], request) == pytest.approx(0.4)
+    assert peak.share(report(**own, precision="fp16"), [bundle], request) == pytest.approx(0.4)  # computed in fp32
     assert peak.share(report(**own, precision="int8_static"), [bundle], request) == pytest.approx(0.1)
     assert peak.share(report(precision="fp32"), [bundle], request) is None
     for other in ({"architecture": "shared-history"}, {"bundle": "other"}, {"provider": "openvino_bf16"}):

@@ -11,7 +11,7 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
-from onyxrank._profile import Setting
+from onyxrank._profile import Setting, check_writable
 from onyxrank.cli import console, extras
 from onyxrank.cli.durations import seconds
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
@@ -47,6 +47,7 @@ def command(
     if price is not None and not 0 < price < float("inf"):
         raise InvalidInput(f"price must be a positive number, not {price}", field="price")
     if html is not None:
+        check_writable(html, "--html")
         write_html = extras.load("onyxrank.measure.html", extra="bench", purpose="a report with plots").write_html
     report = measure(
         bundle,
@@ -63,13 +64,13 @@ def command(
         eager=eager,
         price=price,
     )
-    if html is not None:
-        write_html(report, html)
-        console.say(f"wrote {html}")
     if json:
         console.print_json(report.to_json())
     else:
         show(report)
+    if html is not None:
+        write_html(report, html)
+        console.say(f"wrote {html}")
 
 
 def measure(
@@ -128,7 +129,8 @@ def show(report: BenchReport) -> None:
     """Print a report as tables."""
     compared = any(way.speedup is not None for way in report.ways)
     costs = [] if report.price is None else ["per million"]
-    columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *(["speed-up"] if compared else []), *costs, "runs")
+    speed = ["speed-up"] if compared else []
+    columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *speed, *costs, "off fp32", "runs")
     table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
     table.columns[0].no_wrap = False  # figures must not be cut for a long name
     for way in report.ways:
@@ -140,6 +142,7 @@ def show(report: BenchReport) -> None:
             f"{latency.items_per_s:,.0f}",
             *speedup,
             *([] if report.price is None else [f"{way.cost_per_million(report.price):.3f}"]),
+            "" if way.score_difference is None else f"{way.score_difference:.0e}",
             str(latency.repeats),
         )
     console.out.print(table)
@@ -167,6 +170,8 @@ def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
             yield f"{_label(way)}: {each}, padded {way.settings['padding']}"
         elif way.name.endswith(TUNED):
             yield f"{way.name}: {Setting.of(way.settings)}"
+        elif way.settings["provider"] != "cpu":
+            yield f"{way.name}: on {way.settings['provider']}"
 
 
 def _notes(report: BenchReport) -> list[str]:
@@ -212,5 +217,11 @@ def _notes(report: BenchReport) -> list[str]:
     if report.peak_memory_bytes is not None:
         lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
     if any(way.speedup is not None for way in report.ways):
-        lines.append(f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds")
+        lines.append(
+            f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds; none is told of what ran on "
+            "another device"
+            if any(way.speedup is None for way in report.ways)
+            else f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds"
+        )
+    lines.append("off fp32: the largest difference of a probability from fp32's")
     return lines

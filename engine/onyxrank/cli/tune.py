@@ -98,8 +98,9 @@ def show(profile: Profile) -> None:
             style="bold green" if chosen else "",
         )
     console.out.print(table)
+    together = ", in which several are answered at once" if profile.target == "throughput" else ""
     console.out.print(
-        f"runs: at once × threads; ms: of a request, mean of the median round; p99: the chosen one's is of "
+        f"runs: at once × threads; ms: of a request, mean of the median round{together}; p99: the chosen one's is of "
         f"{best['requests']} requests"
     )
     if len(rows) > _SHOWN:
@@ -107,12 +108,12 @@ def show(profile: Profile) -> None:
     console.out.print(f"chosen for {profile.target}: {profile.setting}", markup=False)
     found = best["agreement"]
     console.out.print(
-        f"against fp32 on {report['requests']['compared']} requests: keeps {found['overlap']:.1%} of the best items, "
+        f"against fp32 on {found['lists']} requests: keeps {found['overlap']:.1%} of the best items, "
         f"a probability differs by {found['largest_difference']:.4f} at most",
         markup=False,
     )
     raced = report["requests"]["raced"]
-    console.out.print(f"requests: {report['requests']['source']}; {len(raced)} of them raced")
+    console.out.print(f"requests: {report['requests']['source']}; {report['requests']['different']} of them raced")
     longest, whole = max(items for _, items in raced), report["requests"]["longest_list"]
     if longest < whole:
         console.say(f"their lists were cut from {whole} items to {longest}: a longer --budget races them whole")

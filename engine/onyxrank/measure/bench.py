@@ -4,7 +4,7 @@
 2. Each scores the request; how far it is from the first fp32 way of its bundle is noted, so that no figure goes
    unseen that is of a model that answers something else.
 3. The ways are measured in turn, from texts to a sorted ranking.
-4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds.
+4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds, for what ran on the CPUs too.
 5. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
 """
 
@@ -26,7 +26,7 @@ from onyxrank._errors import InvalidInput
 from onyxrank._fingerprint import installed_versions
 from onyxrank._loading import load_encoder
 from onyxrank._machine import describe, usable_cpus
-from onyxrank._providers import AUTO
+from onyxrank._providers import AUTO, PROVIDERS
 from onyxrank.measure.engine_ways import engine_ways, machine_variants, prefixes, tuned_way
 from onyxrank.measure.latency import Samples, interleave
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
@@ -128,7 +128,7 @@ def bench_bundle(
     request = make_request(opened, workload, pool=pool, seed=seed)
     chosen = variants is not None or threads is not None or micro_batch_tokens is not None or provider != AUTO
     threads = threads or usable_cpus()
-    names = machine_variants(opened) if variants is None else tuple(dict.fromkeys(variants))
+    names = machine_variants(opened, provider) if variants is None else tuple(dict.fromkeys(variants))
     if not names:
         raise InvalidInput("name at least one variant to measure", field="variants")
     labels = prefixes(bundles)
@@ -138,7 +138,7 @@ def bench_bundle(
             chain(
                 engine_ways(
                     one,
-                    names if one is opened else machine_variants(one),
+                    names if one is opened else machine_variants(one, provider),
                     provider=provider,
                     threads=threads,
                     micro_batch_tokens=micro_batch_tokens,
@@ -262,10 +262,11 @@ def _report(entrant: Entrant, samples: Mapping[str, Samples], standard: float | 
     shares = None
     if isinstance(way, EngineWay):
         shares = Shares.of(way.timings[-len(measured.seconds) :], sum(measured.seconds))
+    compares = PROVIDERS[str(way.settings.get("provider", "cpu"))].on_cpu
     return WayReport(
         name=way.name,
         latency=latency,
-        speedup=None if standard is None else standard / latency.p50_ms,
+        speedup=standard / latency.p50_ms if standard is not None and compares else None,
         settings=dict(way.settings),
         shares=shares,
         note=entrant.note,

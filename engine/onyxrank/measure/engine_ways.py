@@ -8,21 +8,29 @@ from onyxrank._bundle import Bundle
 from onyxrank._errors import InvalidInput
 from onyxrank._machine import machine_family
 from onyxrank._profile import AUTO_PROFILE, find_profile
-from onyxrank._providers import PROVIDERS
+from onyxrank._providers import candidates
 from onyxrank._ranker import Ranker
+from onyxrank._session import offered_providers
 from onyxrank.measure.ways import EngineWay, Way
 
 TUNED = "tuned"
 """Name of the way that runs with this machine's profile."""
 
 
-def machine_variants(bundle: Bundle) -> tuple[str, ...]:
-    """Names of the variants that were made for this machine's family; those for other providers must be named."""
+def machine_variants(bundle: Bundle, provider: str) -> tuple[str, ...]:
+    """Names of the variants that were made for this machine's family and for a provider; others must be named.
+
+    Raises:
+        InvalidInput: if there is no such provider.
+        ProviderUnavailable: if this onnxruntime does not offer it.
+
+    """
     family = machine_family()
+    best = candidates(provider, offered_providers(provider))[0]
     return tuple(
         variant.name
         for variant in bundle.manifest.variants
-        if variant.runs_on(family) and PROVIDERS["cpu"].takes(variant.precision)
+        if variant.runs_on(family) and best.takes(variant.precision)
     )
 
 

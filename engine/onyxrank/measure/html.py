@@ -71,7 +71,20 @@ def write_html(report: BenchReport, path: Path) -> None:
 
 def _table(report: BenchReport) -> str:
     costs = [] if report.price is None else [f"per million, at {report.price:g} an hour"]
-    heads = ["", "p50 ms", "p90", "p95", "p99", "max", "items/s", "× eager fp32", "of the peak", "memory MB", *costs]
+    heads = [
+        "",
+        "p50 ms",
+        "p90",
+        "p95",
+        "p99",
+        "max",
+        "items/s",
+        "× eager fp32",
+        "of the peak",
+        "memory MB",
+        "off fp32",
+        *costs,
+    ]
     rows = ["".join(f"<th>{escape(head)}</th>" for head in heads)]
     for way in report.ways:
         latency = way.latency
@@ -82,6 +95,7 @@ def _table(report: BenchReport) -> str:
             "" if way.speedup is None else f"{way.speedup:.2f}",
             "" if way.share_of_peak is None else f"{way.share_of_peak:.0%}",
             "" if way.added_memory_bytes is None else f"{way.added_memory_bytes / 1e6:,.0f}",
+            "" if way.score_difference is None else f"{way.score_difference:.0e}",
             *([] if report.price is None else [f"{way.cost_per_million(report.price):.3f}"]),
         ]
         rows.append("".join(f"<td>{escape(cell)}</td>" for cell in cells))

@@ -32,7 +32,8 @@ class Peak:
             found = (report.settings.get("architecture"), report.settings.get("bundle"))
             if found == own and report.settings["provider"] == "cpu":
                 needed = self.operations(bundle, load_encoder(bundle).encode(request.history, request.items))
-                kind = "fp32" if report.settings["precision"] == "fp32" else "int8"
+                # The CPU computes half-precision graphs in fp32.
+                kind = "int8" if str(report.settings["precision"]).startswith("int8") else "fp32"
                 return None if needed is None else needed / (report.latency.p50_ms / 1000) / self.gops[kind]
         return None
 

@@ -40,6 +40,7 @@ class Agreement:
         largest_difference: likewise.
         batch_deviation: largest change of a probability when an item is scored alone.
         faults: what is out of the limits; empty if it may be chosen.
+        lists: how many were compared.
 
     """
 
@@ -49,6 +50,7 @@ class Agreement:
     largest_difference: float
     batch_deviation: float
     faults: tuple[str, ...]
+    lists: int = 0
 
     @classmethod
     def none(cls, fault: str) -> Agreement:
@@ -104,4 +106,5 @@ def compare(
         largest_difference=float(differences.max()),
         batch_deviation=deviation,
         faults=tuple(found),
+        lists=len(requests),
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from onyxrank._bundle import Bundle
 from onyxrank._errors import BundleError
 from onyxrank._folder import check_replaceable, copy_file, new_folder, write_manifest
-from onyxrank._manifest import Manifest
-from onyxrank._profile import Profile, profile_path, write_profile
+from onyxrank._manifest import MANIFEST_NAME, Manifest
+from onyxrank._profile import Profile, check_writable, profile_path, write_profile
+from onyxrank._tensorrt import engine_folder
 
 _SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 """What other tools look for beside the tokenizer; small."""
@@ -19,10 +21,12 @@ def check_deployable(bundle: Bundle, target: Path, *, overwrite: bool) -> None:
     """Refuse a folder that `deploy` would not write: to be asked before long work begins.
 
     Raises:
-        BundleError: if `target` exists and may not be replaced, or is the bundle itself or a folder around it.
+        BundleError: if `target` exists and may not be replaced, cannot be written, or is the bundle itself or a
+            folder around it.
 
     """
     check_replaceable(target, overwrite=overwrite)
+    check_writable(target / MANIFEST_NAME, "--export")
     if target.resolve() in (bundle.folder.resolve(), *bundle.folder.resolve().parents):
         raise BundleError(f"'{target}' is the bundle that was tuned, and is not replaced; choose another folder")
 
@@ -51,5 +55,9 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             copy_file(bundle.path(name), folder / name)
         write_profile(profile, profile_path(folder, profile.fingerprint))
+        for name in variant.files.values():
+            engines = engine_folder(bundle.folder, profile.fingerprint, files[name].sha256)
+            if engines.is_dir():  # minutes to build, and the slim folder may be read-only where it serves
+                shutil.copytree(engines, engine_folder(folder, profile.fingerprint, files[name].sha256))
         write_manifest(folder, slim)
     return slim

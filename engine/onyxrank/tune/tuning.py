@@ -104,6 +104,7 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
     clients = usable_cpus() if options.target == "throughput" else 1
     most = _RACED if options.p99_ms is None else _RACED_LIMITED
     raced = [encoder.encode(each.history, each.items) for each in spread(requests, most)]
+    different = len(raced)
     raced *= math.ceil(2 * clients / len(raced)) if clients > 1 else 1
     providers, absent = running_providers(options.providers)
     groups = heats(bundle.manifest, providers, machine_family(), usable_cpus(), usable_cores())
@@ -152,6 +153,7 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
             "requests": {
                 "source": source,
                 "raced": [[len(each.history), len(each.items)] for each in contestants.requests],
+                "different": different,
                 "longest_list": max(len(each.items) for each in raced),
                 "compared": comparison.lists,
             },

@@ -14,6 +14,7 @@ def test_bench_prints_a_report(call, tiny_bundle):
     assert "onyxrank: runs of up to " in out
     assert "of fewer than 100 runs" in out
     assert "off fp32" in out
+    assert "callers at once: fp32 " in out
     assert "0e+00" in out
 
 

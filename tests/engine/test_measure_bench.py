@@ -49,6 +49,8 @@ def test_the_engine_alone(tiny_bundle):
     assert way.speedup is None
     assert way.score_difference == 0.0
     assert way.settings["threads"] == report.settings["threads"]
+    assert way.throughput.callers == max(2, report.settings["threads"])
+    assert way.throughput.requests >= way.throughput.callers
     assert 0 < way.shares.run < 1
     stages = way.shares.tokenize + way.shares.queue + way.shares.batch + way.shares.run + way.shares.rank
     assert way.shares.overhead == pytest.approx(1 - way.shares.run)

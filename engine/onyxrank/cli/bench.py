@@ -197,6 +197,11 @@ def _notes(report: BenchReport) -> list[str]:
             )
         faster = [way for way in report.ways if way.shares is None and way.latency.p50_ms < best.latency.p50_ms]
         lines += [f"faster than the engine here: {_label(way)}" for way in faster]
+    rates = {way.name: way.throughput for way in report.ways if way.throughput is not None}
+    if rates:
+        callers = max(each.callers for each in rates.values())
+        told = ", ".join(f"{name} {each.items_per_s:,.0f} items/s" for name, each in rates.items())
+        lines.append(f"{callers} callers at once: {told}")
     lines += _settings(report.ways)
     reached = {way.name: way.share_of_peak for way in report.ways if way.share_of_peak is not None}
     if reached and report.peak_gops is not None:

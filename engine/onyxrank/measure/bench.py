@@ -4,8 +4,9 @@
 2. Each scores the request; how far it is from the first fp32 way of its bundle is noted, so that no figure goes
    unseen that is of a model that answers something else.
 3. The ways are measured in turn, from texts to a sorted ranking.
-4. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds, for what ran on the CPUs too.
-5. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
+4. Several callers then ask the engine's ways at once.
+5. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds, for what ran on the CPUs too.
+6. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
 from onyxrank.measure.peak import PeakFactory
 from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
+from onyxrank.measure.throughput import measure_throughput
 from onyxrank.measure.ways import BATCHES, EagerFactory, EngineWay, Say, Way
 
 EAGER_REFERENCE = BATCHES
 """Name of the way that speed is given against."""
+_AT_ONCE = 0.05
+"""Of the budget, for the callers at once of one way."""
 _VERSIONED = ("onyxrank", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
 
 
@@ -103,7 +107,8 @@ def bench_bundle(
         bundle: the folder.
         workload: the size of the request.
         repeats: most measured runs per way.
-        budget_s: seconds of measuring after which no further round is begun; loading comes on top.
+        budget_s: seconds of measuring after which no further round is begun; loading comes on top, and a twentieth
+            for each of the engine's ways, in which several callers ask at once.
         variants: the variants to measure; None for all that were made for this machine.
         provider: execution provider of the engine.
         threads: CPU threads of every way; all that this process may use by default.
@@ -152,6 +157,14 @@ def bench_bundle(
         loaded = load_ways(chain(engine, pytorch), request, closing, say)
         say(f"measuring {len(loaded)} ways in turn, up to {repeats} times or {budget_s:g} s")
         reports = measure_ways([Entrant(row.way, request) for row in loaded], repeats=repeats, budget_s=budget_s)
+        callers = max(2, threads)
+        at_once = {
+            row.way.name: measure_throughput(
+                partial(row.way.rank, request), items=len(request.items), callers=callers, seconds=budget_s * _AT_ONCE
+            )
+            for row in loaded
+            if isinstance(row.way, EngineWay)
+        }
         others = other_cpus(before, CpuTimes.now())
         measured = peak(threads) if peak else None
     crowded = is_crowded(others, threads)
@@ -165,6 +178,7 @@ def bench_bundle(
                 report,
                 added_memory_bytes=row.added_memory_bytes,
                 score_difference=row.score_difference,
+                throughput=at_once.get(report.name),
                 share_of_peak=measured.share(report, bundles, request) if measured else None,
             )
             for report, row in zip(reports, loaded, strict=True)

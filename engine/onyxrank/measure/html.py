@@ -71,20 +71,8 @@ def write_html(report: BenchReport, path: Path) -> None:
 
 def _table(report: BenchReport) -> str:
     costs = [] if report.price is None else [f"per million, at {report.price:g} an hour"]
-    heads = [
-        "",
-        "p50 ms",
-        "p90",
-        "p95",
-        "p99",
-        "max",
-        "items/s",
-        "× eager fp32",
-        "of the peak",
-        "memory MB",
-        "off fp32",
-        *costs,
-    ]
+    figures = ("p50 ms", "p90", "p95", "p99", "max", "items/s", "at once", "× eager fp32", "of the peak", "memory MB")
+    heads = ["", *figures, "off fp32", *costs]
     rows = ["".join(f"<th>{escape(head)}</th>" for head in heads)]
     for way in report.ways:
         latency = way.latency
@@ -92,6 +80,7 @@ def _table(report: BenchReport) -> str:
             _label(way),
             *(f"{getattr(latency, name):,.1f}" for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms")),
             f"{latency.items_per_s:,.0f}",
+            "" if way.throughput is None else f"{way.throughput.items_per_s:,.0f}",
             "" if way.speedup is None else f"{way.speedup:.2f}",
             "" if way.share_of_peak is None else f"{way.share_of_peak:.0%}",
             "" if way.added_memory_bytes is None else f"{way.added_memory_bytes / 1e6:,.0f}",

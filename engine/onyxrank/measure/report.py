@@ -9,6 +9,7 @@ from typing import Any
 from onyxrank._timing import Timings
 from onyxrank.measure.latency import Latency
 from onyxrank.measure.requests import Size, Workload
+from onyxrank.measure.throughput import Throughput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ class WayReport:
             compared.
         share_of_peak: of the machine's measured matrix products in its precision, over its whole time; None if not
             measured.
+        throughput: of several callers at once; None for ways other than the engine.
         note: what a reader of the figure must know.
 
     """
@@ -77,6 +79,7 @@ class WayReport:
     added_memory_bytes: int | None = None
     score_difference: float | None = None
     share_of_peak: float | None = None
+    throughput: Throughput | None = None
     note: str = ""
 
     def cost_per_million(self, price: float) -> float:
@@ -94,6 +97,7 @@ class WayReport:
             "added_memory_bytes": self.added_memory_bytes,
             "score_difference": self.score_difference,
             "share_of_peak": None if self.share_of_peak is None else round(self.share_of_peak, 4),
+            "throughput": None if self.throughput is None else self.throughput.to_json(),
             "note": self.note,
         }
 

@@ -71,7 +71,8 @@ ONLY = {
         "history",
     )
 }
-"""Names, or parts of them, of the peers that a workload is for: the others would take an hour, or all the memory."""
+"""Names, or parts of them, of the peers that a workload is for, which comes last: the others would take an hour, or
+all the memory."""
 REFERENCE = "PyTorch fp32"
 SHARED_REFERENCE = "shared-history fp32"
 BUSY_ORDER = ["widget", "widget", "widget", "page"]
@@ -186,14 +187,17 @@ def main() -> None:
             content["peers"] = [runner.to_json() for runner in runners]
             write(content, options.out, options.name)
 
-        for name, request in requests.items():
+        def run(name: str) -> None:
             part = [runner for runner in runners if takes_part(runner, name)]
-            content["workloads"][name] = size_of(opened.folder, request) | {
+            content["workloads"][name] = size_of(opened.folder, requests[name]) | {
                 "rounds": rounds[name],
                 "left_out": [runner.name for runner in runners if runner not in part],
             }
-            measure(name, request, part, rounds[name])
+            measure(name, requests[name], part, rounds[name])
             keep()
+
+        for name in (name for name in requests if name not in ONLY):
+            run(name)
         if lists is not None:
             for runner in runners:
                 attempt(runner, lambda runner=runner: runner.results.update(quality=measured_quality(runner, lists)))
@@ -201,6 +205,12 @@ def main() -> None:
         if not options.no_busy and {"page", "widget"} <= requests.keys():
             measure_busy(requests, runners)
             keep()
+        # Last, without the others: what twenty processes keep of their largest runs fills the memory of this machine.
+        for name in (name for name in requests if name in ONLY):
+            for runner in runners:
+                if not takes_part(runner, name):
+                    runner.process.close()
+            run(name)
     say(f"wrote {options.name}.json, .md and .png to {options.out}")
 
 

@@ -113,6 +113,14 @@ def test_what_is_published_names_no_folder_above_the_project(tmp_path, monkeypat
     assert told == pages[0] == {"failures": {"one": "ended; see .bench/peers/one.log"}}
 
 
+def test_a_worker_that_is_closed_is_gone_and_may_be_closed_again(start):
+    peer = start("fake")
+    peer.close()
+    peer.close()
+    with pytest.raises(PeerFailed):
+        peer.rank(REQUEST)
+
+
 def test_a_worker_that_hangs_is_ended(start, monkeypatch):
     peer = start("fake")
     monkeypatch.setattr(peer_process, "_LONGEST_S", 0.2)

@@ -82,7 +82,9 @@ class PeerProcess:
         return dict(answer["seconds"]), float(answer["elapsed"])
 
     def close(self) -> None:
-        """End it."""
+        """End it; again does nothing."""
+        if self._log.closed:
+            return
         try:
             self._process.communicate('{"do": "quit"}\n', timeout=20)
         except (OSError, subprocess.TimeoutExpired):
@@ -95,7 +97,7 @@ class PeerProcess:
         try:
             self._process.stdin.write(json.dumps({"do": what, **command}) + "\n")
             self._process.stdin.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # the latter of a pipe that is closed
             raise PeerFailed(f"{self.way} is gone ({error}); see {self._log.name}") from error
         return self._read()
 

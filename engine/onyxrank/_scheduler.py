@@ -27,7 +27,7 @@ from onyxrank._timing import Stopwatch
 from onyxrank._work import Piece
 
 DEFAULT_QUEUE_TOKENS = 262_144
-"""Of the queue: with MiniLM-L6 about 15 seconds of work on two cores."""
+"""Of the queue: with MiniLM-L6 in int8 some 20 seconds of work on two cores (benchmarks/results/load.json)."""
 _MEMORY = 0.95
 """What a run still counts for in the speed after each further run: about the last 20 matter."""
 Scores = list[NDArray[np.float32]]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -128,6 +129,17 @@ def test_no_speed_up_is_told_of_what_ran_on_another_device():
     request = Request(("tent",), (Item("a", "stove"),))
     reports = measure_ways([Entrant(way, request) for way in ways], repeats=2, budget_s=9.0)
     assert [report.speedup is None for report in reports] == [False, True, False]
+
+
+def test_where_nothing_is_fp32_nothing_is_told_to_be_off_it():
+    way = FakeWay("quantized")
+    way.settings = {"precision": "int8_static"}
+    request = Request(("tent",), (Item("a", "stove"),))
+    with ExitStack() as closing:
+        [alone] = bench.load_ways([way], request, closing, print)
+        beside = bench.load_ways([way, FakeWay("exact", shift=0.25)], request, closing, print)
+    assert alone.score_difference is None
+    assert [row.score_difference for row in beside] == [0.25, 0.0]
 
 
 def test_variants_are_those_for_the_provider(trained_bundle, monkeypatch):

@@ -67,24 +67,18 @@ def slowly(monkeypatch, seconds):
 
 
 def test_one_byte_a_second_is_given_up(trained_bundle):
-    from onyxrank.serve.connection import Connection
-
-    patience, Connection.header_timeout_s = Connection.header_timeout_s, 0.5
-    try:
-        with serving(bundle=str(trained_bundle), body_timeout_s=0.5) as url:
-            with connected(url) as idle:
-                assert answered(idle).startswith(b"HTTP/1.1 408")
-            with connected(url) as slow:
-                slow.sendall(b"POST /v1/rank HTTP/1.1\r\nhost: x\r\nx-slow: ")
-                assert answered(slow).startswith(b"HTTP/1.1 408")
-            with connected(url) as slow:
-                slow.sendall(b"POST /v1/rank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
-                got = answered(slow)
-                assert got.startswith(b"HTTP/1.1 408")
-                assert b"took too long" in got
-            assert httpx.post(f"{url}/v1/rank", json=BODY).status_code == 200
-    finally:
-        Connection.header_timeout_s = patience
+    with serving(bundle=str(trained_bundle), header_timeout_s=0.5, body_timeout_s=0.5) as url:
+        with connected(url) as idle:
+            assert answered(idle).startswith(b"HTTP/1.1 408")
+        with connected(url) as slow:
+            slow.sendall(b"POST /v1/rank HTTP/1.1\r\nhost: x\r\nx-slow: ")
+            assert answered(slow).startswith(b"HTTP/1.1 408")
+        with connected(url) as slow:
+            slow.sendall(b"POST /v1/rank HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{")
+            got = answered(slow)
+            assert got.startswith(b"HTTP/1.1 408")
+            assert b"took too long" in got
+        assert httpx.post(f"{url}/v1/rank", json=BODY).status_code == 200
 
 
 def test_headers_without_end_are_given_up(client):

@@ -187,6 +187,7 @@ def test_text_embeddings_inference_errors(client, body, status, error_type, says
     response = client.post("/rerank", json=body)
     assert (response.status_code, response.json()["error_type"]) == (status, error_type)
     assert says in response.json()["error"]
+    assert client.post("/invocations", json=body).json() == response.json()
 
 
 @pytest.mark.parametrize("version", ["1", "2"])

@@ -222,11 +222,10 @@ def _notes(report: BenchReport) -> list[str]:
     if report.peak_memory_bytes is not None:
         lines.append(f"peak memory of this process, all ways loaded: {report.peak_memory_bytes / 1e6:,.0f} MB")
     if any(way.speedup is not None for way in report.ways):
+        elsewhere = any(way.speedup is None for way in report.ways)
         lines.append(
-            f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds; none is told of what ran on "
-            "another device"
-            if any(way.speedup is None for way in report.ways)
-            else f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds"
+            f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds"
+            + ("; none is told of what ran on another device" if elsewhere else "")
         )
     lines.append("off fp32: the largest difference of a probability from fp32's")
     return lines

@@ -70,14 +70,14 @@ class LoadedWay:
     Attributes:
         way: the way.
         added_memory_bytes: what it added to the process at the peak; None where the system does not tell.
-        score_difference: largest difference of a probability from the first fp32 way of the same bundle; ways
-            without one are of the first.
+        score_difference: largest difference of a probability from the first fp32 way of the same bundle; None where
+            there is none.
 
     """
 
     way: Way
     added_memory_bytes: int | None
-    score_difference: float
+    score_difference: float | None
 
 
 def bench_bundle(
@@ -233,11 +233,15 @@ def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Sa
         return tuple(way.settings.get(name, loaded[0][0].settings.get(name)) for name in ("architecture", "bundle"))
 
     expected: dict[object, NDArray[np.float32]] = {}
-    for way, _, scores in sorted(loaded, key=lambda row: row[0].settings.get("precision") != "fp32"):
-        expected.setdefault(bundle_of(way), scores)
-    return [
-        LoadedWay(way, added, float(np.abs(scores - expected[bundle_of(way)]).max())) for way, added, scores in loaded
-    ]
+    for way, _, scores in loaded:
+        if way.settings.get("precision") == "fp32":
+            expected.setdefault(bundle_of(way), scores)
+
+    def difference(way: Way, scores: NDArray[np.float32]) -> float | None:
+        exact = expected.get(bundle_of(way))
+        return None if exact is None else float(np.abs(scores - exact).max())
+
+    return [LoadedWay(way, added, difference(way, scores)) for way, added, scores in loaded]
 
 
 def measure_ways(

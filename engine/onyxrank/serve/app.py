@@ -20,6 +20,7 @@ from onyxrank.serve import cohere, logs, native, open_inference, operations, pag
 from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body
 from onyxrank.serve.catalogue import Catalogue
+from onyxrank.serve.connection import HEADER_TIMEOUT
 from onyxrank.serve.context import Context
 from onyxrank.serve.control import Control
 from onyxrank.serve.metrics import Metrics
@@ -70,7 +71,7 @@ def build(settings: ServeSettings) -> ASGIApp:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     service, control = app.state.service, app.state.control
     settings = service.settings
     bundle, name = control.current() or (settings.bundle, settings.name)
@@ -94,7 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     logs.log("ready", model=name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")})
     watching = asyncio.create_task(control.watch(service))
     try:
-        yield
+        yield {HEADER_TIMEOUT: settings.header_timeout_s}
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

@@ -6,11 +6,12 @@ uvicorn itself waits for ever for the rest of a header, and takes one of any siz
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEADER_BYTES = 64 * 2**10
+HEADER_TIMEOUT = "header_timeout_s"
 _TIMEOUT = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -18,16 +19,16 @@ _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0
 class Connection(HttpToolsProtocol):
     """uvicorn's own protocol, with an end to its patience.
 
-    Attributes:
-        header_timeout_s: most seconds from the beginning of a request, or of the connection, to the end of its
-            headers.
+    Args:
+        app_state: what the application's lifespan yields; under `HEADER_TIMEOUT` the most seconds from the beginning
+            of a request, or of the connection, to the end of its headers.
+        more: as uvicorn's.
 
     """
 
-    header_timeout_s: ClassVar[float] = 10.0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, app_state: dict[str, Any], **more: Any) -> None:
+        super().__init__(app_state=app_state, **more)
+        self._header_timeout_s: float = app_state[HEADER_TIMEOUT]
         self._patience: asyncio.TimerHandle | None = None
         self._header_bytes = 0
 
@@ -62,7 +63,7 @@ class Connection(HttpToolsProtocol):
 
     def _wait(self) -> None:
         self._header_bytes = 0
-        self._patience = self.loop.call_later(self.header_timeout_s, self._end, _TIMEOUT)
+        self._patience = self.loop.call_later(self._header_timeout_s, self._end, _TIMEOUT)
 
     def _stop(self) -> None:
         if self._patience is not None:

@@ -120,6 +120,7 @@ def _open_inference(problem: Problem) -> Any:
 
 _SHAPES: Mapping[str, Callable[[Problem], Any]] = {
     "/rerank": _tei,
+    "/invocations": _tei,
     "/v1/rerank": _cohere,
     "/v2/rerank": _cohere,
     "/jina/v1/rerank": _jina,

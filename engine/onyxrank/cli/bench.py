@@ -21,6 +21,9 @@ from onyxrank.measure.report import BenchReport, WayReport
 from onyxrank.measure.requests import Workload
 from onyxrank.measure.ways import EAGER_LABELS, WEIGHTS
 
+_ROUNDING = 1e-5
+"""Of a probability: fp32 computed in another order stays below."""
+
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
@@ -129,8 +132,7 @@ def show(report: BenchReport) -> None:
     """Print a report as tables."""
     compared = any(way.speedup is not None for way in report.ways)
     costs = [] if report.price is None else ["per million"]
-    speed = ["speed-up"] if compared else []
-    columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *speed, *costs, "off fp32", "runs")
+    columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *(["speed-up"] if compared else []), *costs, "runs")
     table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
     table.columns[0].no_wrap = False  # figures must not be cut for a long name
     for way in report.ways:
@@ -142,7 +144,6 @@ def show(report: BenchReport) -> None:
             f"{latency.items_per_s:,.0f}",
             *speedup,
             *([] if report.price is None else [f"{way.cost_per_million(report.price):.3f}"]),
-            "" if way.score_difference is None else f"{way.score_difference:.0e}",
             str(latency.repeats),
         )
     console.out.print(table)
@@ -227,5 +228,14 @@ def _notes(report: BenchReport) -> list[str]:
             f"speed-up is against {EAGER_LABELS[EAGER_REFERENCE]}, in the same rounds"
             + ("; none is told of what ran on another device" if elsewhere else "")
         )
-    lines.append("off fp32: the largest difference of a probability from fp32's")
-    return lines
+    return lines + _differences(report.ways)
+
+
+def _differences(ways: Sequence[WayReport]) -> list[str]:
+    """How far each way is from fp32, where there is one to compare with."""
+    compared = {_label(way): way.score_difference for way in ways if way.score_difference is not None}
+    off = [f"{name} {difference:.0e}" for name, difference in compared.items() if difference >= _ROUNDING]
+    if not compared:
+        return []
+    rest = [f"{'the others ' if off else ''}less than {_ROUNDING:.0e}"] if len(off) < len(compared) else []
+    return [f"a probability differs from fp32's by at most: {', '.join([*off, *rest])}"]

@@ -113,6 +113,15 @@ def test_what_is_published_names_no_folder_above_the_project(tmp_path, monkeypat
     assert told == pages[0] == {"failures": {"one": "ended; see .bench/peers/one.log"}}
 
 
+def test_the_time_of_a_worker_that_was_closed_stays_ours(start):
+    before = race.Usage.now()
+    peer = start("fake")  # starting takes a tenth of a second of a CPU at least
+    with_it = race.Usage.now()
+    peer.close()
+    after = race.Usage.now()
+    assert after.ours_s >= with_it.ours_s > before.ours_s
+
+
 def test_a_worker_that_is_closed_is_gone_and_may_be_closed_again(start):
     peer = start("fake")
     peer.close()

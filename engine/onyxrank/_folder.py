@@ -32,6 +32,22 @@ def check_replaceable(target: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_writable(path: Path, option: str = "--out") -> None:
+    """Refuse a place where no file could be written: to be asked before long work begins.
+
+    Args:
+        path: the file.
+        option: what to name another one with.
+
+    Raises:
+        BundleError: if no file can be made there.
+
+    """
+    folder = next(each for each in path.absolute().parents if each.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise BundleError(f"'{path}' cannot be written; name another file with {option}")
+
+
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.

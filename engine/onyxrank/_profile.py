@@ -224,22 +224,6 @@ def read_profile(path: Path) -> Profile:
     return Profile.parse(read_json(path), path)
 
 
-def check_writable(path: Path, option: str = "--out") -> None:
-    """Refuse a place where no file could be written: to be asked before long work begins.
-
-    Args:
-        path: the file.
-        option: what to name another one with.
-
-    Raises:
-        BundleError: if no file can be made there.
-
-    """
-    folder = next(each for each in path.absolute().parents if each.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise BundleError(f"'{path}' cannot be written; name another file with {option}")
-
-
 def write_profile(profile: Profile, path: Path) -> None:
     """Write a profile whole or not at all, replacing an older one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,8 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._errors import InvalidInput
-from onyxrank._profile import Setting, check_writable
+from onyxrank._folder import check_writable
+from onyxrank._profile import Setting
 from onyxrank.cli import console, extras
 from onyxrank.cli.durations import seconds
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle

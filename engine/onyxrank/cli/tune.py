@@ -10,8 +10,8 @@ import typer
 
 from onyxrank._bundle import open_bundle
 from onyxrank._fingerprint import machine_fingerprint
-from onyxrank._folder import folder_size
-from onyxrank._profile import Profile, Setting, check_writable, profile_path, write_profile
+from onyxrank._folder import check_writable, folder_size
+from onyxrank._profile import Profile, Setting, profile_path, write_profile
 from onyxrank.cli import console
 from onyxrank.cli.durations import seconds
 from onyxrank.measure.latency import TELLS_P99

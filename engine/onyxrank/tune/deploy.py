@@ -8,9 +8,9 @@ from pathlib import Path
 
 from onyxrank._bundle import Bundle
 from onyxrank._errors import BundleError
-from onyxrank._folder import check_replaceable, copy_file, new_folder, write_manifest
+from onyxrank._folder import check_replaceable, check_writable, copy_file, new_folder, write_manifest
 from onyxrank._manifest import MANIFEST_NAME, Manifest
-from onyxrank._profile import Profile, check_writable, profile_path, write_profile
+from onyxrank._profile import Profile, profile_path, write_profile
 from onyxrank._tensorrt import engine_folder
 
 _SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -56,8 +56,10 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
             copy_file(bundle.path(name), folder / name)
         write_profile(profile, profile_path(folder, profile.fingerprint))
         for name in variant.files.values():
-            engines = engine_folder(bundle.folder, profile.fingerprint, files[name].sha256)
-            if engines.is_dir():  # minutes to build, and the slim folder may be read-only where it serves
-                shutil.copytree(engines, engine_folder(folder, profile.fingerprint, files[name].sha256))
+            built, kept = (
+                engine_folder(each, profile.fingerprint, files[name].sha256) for each in (bundle.folder, folder)
+            )
+            if built.is_dir():  # it took minutes, and the slim folder may be read-only where it serves
+                shutil.copytree(built, kept)
         write_manifest(folder, slim)
     return slim

@@ -174,15 +174,16 @@ def tune_bundle(bundle: Bundle, options: TuneOptions, told: Told = lambda share,
 def _affordable(contestants: Contestants, groups: list[list[Setting]], budget_s: float) -> Sequence[EncodedRequest]:
     """The sample with lists of which every setting can run two in the time of the heats, by the first that runs."""
     turns = 2 * (len(groups) + len(groups[0]))
-    for setting in (group[0] for group in groups):
+
+    def under(setting: Setting) -> Sequence[EncodedRequest]:
+        scheduler = contestants.scheduler(setting)
+        return affordable(
+            contestants.requests, lambda each: scheduler.score([each]), turns, budget_s * _SECOND_HEAT_SHARE
+        )
+
+    for group in groups:
         with suppress(OnyxrankError):  # the race tells why it does not run
-            score = contestants.scheduler(setting).score
-            return affordable(
-                contestants.requests,
-                lambda each, score=score: score([each]),  # type: ignore[misc]
-                turns,
-                budget_s * _SECOND_HEAT_SHARE,
-            )
+            return under(group[0])
     return contestants.requests
 
 

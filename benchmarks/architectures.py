@@ -28,20 +28,22 @@ import onnx
 
 from architectures_page import write_page
 from model import built_bundle, say, shop_texts
-from onyxrank._batching import BatchLimits, Rows, pad, plan
-from onyxrank._bundle import Bundle, open_bundle
-from onyxrank._graphs import ARCHITECTURES, CROSS, SHARED_HISTORY
-from onyxrank._history import DEFAULT_CACHE_BYTES
-from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
-from onyxrank._profile import Setting
-from onyxrank._providers import PROVIDERS
-from onyxrank._scoring import history_state, item_feeds, pair_feeds
-from onyxrank._truncation import Limits
+from onyxrank.architectures.batching import BatchLimits, Rows, pad, plan
+from onyxrank.architectures.cross import pair_feeds
+from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
+from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.shared_history import history_state, item_feeds
+from onyxrank.bundle.opening import Bundle, open_bundle
+from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.setting import Setting
+from onyxrank.machine.cpus import describe, machine_family, usable_cores, usable_cpus
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import LOOP, EngineWay, Way
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.providers import PROVIDERS
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.race import race
 from onyxrank.tune.space import settings_of

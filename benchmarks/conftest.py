@@ -14,8 +14,8 @@ import pytest
 
 import model
 from cells import FULL, ITEM_TOKENS, QUICK, Bench
-from onyxrank._bundle import open_bundle
-from onyxrank._machine import describe, usable_cpus
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.machine.cpus import describe, usable_cpus
 from onyxrank.measure.bench import load_ways, now, versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants
 from onyxrank.measure.requests import Workload, make_request

@@ -7,7 +7,7 @@ import sys
 import time
 
 from onyxrank import Ranker
-from onyxrank._bundle import open_bundle
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.measure.memory import peak_bytes
 from onyxrank.measure.requests import Request, Workload, make_request
 

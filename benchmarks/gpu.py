@@ -26,9 +26,9 @@ import torch
 
 from model import say, shop_texts
 from onyxrank import ProviderUnavailable
-from onyxrank._bundle import Bundle, open_bundle
-from onyxrank._graphs import CROSS
-from onyxrank._machine import describe
+from onyxrank.architectures.names import CROSS
+from onyxrank.bundle.opening import Bundle, open_bundle
+from onyxrank.machine.cpus import describe
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
 from onyxrank.measure.latency import interleave
 from onyxrank.measure.report import WayReport

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from onyxrank._graphs import CROSS
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import CROSS
 from onyxrank.measure.requests import Pool
+from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.data.shop import build_shop, write_shop
 from onyxrank_export.training.config import TrainingConfig

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import say
-from onyxrank._bundle import open_bundle
-from onyxrank._graphs import CROSS, SHARED_HISTORY
-from onyxrank._machine import machine_family
-from onyxrank._ranker import Ranker
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.machine.cpus import machine_family
 from onyxrank.measure.ways import WEIGHTS
+from onyxrank.ranker import Ranker
+from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test

@@ -35,14 +35,14 @@ import psutil
 
 from architectures import LIMITS, long_enough, read_texts
 from model import WORK, built_bundle, say, shop_texts
-from onyxrank._bundle import open_bundle
-from onyxrank._graphs import CROSS, SHARED_HISTORY
-from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, has_bf16, usable_cpus
-from onyxrank._overlap import top_overlap
-from onyxrank._profile import profile_path, write_profile
+from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.profile import profile_path, write_profile
+from onyxrank.machine.cpus import describe, has_bf16, usable_cpus
 from onyxrank.measure.bench import now
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
+from onyxrank.measure.overlap import top_overlap
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.tune.sample import write_requests
 from onyxrank.tune.tuning import TuneOptions, tune_bundle

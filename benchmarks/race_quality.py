@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._bundle import Bundle
-from onyxrank._encoding import TextEncoder
-from onyxrank._loading import load_encoder
+from onyxrank.bundle.opening import Bundle
+from onyxrank.loading.opening import load_encoder
 from onyxrank.measure.requests import Request, trim, trim_item
+from onyxrank.request.encoding import TextEncoder
 from onyxrank_export.data.pairs import lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onyxrank._machine import describe
+from onyxrank.machine.cpus import describe
 
 TARGETS = {"import_s": 0.3, "first_ranking_s": 1.5, "peak_memory_mib": 450.0}
 _FIRST_ITEMS = 10

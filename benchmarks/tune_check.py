@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from model import say
-from onyxrank._bundle import Bundle, open_bundle
-from onyxrank._loading import load_encoder
-from onyxrank._machine import describe
-from onyxrank._profile import Profile, Setting
+from onyxrank.bundle.opening import Bundle, open_bundle
+from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.profile import Profile
+from onyxrank.loading.setting import Setting
+from onyxrank.machine.cpus import describe
 from onyxrank.measure.bench import now
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.race import Standing, race

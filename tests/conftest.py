@@ -26,7 +26,7 @@ from filelock import FileLock
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from onyxrank import Limits
-from onyxrank._manifest import FileEntry, Manifest, TokenizerSpec, Variant
+from onyxrank.bundle.manifest import FileEntry, Manifest, TokenizerSpec, Variant
 
 WORDS = [
     *("steel", "tent", "pegs", "camping", "stove", "desk", "lamp", "office", "chair", "running", "shoes"),

@@ -236,7 +236,7 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
 
 
 def test_the_profile_tells_products_from_the_rest(shared_bundle):
-    from onyxrank._graphs import ARCHITECTURES
+    from onyxrank.architectures.registry import ARCHITECTURES
     from onyxrank_export.conversion.sessions import opened_session
 
     with opened_session(shared_bundle / "onnx/history.onnx", ARCHITECTURES["shared-history"]["history"]) as session:

@@ -13,8 +13,8 @@ import onnxruntime
 import pytest
 
 from onyxrank import Item
-from onyxrank._bundle import open_bundle
-from onyxrank._machine import has_bf16
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.machine.cpus import has_bf16
 from onyxrank.measure.requests import Pool
 from weights import bundle_with_weights
 

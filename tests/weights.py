@@ -9,8 +9,8 @@ from pathlib import Path
 
 from transformers import BertTokenizerFast
 
-from onyxrank._folder import file_entries, write_manifest
-from onyxrank._manifest import MANIFEST_NAME, Manifest
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
+from onyxrank.bundle.writing import file_entries, write_manifest
 
 
 def save_model(reference, folder: Path) -> Path:

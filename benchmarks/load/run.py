@@ -40,9 +40,9 @@ from load_page import write_page
 
 from model import WORK, built_bundle, say, shop_texts
 from onyxrank import Limits, Ranker
-from onyxrank._bundle import open_bundle
-from onyxrank._graphs import SHARED_HISTORY
-from onyxrank._machine import describe
+from onyxrank.architectures.names import SHARED_HISTORY
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.machine.cpus import describe
 from onyxrank.serve.settings import QUEUE_TOKENS
 from peers.environments import make_environment
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from onyxrank._fingerprint import digest
-from onyxrank._manifest import Manifest
+from onyxrank.bundle.manifest import Manifest
+from onyxrank.machine.fingerprint import digest
 from onyxrank.measure.ways import WEIGHTS
 from onyxrank_export.conversion.fp32 import export_fp32
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onyxrank._errors import (
+from onyxrank.errors import (
     BundleError,
     DeadlineExceeded,
     InvalidInput,
@@ -12,12 +12,12 @@ from onyxrank._errors import (
     Overloaded,
     ProviderUnavailable,
 )
-from onyxrank._items import History, Item, ItemLike, Items
-from onyxrank._prepared import PreparedHistory
-from onyxrank._ranker import Ranker
-from onyxrank._ranking import Hit, Ranking
-from onyxrank._timing import Timings
-from onyxrank._truncation import Cuts, Limits
+from onyxrank.prepared import PreparedHistory
+from onyxrank.ranker import Ranker
+from onyxrank.request.items import History, Item, ItemLike, Items
+from onyxrank.request.ranking import Hit, Ranking
+from onyxrank.request.timings import Timings
+from onyxrank.request.truncation import Cuts, Limits
 
 __version__ = "0.1.0"
 

@@ -21,16 +21,18 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from onyxrank._batching import Rows, pad
-from onyxrank._bundle import open_bundle
-from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
-from onyxrank._errors import BundleError
-from onyxrank._loading import load_encoder
-from onyxrank._machine import has_bf16, usable_cpus
-from onyxrank._manifest import MANIFEST_NAME
-from onyxrank._scoring import pair_feeds, probabilities
+from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.cross import pair_feeds
+from onyxrank.architectures.readout import probabilities
+from onyxrank.bundle.manifest import MANIFEST_NAME
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.errors import BundleError
+from onyxrank.loading.opening import load_encoder
+from onyxrank.machine.cpus import has_bf16, usable_cpus
 from onyxrank.measure.requests import Request
 from onyxrank.measure.ways import BATCHES, LOOP, WEIGHTS, Say, Way
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.truncation import HISTORY_SEPARATOR
 from onyxrank_export.training.base import load_checkpoint, text_encoder
 from onyxrank_export.training.run import read_run
 

@@ -10,10 +10,10 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onyxrank._bundle import Bundle, read_json
-from onyxrank._encoding import EncodedRequest
-from onyxrank._graphs import CROSS
+from onyxrank.architectures.names import CROSS
+from onyxrank.bundle.opening import Bundle, read_json
 from onyxrank.measure.peak import Peak
+from onyxrank.request.token_ids import EncodedRequest
 
 _ROWS, _INNER, _COLUMNS = 1024, 384, 1536
 _REPEATS = 60

@@ -11,7 +11,7 @@ import pytest
 import onyxrank
 from aisles import write_aisles
 from onyxrank import Ranker
-from onyxrank._bundle import open_bundle
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import app as app_module
 from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train, tune
 from onyxrank.cli.app import run

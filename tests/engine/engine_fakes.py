@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from onyxrank import Limits, OnyxrankError, Ranker
-from onyxrank._batching import BatchLimits
-from onyxrank._encoding import TextEncoder
-from onyxrank._loading import Engine
-from onyxrank._scheduler import Scheduler
-from onyxrank._scoring import Cross
-from onyxrank._session import SessionInfo
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.cross import Cross
+from onyxrank.loading.engine import Engine
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.scheduling.scheduler import Scheduler
+from onyxrank.sessions.session import SessionInfo
 
 Feeds = Mapping[str, NDArray[np.int64]]
 

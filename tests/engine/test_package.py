@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import onyxrank
-from onyxrank import _errors
+from onyxrank import errors
 
 ERRORS = {
-    name: value for name, value in vars(_errors).items() if inspect.isclass(value) and issubclass(value, Exception)
+    name: value for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)
 }
 
 
@@ -49,7 +49,7 @@ def test_the_version_is_that_of_the_project():
 
 
 def test_every_error_is_exported_drawn_and_under_the_root():
-    drawn = set(re.findall(r"[├└]── (\w+)", _errors.__doc__)) | {"OnyxrankError"}
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__)) | {"OnyxrankError"}
     assert set(ERRORS) == drawn
     for name, error in ERRORS.items():
         assert issubclass(error, onyxrank.OnyxrankError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from onyxrank._session import OrtSession
+from onyxrank.sessions.ort_session import OrtSession
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +41,8 @@ def sample(trained_run, aisle_data):
 @pytest.fixture(scope="session")
 def feeds(sample):
     """Padded batches and single pairs."""
-    from onyxrank._batching import Rows, pad
-    from onyxrank._scoring import pair_feeds
+    from onyxrank.architectures.batching import Rows, pad
+    from onyxrank.architectures.cross import pair_feeds
 
     rows = Rows.of(sample.requests)
     count = len(rows.lengths)
@@ -54,8 +54,8 @@ def feeds(sample):
 @pytest.fixture(scope="session")
 def run_graph():
     """Runs a graph file on feeds, one thread."""
-    from onyxrank._graphs import ARCHITECTURES
-    from onyxrank._providers import PROVIDERS
+    from onyxrank.architectures.registry import ARCHITECTURES
+    from onyxrank.sessions.providers import PROVIDERS
 
     def run(path, feeds):
         session = OrtSession(path, ARCHITECTURES["cross"]["model"], PROVIDERS["cpu"], 1)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from onyxrank import Cuts
-from onyxrank._batching import BatchLimits, Rows, pad
-from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._graphs import PAIR
-from onyxrank._scoring import Cross, pair_feeds, probabilities
+from onyxrank.architectures.batching import BatchLimits, Rows, pad
+from onyxrank.architectures.cross import PAIR, Cross, pair_feeds
+from onyxrank.architectures.readout import probabilities
+from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.conversion.parity import eager_logits

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from onyxrank import _errors
+from onyxrank import errors
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.values import DataError, Fault
 
@@ -335,7 +335,7 @@ def test_the_message_has_a_line_for_each_fault_up_to_twenty():
     assert len(lines) == 21
     assert lines[-1] == "... and 10 more"
     assert len(error.faults) == 30
-    assert isinstance(error, _errors.OnyxrankError)
+    assert isinstance(error, errors.OnyxrankError)
 
 
 def test_an_empty_catalogue_is_one_fault(tmp_path):

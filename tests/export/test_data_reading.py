@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from onyxrank._items import Item
+from onyxrank.request.items import Item
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.values import Interactions, SearchLabels
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from onyxrank import BundleError, Limits, Ranker
-from onyxrank._bundle import open_bundle
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.measure.bench import bench_bundle
 from onyxrank.measure.requests import Request, Workload, make_request
 from onyxrank_export import eager

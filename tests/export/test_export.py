@@ -16,9 +16,11 @@ from exporting import export, names
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
-from onyxrank import BundleError, InvalidInput, Item, Limits, ProviderUnavailable, Ranker, _machine, _plugins
-from onyxrank._bundle import open_bundle
-from onyxrank._machine import machine_family
+from onyxrank import BundleError, InvalidInput, Item, Limits, ProviderUnavailable, Ranker
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.machine import cpus
+from onyxrank.machine.cpus import machine_family
+from onyxrank.sessions import plugins
 from onyxrank_export.conversion import architectures
 from onyxrank_export.conversion import export as conversion
 from onyxrank_export.conversion.errors import ExportError
@@ -151,7 +153,7 @@ BF16 = {"precisions": ("bf16",), "gate": GateLimits(auc_change=0.05, ndcg_kept=0
 
 @pytest.mark.parametrize("run", ["trained_run", "shared_run"])
 def test_bf16_is_fp32_with_figures_of_its_own(request, run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_plugins, "has_bf16", lambda: True)  # OpenVINO emulates it where there is AVX-512
+    monkeypatch.setattr(plugins, "has_bf16", lambda: True)  # OpenVINO emulates it where there is AVX-512
     try:
         manifest = export(request.getfixturevalue(run), tmp_path / "bundle", **BF16)
     except ProviderUnavailable:  # the way to the manifest is walked on a provider that is there
@@ -167,7 +169,7 @@ def test_bf16_is_fp32_with_figures_of_its_own(request, run, tmp_path, monkeypatc
 
 
 def test_bf16_is_not_judged_where_it_cannot_be_computed(trained_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(_machine, "instruction_sets", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr(cpus, "instruction_sets", lambda: frozenset({"avx2"}))
     with pytest.raises(ProviderUnavailable, match="this CPU has none of amx_bf16, avx512_bf16"):
         export(trained_run, tmp_path / "bundle", precisions=("bf16",))
     assert not list(tmp_path.iterdir())

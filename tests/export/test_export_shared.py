@@ -9,9 +9,9 @@ from onnx import numpy_helper
 
 from aisles import items_table
 from onyxrank import InvalidInput, Item, OnyxrankError, Ranker
-from onyxrank._bundle import open_bundle
-from onyxrank._machine import machine_family
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli.app import run
+from onyxrank.machine.cpus import machine_family
 from onyxrank.measure.requests import Request
 from onyxrank_export.conversion import export as module
 from onyxrank_export.conversion.errors import GateRefused

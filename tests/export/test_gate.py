@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from onyxrank import NonFiniteScore
-from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._truncation import Cuts
+from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank.request.truncation import Cuts
 from onyxrank_export.conversion.gate import GateLimits, GateSample, Verdict, batch_deviation, judge, score_sample
 from onyxrank_export.data.pairs import CandidateList
 

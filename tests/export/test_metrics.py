@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onyxrank._overlap import top_overlap
+from onyxrank.measure.overlap import top_overlap
 from onyxrank_export.evaluation.metrics import (
     calibration_error,
     per_list_metrics,

@@ -5,9 +5,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onyxrank._graphs import ARCHITECTURES
-from onyxrank._providers import PROVIDERS
-from onyxrank._session import OrtSession
+from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.sessions.ort_session import OrtSession
+from onyxrank.sessions.providers import PROVIDERS
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.parity import check_parity, eager_logits
 

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from onyxrank._bundle import open_bundle
-from onyxrank._loading import load_encoder
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.loading.opening import load_encoder
 from onyxrank.measure.latency import Samples
 from onyxrank.measure.peak import Peak
 from onyxrank.measure.report import WayReport

@@ -6,11 +6,11 @@ import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 
-from onyxrank._batching import BatchLimits
-from onyxrank._graphs import ARCHITECTURES
-from onyxrank._providers import PROVIDERS
-from onyxrank._scoring import Cross
-from onyxrank._session import OrtSession
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.cross import Cross
+from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.sessions.ort_session import OrtSession
+from onyxrank.sessions.providers import PROVIDERS
 from onyxrank_export.conversion import quantize as module
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fusion import fuse

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from transformers import BertConfig
 
 from onyxrank import Cuts, Limits
-from onyxrank._batching import BatchLimits, Rows, pad
-from onyxrank._encoding import EncodedRequest, Ragged
-from onyxrank._graphs import ARCHITECTURES, KEY_STEP, PAIR
-from onyxrank._history import HistoryCache
-from onyxrank._scoring import SharedHistory, history_state, item_feeds, pair_feeds, probabilities
+from onyxrank.architectures.batching import BatchLimits, Rows, pad
+from onyxrank.architectures.cross import PAIR, pair_feeds
+from onyxrank.architectures.history_cache import HistoryCache
+from onyxrank.architectures.readout import probabilities
+from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.shared_history import KEY_STEP, SharedHistory, history_state, item_feeds
+from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two, eager_logits

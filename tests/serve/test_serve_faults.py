@@ -20,7 +20,7 @@ import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
 
 from onyxrank import Ranker
-from onyxrank._work import Piece
+from onyxrank.scheduling.work import Piece
 
 TITLES = ["camping bag", "desk lamp", "wool yarn", "dog leash", "office chair"]
 BODY = {"query": "tent", "items": TITLES}
@@ -53,7 +53,7 @@ def answered(connection):
 @contextmanager
 def slowly(monkeypatch, seconds):
     """Every micro-batch takes so long."""
-    from onyxrank._scoring import Cross
+    from onyxrank.architectures.cross import Cross
 
     run = Cross.run
 
@@ -163,7 +163,7 @@ def test_a_deadline_answers_504(trained_bundle, monkeypatch):
 
 
 def test_a_broken_model_answers_500_and_the_log_quotes_nothing(trained_bundle, monkeypatch, caplog):
-    from onyxrank._session import OrtSession
+    from onyxrank.sessions.ort_session import OrtSession
 
     with serving(bundle=str(trained_bundle)) as url:
         monkeypatch.setattr(OrtSession, "run", lambda self, feeds: [np.full((len(feeds["input_ids"]), 2), np.nan)])

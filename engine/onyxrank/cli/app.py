@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import typer
 
-from onyxrank._errors import OnyxrankError
 from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, serve, train, tune
+from onyxrank.errors import OnyxrankError
 
 INTERRUPTED = 130
 

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from onyxrank._bundle import open_bundle
-from onyxrank._errors import InvalidInput
-from onyxrank._folder import check_writable
-from onyxrank._profile import Setting
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.bundle.writing import check_writable
 from onyxrank.cli import console, extras
 from onyxrank.cli.durations import seconds
+from onyxrank.errors import InvalidInput
+from onyxrank.loading.setting import Setting
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.engine_ways import TUNED
 from onyxrank.measure.latency import TELLS_P99

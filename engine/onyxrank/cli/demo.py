@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from onyxrank._bundle import open_bundle
-from onyxrank._errors import GATE_REFUSED, InvalidInput, OnyxrankError
-from onyxrank._graphs import CROSS, SHARED_HISTORY
-from onyxrank._ranker import Ranker
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import bench, console, extras
 from onyxrank.cli.evaluate import interval_line, quality_table, run_evaluation
 from onyxrank.cli.export import export_run
 from onyxrank.cli.inspect import variants_table
 from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
+from onyxrank.errors import GATE_REFUSED, InvalidInput, OnyxrankError
+from onyxrank.ranker import Ranker
+from onyxrank.request.truncation import Limits
 
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
 _BATCH = 16

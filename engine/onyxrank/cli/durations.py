@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from onyxrank._errors import InvalidInput
+from onyxrank.errors import InvalidInput
 
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0}
 

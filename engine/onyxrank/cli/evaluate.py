@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from onyxrank._ranker import Ranker
 from onyxrank.cli import console, extras
+from onyxrank.ranker import Ranker
 
 _COLUMNS = {
     "auc": "AUC",

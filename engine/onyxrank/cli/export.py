@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from onyxrank._folder import check_replaceable
-from onyxrank._truncation import Limits
+from onyxrank.bundle.writing import check_replaceable
 from onyxrank.cli import console, extras
 from onyxrank.cli.inspect import variants_table
+from onyxrank.request.truncation import Limits
 
 
 def command(

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-from onyxrank._errors import MissingExtra
+from onyxrank.errors import MissingExtra
 
 
 def load(module: str, *, extra: str, purpose: str) -> ModuleType:

@@ -11,13 +11,13 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onyxrank._bundle import open_bundle
-from onyxrank._machine import describe, machine_family
-from onyxrank._manifest import Manifest
-from onyxrank._providers import AUTO
-from onyxrank._ranker import Ranker
-from onyxrank._session import offered_providers
+from onyxrank.bundle.manifest import Manifest
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import console
+from onyxrank.machine.cpus import describe, machine_family
+from onyxrank.ranker import Ranker
+from onyxrank.sessions.ort_session import offered_providers
+from onyxrank.sessions.providers import AUTO
 
 
 def command(

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item, to_items
 from onyxrank.cli import extras
+from onyxrank.errors import InvalidInput
+from onyxrank.request.items import Item, to_items
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 _LONGEST_FIELD = 2**31 - 1  # the library's own limit is 128 kB

@@ -9,10 +9,10 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from onyxrank._ranker import Ranker
-from onyxrank._ranking import Ranking
 from onyxrank.cli import console
 from onyxrank.cli.items_file import read_items
+from onyxrank.ranker import Ranker
+from onyxrank.request.ranking import Ranking
 
 
 def command(

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from onyxrank._truncation import Limits
 from onyxrank.cli import console, extras
+from onyxrank.request.truncation import Limits
 
 
 def command(

@@ -8,12 +8,13 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from onyxrank._bundle import open_bundle
-from onyxrank._fingerprint import machine_fingerprint
-from onyxrank._folder import check_writable, folder_size
-from onyxrank._profile import Profile, Setting, profile_path, write_profile
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.bundle.writing import check_writable, folder_size
 from onyxrank.cli import console
 from onyxrank.cli.durations import seconds
+from onyxrank.loading.profile import Profile, profile_path, write_profile
+from onyxrank.loading.setting import Setting
+from onyxrank.machine.fingerprint import machine_fingerprint
 from onyxrank.measure.latency import TELLS_P99
 from onyxrank.tune.deploy import check_deployable, deploy
 from onyxrank.tune.space import Target

@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-from onyxrank._items import Item
-from onyxrank._ranker import Ranker
-from onyxrank._ranking import Ranking
+from onyxrank.ranker import Ranker
+from onyxrank.request.items import Item
+from onyxrank.request.ranking import Ranking
 
 RankerLike: TypeAlias = Ranker | str | os.PathLike[str]
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from onyxrank._errors import InvalidInput, MissingExtra
-from onyxrank._ranker import Ranker
+from onyxrank.errors import InvalidInput, MissingExtra
 from onyxrank.integrations._documents import RankerLike, opened, rank_documents
+from onyxrank.ranker import Ranker
 
 try:
     from haystack import Document, component, default_from_dict, default_to_dict

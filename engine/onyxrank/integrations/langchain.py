@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from onyxrank._errors import MissingExtra
-from onyxrank._ranker import Ranker
+from onyxrank.errors import MissingExtra
 from onyxrank.integrations._documents import RankerLike, opened, rank_documents
+from onyxrank.ranker import Ranker
 
 try:
     from langchain_core.callbacks import Callbacks

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from onyxrank._errors import InvalidInput, MissingExtra
-from onyxrank._ranker import Ranker
+from onyxrank.errors import InvalidInput, MissingExtra
 from onyxrank.integrations._documents import RankerLike, opened, rank_documents
+from onyxrank.ranker import Ranker
 
 try:
     from llama_index.core.bridge.pydantic import PrivateAttr

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item, to_items
+from onyxrank.errors import InvalidInput
 from onyxrank.integrations._documents import RankerLike, opened
+from onyxrank.request.items import Item, to_items
 
 
 class CrossEncoder:

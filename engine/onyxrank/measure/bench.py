@@ -22,12 +22,11 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._bundle import open_bundle
-from onyxrank._errors import InvalidInput
-from onyxrank._fingerprint import installed_versions
-from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, usable_cpus
-from onyxrank._providers import AUTO, PROVIDERS
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.errors import InvalidInput
+from onyxrank.loading.opening import load_encoder
+from onyxrank.machine.cpus import describe, usable_cpus
+from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants, prefixes, tuned_way
 from onyxrank.measure.latency import Samples, interleave
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
@@ -37,6 +36,7 @@ from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.throughput import measure_throughput
 from onyxrank.measure.ways import BATCHES, EagerFactory, EngineWay, Say, Way
+from onyxrank.sessions.providers import AUTO, PROVIDERS
 
 EAGER_REFERENCE = BATCHES
 """Name of the way that speed is given against."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from onyxrank._bundle import Bundle
-from onyxrank._errors import InvalidInput
-from onyxrank._machine import machine_family
-from onyxrank._profile import AUTO_PROFILE, find_profile
-from onyxrank._providers import candidates
-from onyxrank._ranker import Ranker
-from onyxrank._session import offered_providers
+from onyxrank.bundle.opening import Bundle
+from onyxrank.errors import InvalidInput
+from onyxrank.loading.profile import AUTO_PROFILE, find_profile
+from onyxrank.machine.cpus import machine_family
 from onyxrank.measure.ways import EngineWay, Way
+from onyxrank.ranker import Ranker
+from onyxrank.sessions.ort_session import offered_providers
+from onyxrank.sessions.providers import candidates
 
 TUNED = "tuned"
 """Name of the way that runs with this machine's profile."""

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from onyxrank._checks import check_count
-from onyxrank._errors import InvalidInput
+from onyxrank.checks import check_count
+from onyxrank.errors import InvalidInput
 
 REST_S = 0.02
 """Longer than onyxrank's and PyTorch's idle threads spin."""

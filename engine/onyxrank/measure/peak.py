@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onyxrank._bundle import Bundle
-from onyxrank._encoding import EncodedRequest
-from onyxrank._loading import load_encoder
+from onyxrank.bundle.opening import Bundle
+from onyxrank.loading.opening import load_encoder
 from onyxrank.measure.report import WayReport
 from onyxrank.measure.requests import Request
+from onyxrank.request.token_ids import EncodedRequest
 
 
 @dataclass(frozen=True, slots=True)

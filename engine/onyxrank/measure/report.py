@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from onyxrank._timing import Timings
 from onyxrank.measure.latency import Latency
 from onyxrank.measure.requests import Size, Workload
 from onyxrank.measure.throughput import Throughput
+from onyxrank.request.timings import Timings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,12 +19,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tokenizers import Tokenizer
 
-from onyxrank._bundle import Bundle
-from onyxrank._checks import check_count
-from onyxrank._encoding import HISTORY_SEPARATOR, EncodedRequest, TextEncoder
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item
-from onyxrank._loading import load_encoder
+from onyxrank.bundle.opening import Bundle
+from onyxrank.checks import check_count
+from onyxrank.errors import InvalidInput
+from onyxrank.loading.opening import load_encoder
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.items import Item
+from onyxrank.request.token_ids import EncodedRequest
+from onyxrank.request.truncation import HISTORY_SEPARATOR
 
 _SHORTEST_WORD = 3
 _SPECIAL = 2  # [CLS] and [SEP] around the history

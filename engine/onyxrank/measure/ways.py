@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._ranker import Ranker
-from onyxrank._timing import Timings
 from onyxrank.measure.requests import Request
+from onyxrank.ranker import Ranker
+from onyxrank.request.timings import Timings
 
 Say = Callable[[str], None]
 

@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from onyxrank._errors import OnyxrankError
-from onyxrank._ranker import Ranker
+from onyxrank.errors import OnyxrankError
+from onyxrank.ranker import Ranker
 from onyxrank.serve import cohere, logs, native, open_inference, operations, page, tei
 from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from onyxrank._items import Item
 from onyxrank.cli.items_file import read_items
+from onyxrank.request.items import Item
 
 _WORD = re.compile(r"\w+")
 _COMMON = 0.2

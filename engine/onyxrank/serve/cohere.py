@@ -14,9 +14,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item
-from onyxrank._ranking import Ranking
+from onyxrank.errors import InvalidInput
+from onyxrank.request.items import Item
+from onyxrank.request.ranking import Ranking
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
 

@@ -12,7 +12,7 @@ import logging
 import os
 from pathlib import Path
 
-from onyxrank._errors import OnyxrankError
+from onyxrank.errors import OnyxrankError
 from onyxrank.serve import logs
 from onyxrank.serve.service import Service
 

@@ -21,8 +21,8 @@ from prometheus_client import (
     multiprocess,
 )
 
-from onyxrank._ranking import Ranking
-from onyxrank._timing import Timings
+from onyxrank.request.ranking import Ranking
+from onyxrank.request.timings import Timings
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"

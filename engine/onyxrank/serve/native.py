@@ -9,7 +9,7 @@ from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from starlette.responses import JSONResponse
 
-from onyxrank._items import FIELD_NAMES, Item
+from onyxrank.request.items import FIELD_NAMES, Item
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
 

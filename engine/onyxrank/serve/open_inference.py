@@ -12,8 +12,8 @@ from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item
+from onyxrank.errors import InvalidInput
+from onyxrank.request.items import Item
 from onyxrank.serve.service import Service, service_of
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])

@@ -15,9 +15,9 @@ from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item
-from onyxrank._ranking import Ranking
+from onyxrank.errors import InvalidInput
+from onyxrank.request.items import Item
+from onyxrank.request.ranking import Ranking
 from onyxrank.serve.assets import ASSETS, POLICY
 from onyxrank.serve.catalogue import Catalogue
 from onyxrank.serve.service import service_of

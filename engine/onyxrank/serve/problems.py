@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from onyxrank._errors import (
+from onyxrank.errors import (
     BundleError,
     DeadlineExceeded,
     InvalidInput,
@@ -22,7 +22,7 @@ from onyxrank._errors import (
     Overloaded,
     ProviderUnavailable,
 )
-from onyxrank._items import place_of
+from onyxrank.request.items import place_of
 
 _UNKNOWN_WAIT_S = 1.0
 _MOST_FAULTS = 10

@@ -13,9 +13,9 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from onyxrank._bundle import open_bundle
-from onyxrank._errors import OnyxrankError
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli.items_file import read_items
+from onyxrank.errors import OnyxrankError
 from onyxrank.serve import logs
 from onyxrank.serve.app import SETTINGS
 from onyxrank.serve.connection import Connection

@@ -9,10 +9,10 @@ from typing import Any
 
 from starlette.requests import Request
 
-from onyxrank._errors import InvalidInput
-from onyxrank._items import Item, place_of
-from onyxrank._ranker import Ranker
-from onyxrank._ranking import Ranking
+from onyxrank.errors import InvalidInput
+from onyxrank.ranker import Ranker
+from onyxrank.request.items import Item, place_of
+from onyxrank.request.ranking import Ranking
 from onyxrank.serve import logs, tracing
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.settings import ServeSettings

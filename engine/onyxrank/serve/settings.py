@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from onyxrank._checks import check_count
-from onyxrank._errors import InvalidInput
-from onyxrank._history import DEFAULT_CACHE_BYTES
-from onyxrank._item_tokens import DEFAULT_ITEM_CACHE_BYTES
+from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
+from onyxrank.checks import check_count
+from onyxrank.errors import InvalidInput
+from onyxrank.request.item_tokens import DEFAULT_ITEM_CACHE_BYTES
 
 LEAST_KEY_CHARACTERS = 16
 QUEUE_TOKENS = 16_384

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from onyxrank._errors import Overloaded
+from onyxrank.errors import Overloaded
 from onyxrank.serve.problems import answer, problem_of
 from onyxrank.serve.service import Service
 

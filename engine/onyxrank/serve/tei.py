@@ -14,8 +14,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
-from onyxrank._ranking import Ranking
-from onyxrank._truncation import TEMPLATE_TOKENS
+from onyxrank.request.ranking import Ranking
+from onyxrank.request.truncation import TEMPLATE_TOKENS
 from onyxrank.serve.problems import Problem, answer
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from onyxrank._ranking import Ranking
+from onyxrank.request.ranking import Ranking
 
 try:
     from opentelemetry import propagate, trace

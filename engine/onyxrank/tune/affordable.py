@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank.request.token_ids import EncodedRequest, Ragged
 
 FEWEST = 16
 """Items that a list keeps: what two micro-batches of cross hold."""

@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._encoding import EncodedRequest
-from onyxrank._errors import NonFiniteScore
-from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
-from onyxrank._overlap import top_overlap
-from onyxrank._scoring import Architecture
+from onyxrank.architectures.base import Architecture
+from onyxrank.errors import NonFiniteScore
+from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
+from onyxrank.measure.overlap import top_overlap
+from onyxrank.request.token_ids import EncodedRequest
 
 LEAST_OVERLAP = 0.9
 """As of the quality gate."""

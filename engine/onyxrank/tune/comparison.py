@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._bundle import Bundle
-from onyxrank._encoding import EncodedRequest, TextEncoder
-from onyxrank._errors import OnyxrankError
-from onyxrank._machine import usable_cpus
-from onyxrank._profile import Setting
+from onyxrank.bundle.opening import Bundle
+from onyxrank.errors import OnyxrankError
+from onyxrank.loading.setting import Setting
+from onyxrank.machine.cpus import usable_cpus
 from onyxrank.measure.requests import Request
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.tune.agreement import Agreement, compare
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.sample import sample_of, spread

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from onyxrank._bundle import Bundle
-from onyxrank._encoding import EncodedRequest
-from onyxrank._history import HistoryCache
-from onyxrank._loading import assemble, open_sessions
-from onyxrank._profile import Setting
-from onyxrank._providers import PROVIDERS
-from onyxrank._scheduler import Scheduler
-from onyxrank._session import Session
+from onyxrank.architectures.history_cache import HistoryCache
+from onyxrank.bundle.opening import Bundle
+from onyxrank.loading.opening import assemble, open_sessions
+from onyxrank.loading.setting import Setting
+from onyxrank.request.token_ids import EncodedRequest
+from onyxrank.scheduling.scheduler import Scheduler
+from onyxrank.sessions.providers import PROVIDERS
+from onyxrank.sessions.session import Session
 from onyxrank.tune.race import Round, Run
 from onyxrank.tune.shapes import shortened
 

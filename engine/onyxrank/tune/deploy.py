@@ -6,12 +6,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from onyxrank._bundle import Bundle
-from onyxrank._errors import BundleError
-from onyxrank._folder import check_replaceable, check_writable, copy_file, new_folder, write_manifest
-from onyxrank._manifest import MANIFEST_NAME, Manifest
-from onyxrank._profile import Profile, profile_path, write_profile
-from onyxrank._tensorrt import engine_folder
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
+from onyxrank.bundle.opening import Bundle
+from onyxrank.bundle.writing import check_replaceable, check_writable, copy_file, new_folder, write_manifest
+from onyxrank.errors import BundleError
+from onyxrank.loading.profile import Profile, profile_path, write_profile
+from onyxrank.sessions.tensorrt import engine_folder
 
 _SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 """What other tools look for beside the tokenizer; small."""

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from onyxrank._errors import OnyxrankError
-from onyxrank._profile import Setting
+from onyxrank.errors import OnyxrankError
+from onyxrank.loading.setting import Setting
 
 Run = Callable[[], "Round"]
 """Runs the sample once under one setting; `OnyxrankError` says that the setting does not run here."""

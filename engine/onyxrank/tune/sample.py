@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from onyxrank._bundle import Bundle
-from onyxrank._errors import InvalidInput
-from onyxrank._items import to_events, to_items
+from onyxrank.bundle.opening import Bundle
+from onyxrank.errors import InvalidInput
 from onyxrank.measure.requests import Request, Workload, make_request
+from onyxrank.request.items import to_events, to_items
 
 SAMPLE_FILE = "sample.jsonl"
 """Requests that a bundle carries: made of the catalogue's texts at export, of no shopper's."""

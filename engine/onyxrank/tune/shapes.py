@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from onyxrank._encoding import EncodedRequest, Ragged
+from onyxrank.request.token_ids import EncodedRequest, Ragged
 
 _HISTORY_SHARE, _ITEM_SHARE = 8, 16
 """Of a history, and of the longest item, at most one token in so many is left out: the work stays nearly the same."""

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from onyxrank._batching import BatchLimits
-from onyxrank._errors import ProviderUnavailable
-from onyxrank._manifest import Manifest, Variant
-from onyxrank._profile import Setting
-from onyxrank._providers import PROVIDERS, Provider, candidates
-from onyxrank._session import offered_providers
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.bundle.manifest import Manifest, Variant
+from onyxrank.errors import ProviderUnavailable
+from onyxrank.loading.setting import Setting
+from onyxrank.sessions.ort_session import offered_providers
+from onyxrank.sessions.providers import PROVIDERS, Provider, candidates
 
 Target = Literal["latency", "throughput"]
 TARGETS: tuple[Target, ...] = ("latency", "throughput")

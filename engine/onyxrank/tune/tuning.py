@@ -22,14 +22,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from onyxrank._bundle import Bundle
-from onyxrank._encoding import EncodedRequest
-from onyxrank._errors import InvalidInput, OnyxrankError
-from onyxrank._fingerprint import machine_fingerprint
-from onyxrank._loading import load_encoder
-from onyxrank._machine import describe, machine_family, usable_cores, usable_cpus
-from onyxrank._profile import Profile, Setting, graphs_of
+from onyxrank.bundle.opening import Bundle
+from onyxrank.errors import InvalidInput, OnyxrankError
+from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.profile import Profile, graphs_of
+from onyxrank.loading.setting import Setting
+from onyxrank.machine.cpus import describe, machine_family, usable_cores, usable_cpus
+from onyxrank.machine.fingerprint import machine_fingerprint
 from onyxrank.measure.latency import TELLS_P99
+from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.tune.affordable import affordable
 from onyxrank.tune.agreement import Agreement
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of

@@ -9,11 +9,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from transformers import PreTrainedModel
 
-from onyxrank._batching import Rows, pad
-from onyxrank._encoding import EncodedRequest
-from onyxrank._graphs import ARCHITECTURES, PAIR, SHARED_HISTORY, Feeds
-from onyxrank._scoring import history_feeds, history_state, item_feeds, pair_feeds
-from onyxrank._truncation import Limits
+from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.cross import PAIR, pair_feeds
+from onyxrank.architectures.names import SHARED_HISTORY
+from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.shared_history import history_feeds, history_state, item_feeds
+from onyxrank.request.token_ids import EncodedRequest
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.graph import Feeds
 from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from onyxrank._errors import GATE_REFUSED, OnyxrankError
+from onyxrank.errors import GATE_REFUSED, OnyxrankError
 
 
 class ExportError(OnyxrankError):

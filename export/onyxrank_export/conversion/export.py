@@ -19,17 +19,17 @@ from typing import Any
 
 import onnx
 
-from onyxrank._encoding import TextEncoder
-from onyxrank._errors import InvalidInput, NonFiniteScore
-from onyxrank._fingerprint import installed_versions
-from onyxrank._folder import file_entries, new_folder, write_manifest
-from onyxrank._graphs import Feeds
-from onyxrank._invariance import BATCH_INVARIANT, batch_deviation
-from onyxrank._manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
-from onyxrank._providers import candidates
-from onyxrank._scoring import Architecture
-from onyxrank._session import offered_providers
-from onyxrank._truncation import Limits
+from onyxrank.architectures.base import Architecture
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
+from onyxrank.bundle.writing import file_entries, new_folder, write_manifest
+from onyxrank.errors import InvalidInput, NonFiniteScore
+from onyxrank.machine.fingerprint import installed_versions
+from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.ort_session import offered_providers
+from onyxrank.sessions.providers import candidates
 from onyxrank.tune.sample import SAMPLE_FILE, write_requests
 from onyxrank_export.conversion.architectures import Files, conversion_of
 from onyxrank_export.conversion.errors import ExportError, GateRefused

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._encoding import EncodedRequest
-from onyxrank._invariance import batch_deviation
-from onyxrank._overlap import top_overlap
-from onyxrank._scoring import Architecture
+from onyxrank.architectures.base import Architecture
+from onyxrank.measure.invariance import batch_deviation
+from onyxrank.measure.overlap import top_overlap
+from onyxrank.request.token_ids import EncodedRequest
 from onyxrank_export.data.pairs import CandidateList
 from onyxrank_export.evaluation.metrics import ranking_metrics
 

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from onyxrank._encoding import EncodedRequest, TextEncoder
-from onyxrank._items import Item
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.items import Item
+from onyxrank.request.token_ids import EncodedRequest
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data

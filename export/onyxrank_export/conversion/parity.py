@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from onyxrank._batching import Rows, pad
-from onyxrank._encoding import EncodedRequest
-from onyxrank._graphs import Feeds
-from onyxrank._scoring import history_state, item_feeds, pair_feeds
-from onyxrank._session import Session
+from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.cross import pair_feeds
+from onyxrank.architectures.shared_history import history_state, item_feeds
+from onyxrank.request.token_ids import EncodedRequest
+from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.session import Session
 from onyxrank_export.conversion.errors import ExportError
 
 TOLERANCE = 1e-4

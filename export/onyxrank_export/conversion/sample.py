@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from onyxrank._items import Item
 from onyxrank.measure.requests import Request
+from onyxrank.request.items import Item
 
 _LISTS = (100, 10)
 """Items of the requests, in turn: a page, a widget."""

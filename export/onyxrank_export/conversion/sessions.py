@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from onyxrank._batching import BatchLimits
-from onyxrank._graphs import ARCHITECTURES, Graph
-from onyxrank._machine import usable_cpus
-from onyxrank._providers import PROVIDERS
-from onyxrank._scoring import Architecture, build_architecture
-from onyxrank._session import OrtSession, Session
+from onyxrank.architectures.base import Architecture
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.registry import ARCHITECTURES, build_architecture
+from onyxrank.machine.cpus import usable_cpus
+from onyxrank.sessions.graph import Graph
+from onyxrank.sessions.ort_session import OrtSession
+from onyxrank.sessions.providers import PROVIDERS
+from onyxrank.sessions.session import Session
 
 
 @contextmanager

@@ -30,8 +30,8 @@ import numpy as np
 import onnx
 from transformers import PreTrainedModel
 
-from onyxrank._graphs import KEY_STEP
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import KEY_STEP
+from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.bert_layers import (
     Norms,
     States,

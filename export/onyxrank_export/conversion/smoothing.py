@@ -16,7 +16,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from onyxrank._graphs import Feeds, Graph
+from onyxrank.sessions.graph import Feeds, Graph
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.conversion.sessions import opened_session
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._errors import InvalidInput
+from onyxrank.errors import InvalidInput
 from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split, relevance
 from onyxrank_export.data.values import DataError, Fault
 

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from onyxrank._items import Item
+from onyxrank.request.items import Item
 from onyxrank_export.data import _checks as checks
 from onyxrank_export.data._faults import Faults
 from onyxrank_export.data._fingerprint import fingerprint

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onyxrank._items import Item
+from onyxrank.request.items import Item
 from onyxrank_export.data._dice import Dice
 from onyxrank_export.data.shop_words import Department, Kind, Theme, vocabulary
 

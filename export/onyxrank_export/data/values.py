@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._errors import OnyxrankError
-from onyxrank._items import Item
+from onyxrank.errors import OnyxrankError
+from onyxrank.request.items import Item
 
 _FAULTS_SHOWN = 20
 

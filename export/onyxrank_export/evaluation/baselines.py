@@ -8,7 +8,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._items import Item
+from onyxrank.request.items import Item
 from onyxrank_export.data.pairs import CandidateList
 from onyxrank_export.quiet import quiet
 

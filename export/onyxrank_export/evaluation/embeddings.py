@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 
-from onyxrank._items import Item
+from onyxrank.request.items import Item
 from onyxrank_export.data.pairs import CandidateList
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base import base_folder

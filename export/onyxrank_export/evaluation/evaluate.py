@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank._items import Item
-from onyxrank._ranker import Ranker
+from onyxrank.ranker import Ranker
+from onyxrank.request.items import Item
 from onyxrank_export.data.pairs import CandidateList, lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data

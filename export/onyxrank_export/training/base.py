@@ -33,9 +33,9 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from onyxrank._encoding import HISTORY_SEPARATOR, TextEncoder
-from onyxrank._errors import MissingExtra, OnyxrankError
-from onyxrank._truncation import Limits
+from onyxrank.errors import MissingExtra, OnyxrankError
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.plain_bert import what_is_not_plain
 from onyxrank_export.training.run import SHARED_HISTORY_MODEL

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from onyxrank._errors import InvalidInput
-from onyxrank._graphs import CROSS, SHARED_HISTORY
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.errors import InvalidInput
+from onyxrank.request.truncation import Limits
 from onyxrank_export.data.pairs import Sampling
 
 ARCHITECTURES = (CROSS, SHARED_HISTORY)

@@ -22,8 +22,8 @@ from torch.nn import Module, functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from onyxrank._items import Item
-from onyxrank._truncation import Limits
+from onyxrank.request.items import Item
+from onyxrank.request.truncation import Limits
 from onyxrank_export.data.pairs import Sampling, training_lists
 from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split
 from onyxrank_export.data.values import DataError, Fault

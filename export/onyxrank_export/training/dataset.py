@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from onyxrank._encoding import TextEncoder
-from onyxrank._items import Item
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.items import Item
 from onyxrank_export.data.pairs import CandidateList
 
 Row = dict[str, Any]

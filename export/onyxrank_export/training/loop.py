@@ -31,9 +31,9 @@ from transformers import (
     set_seed,
 )
 
-from onyxrank._graphs import SHARED_HISTORY
-from onyxrank._machine import describe
-from onyxrank._scoring import probabilities
+from onyxrank.architectures.names import SHARED_HISTORY
+from onyxrank.architectures.readout import probabilities
+from onyxrank.machine.cpus import describe
 from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data

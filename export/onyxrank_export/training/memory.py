@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from onyxrank._system import c_library, give_memory_back
+from onyxrank.machine.c_library import c_library, give_memory_back
 
 # Parameters of glibc's mallopt (malloc.h), and the values its own rule never goes beyond.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from onyxrank._errors import OnyxrankError
-from onyxrank._truncation import Limits
+from onyxrank.errors import OnyxrankError
+from onyxrank.request.truncation import Limits
 
 RUN_FILE = "run.json"
 METRICS_FILE = "metrics.json"

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import BertForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from onyxrank._truncation import Limits
+from onyxrank.request.truncation import Limits
 from onyxrank_export.training.dataset import Row, targets
 
 

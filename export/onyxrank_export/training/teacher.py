@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from onyxrank._graphs import CROSS
-from onyxrank._truncation import Limits
+from onyxrank.architectures.names import CROSS
+from onyxrank.request.truncation import Limits
 from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
 from onyxrank_export.training.dataset import Row, collate
 from onyxrank_export.training.run import RunError, read_run

@@ -1,0 +1,145 @@
+"""Opens a bundle: the manifest is parsed, and every file it lists is there, inside the folder, and unaltered.
+
+1. ``onyxrank.json`` is read; its paths are checked as text.
+2. Each file is resolved: a link that leads out of the folder is refused.
+3. Size first, which is free, then SHA-256, several files at a time (hashing releases the interpreter lock).
+All faulty files are named at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from onyxrank.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest
+from onyxrank.errors import BundleError, InvalidInput
+from onyxrank.machine.cpus import usable_cpus
+
+_CHUNK_BYTES = 1 << 20
+_MOST_HASHERS = 4  # more only wait for the disk
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle.
+
+    Attributes:
+        folder: where it lies.
+        manifest: what it holds.
+
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    def path(self, name: str) -> Path:
+        """Where a file of the manifest lies."""
+        return self.folder / name
+
+    def pad_id(self) -> int:
+        """Token id to pad with: ``pad_token_id`` of ``config.json``, or 0.
+
+        Padding is masked, so the id need only exist.
+
+        Raises:
+            BundleError: if ``config.json`` is listed and is not a JSON object.
+
+        """
+        if "config.json" not in self.manifest.files:
+            return 0
+        config = read_json(self.path("config.json"))
+        if not isinstance(config, dict):
+            raise BundleError(f"{self.path('config.json')} is not a JSON object; export the bundle again")
+        pad_id = config.get("pad_token_id")
+        return pad_id if isinstance(pad_id, int) else 0
+
+
+def open_bundle(path: str | os.PathLike[str]) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises:
+        InvalidInput: if the path is none.
+        BundleError: if the folder is missing or not a bundle, or a file is missing, altered, or outside it.
+
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidInput(f"bundle must be a path, not {type(path).__name__}", field="bundle")
+    folder = Path(path)
+    if not folder.is_dir():
+        raise BundleError(f"there is no folder {folder}; `onyxrank export` writes bundles")
+    if not (folder / MANIFEST_NAME).is_file():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}; `onyxrank export` writes bundles")
+    try:
+        manifest = Manifest.parse(read_json(folder / MANIFEST_NAME))
+    except BundleError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    verify_files(folder, manifest)
+    return Bundle(folder, manifest)
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Compare every listed file with its size and SHA-256.
+
+    Raises:
+        BundleError: naming every faulty file and what is wrong with it.
+
+    """
+    faults = find_faults(folder, manifest)
+    if faults:
+        listed = "; ".join(f"{name}: {what}" for name, what in faults.items())
+        raise BundleError(f"{folder} is not what was exported: {listed}. Copy or export the bundle again")
+
+
+def find_faults(folder: Path, manifest: Manifest) -> dict[str, str]:
+    """Say what is wrong with each faulty file, by path; empty for an intact bundle."""
+    root = folder.resolve()
+    with ThreadPoolExecutor(min(_MOST_HASHERS, usable_cpus())) as pool:
+        faults = pool.map(lambda entry: _fault(root, *entry), manifest.files.items())
+        return {name: what for name, what in zip(manifest.files, faults, strict=True) if what}
+
+
+def read_json(path: Path) -> Any:
+    """Read the JSON value in a file.
+
+    Raises:
+        BundleError: if it cannot be read or is not strict JSON in UTF-8.
+
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(
+            f"{path} cannot be read as JSON ({type(error).__name__}); export the bundle again"
+        ) from error
+
+
+def _fault(root: Path, name: str, entry: FileEntry) -> str | None:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root):
+        return "a link that leaves the folder (copy the file itself there)"
+    if not path.is_file():
+        return "missing"
+    try:
+        if path.stat().st_size != entry.bytes:
+            return f"{path.stat().st_size} bytes instead of {entry.bytes}"
+        return None if hash_file(path) == entry.sha256 else "altered (its SHA-256 differs)"
+    except OSError as error:
+        return f"unreadable ({error.strerror})"
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

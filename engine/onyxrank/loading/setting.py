@@ -1,0 +1,44 @@
+"""Setting."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onyxrank.checks import check_count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Everything about a ranker that changes its speed and not what it ranks.
+
+    Attributes:
+        variant: name of the bundle's graphs.
+        provider: public name of the execution provider.
+        threads: CPU threads of one run.
+        sessions: most micro-batches of a request that run at once.
+        micro_batch_tokens: most tokens of one run, padding included.
+
+    """
+
+    variant: str
+    provider: str
+    threads: int
+    sessions: int
+    micro_batch_tokens: int
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "sessions", "micro_batch_tokens"):
+            check_count(getattr(self, name), name)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Setting:
+        """The setting of a row of a profile's table, which has its fields among others."""
+        return cls(**{name: row[name] for name in cls.__slots__})
+
+    def __str__(self) -> str:
+        """One line for people."""
+        sessions = f"{self.sessions} sessions of " if self.sessions > 1 else ""
+        threads = f"{sessions}{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.variant} on {self.provider}, {threads}, runs of {self.micro_batch_tokens} tokens"

@@ -1,0 +1,71 @@
+"""A history read once, for many lists of items."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.loading.engine import Engine
+from onyxrank.loading.pipeline import CheckedRequest, encode, score, to_rankings
+from onyxrank.request.items import Items
+from onyxrank.request.ranking import Ranking, check_top_k
+from onyxrank.request.timings import Stopwatch
+from onyxrank.request.token_ids import EncodedHistory
+from onyxrank.scheduling.deadlines import moment
+from onyxrank.scheduling.leases import Leases
+from onyxrank.scheduling.scheduler import Scores
+
+
+class PreparedHistory:
+    """What `Ranker.prepare` returns. Safe to share between threads; usable until its ranker is closed.
+
+    After a reload it is read again, by the new model, at the next use.
+
+    Args:
+        leases: of the ranker.
+        events: the history's texts, checked, oldest first.
+
+    """
+
+    def __init__(self, leases: Leases, events: Sequence[str]) -> None:
+        self._leases = leases
+        self._events = events
+        with leases.lease() as engine:
+            self._known = _read(engine, events, Stopwatch(), None)
+
+    def rank(self, items: Items, top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
+        """Rank items against the history; as `Ranker.rank`."""
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            requests, scores = self._score(engine, items, watch, deadline)
+        return to_rankings(requests, scores, most, watch)[0]
+
+    def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
+        """Score items without sorting them; as `Ranker.score`."""
+        with self._leases.lease() as engine:
+            _, [scores] = self._score(engine, items, Stopwatch(), deadline)
+        return scores
+
+    def _score(
+        self, engine: Engine, items: Items, watch: Stopwatch, deadline: float | None
+    ) -> tuple[list[CheckedRequest], Scores]:
+        clock = engine.scheduler.clock
+        due = moment(deadline, clock)
+        reader, history = self._known
+        if reader() is not engine:
+            self._known = _, history = _read(engine, self._events, watch, due)
+        left = None if due is None else due - clock()
+        return score(engine, lambda: [encode(engine, history, items)], watch, left)
+
+
+def _read(
+    engine: Engine, events: Sequence[str], watch: Stopwatch, due: float | None
+) -> tuple[weakref.ref[Engine], EncodedHistory]:
+    """The token ids, and the keys and values where the architecture has them; of which engine, without holding it."""
+    with watch.stage("tokenize"):
+        encoded = engine.encoder.encode_history(events)
+    return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded.ids, watch, due))

@@ -1,0 +1,356 @@
+"""The public face: one loaded bundle that ranks."""
+
+from __future__ import annotations
+
+import copy
+import os
+import threading
+import weakref
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
+from onyxrank.bundle.opening import open_bundle
+from onyxrank.errors import InvalidInput
+from onyxrank.loading.engine import Engine
+from onyxrank.loading.opening import load_engine
+from onyxrank.loading.options import LoadOptions
+from onyxrank.loading.pipeline import ascore, encode, encode_numbered, score, to_rankings
+from onyxrank.prepared import PreparedHistory
+from onyxrank.request.item_tokens import DEFAULT_ITEM_CACHE_BYTES
+from onyxrank.request.items import History, ItemLike, Items, to_events
+from onyxrank.request.ranking import Ranking, check_top_k
+from onyxrank.request.score_table import CHUNK_ROWS, score_frame
+from onyxrank.request.tables import Table, reordered
+from onyxrank.request.timings import Stopwatch
+from onyxrank.scheduling.leases import Leases
+from onyxrank.scheduling.scheduler import DEFAULT_QUEUE_TOKENS
+
+ItemT = TypeVar("ItemT", bound=ItemLike)
+TableT = TypeVar("TableT", bound=Table)
+
+
+class Ranker:
+    """Ranks items for a shopper by purchase probability. Safe to share between threads and event loops.
+
+    Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
+    one text or as texts, oldest first, and items as ``onyxrank.Item``, mappings or title strings, or a pandas,
+    polars or pyarrow table of items. Inputs are never changed.
+
+    Example:
+        >>> with onyxrank.Ranker.load("bundle") as ranker:  # doctest: +SKIP
+        ...     for hit in ranker.rank(["steel tent pegs"], ["camping stove", "desk lamp"]):
+        ...         print(hit.rank, hit.id, hit.score)
+
+    """
+
+    def __init__(self, engine: Engine, options: LoadOptions | None = None) -> None:
+        self._leases = Leases(engine)
+        self._options = options or LoadOptions()
+        self._reloading = threading.Lock()
+        # Where nobody calls close(), the threads end with the last reference to the ranker.
+        weakref.finalize(self, self._leases.abandon).atexit = False
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | os.PathLike[str],
+        *,
+        provider: str = "auto",
+        threads: int | None = None,
+        profile: str | os.PathLike[str] | None = "auto",
+        variant: str = "auto",
+        sessions: int | None = None,
+        micro_batch_tokens: int | None = None,
+        history_cache_bytes: int = DEFAULT_CACHE_BYTES,
+        item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES,
+        queue_tokens: int = DEFAULT_QUEUE_TOKENS,
+    ) -> Ranker:
+        """Verify a bundle and open it.
+
+        Args:
+            bundle: the folder that ``onyxrank export`` wrote.
+            provider: execution provider; ``auto`` takes the best that really runs, and `info` says why.
+            threads: CPU threads of one run; by default the profile's, or all that this process may use, shared
+                among the sessions. Where it or `sessions` is given, the profile's other one is not used either.
+            profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and `info`
+                says so; a file that it wrote must be of this machine; None uses none. What is chosen here stands
+                against the profile; it is not used at all if provider or variant is.
+            variant: name of a graph variant. ``auto`` takes only one whose scores do not depend on the other
+                items of the list.
+            sessions: most micro-batches of a request that run at once, each on `threads` threads; by default the
+                profile's, or 1.
+            micro_batch_tokens: most tokens of one run, padding included; by default the profile's, or what is
+                fast on most CPUs.
+            history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
+                (shared-history); 0 for none.
+            item_cache_bytes: most bytes of items' texts and token ids to keep for the next request that has them, in
+                memory only; 0 for none.
+            queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit
+                is refused with `Overloaded`. A request counts for at most half of it.
+
+        Raises:
+            BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.
+            ProviderUnavailable: if the provider asked for by name does not really run.
+            InvalidInput: if an option has no such value.
+
+        """
+        options = LoadOptions(
+            provider=provider,
+            threads=threads,
+            profile=profile,
+            variant=variant,
+            sessions=sessions,
+            micro_batch_tokens=micro_batch_tokens,
+            history_cache_bytes=history_cache_bytes,
+            item_cache_bytes=item_cache_bytes,
+            queue_tokens=queue_tokens,
+        )
+        return cls(load_engine(open_bundle(bundle), options), options)
+
+    def rank(
+        self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
+    ) -> Ranking:
+        """Rank items, best first, ties in input order.
+
+        Args:
+            history: what the shopper did; empty for a cold start.
+            items: the candidates; an empty list gives an empty ranking.
+            top_k: most hits to return; all by default.
+            deadline: seconds from now after which the answer is of no use.
+
+        Raises:
+            InvalidInput: naming the item's index and field.
+            Overloaded: if the queue has no room for the request.
+            DeadlineExceeded: if it was not done in time; what had not begun by then is left.
+            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            read, scores = score(engine, lambda: [encode(engine, to_events(history), items)], watch, deadline)
+        return to_rankings(read, scores, most, watch)[0]
+
+    async def arank(
+        self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
+    ) -> Ranking:
+        """Rank items without blocking the event loop; as `rank`. Cancelling it frees its place in the queue."""
+        watch, most = Stopwatch(), check_top_k(top_k)
+        with self._leases.lease() as engine:
+            request, scores = await ascore(engine, history, items, watch, deadline)
+        return to_rankings([request], scores, most, watch)[0]
+
+    def rank_many(
+        self,
+        requests: Iterable[tuple[History, Items]],
+        top_k: int | None = None,
+        *,
+        deadline: float | None = None,
+    ) -> list[Ranking]:
+        """Rank several requests at once; with cross, their rows share micro-batches.
+
+        Args:
+            requests: pairs of history and items.
+            top_k: most hits per request; all by default.
+            deadline: seconds from now for all of them together.
+
+        Returns:
+            One ranking per request, in their order; the same as from `rank`, but all with the timings of this
+            call.
+
+        Raises:
+            InvalidInput: naming the request, and the item's index and field.
+            Overloaded: if the queue has no room for them.
+            DeadlineExceeded: if they were not done in time.
+            NonFiniteScore: if the model answers NaN or infinity; names request and item.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        watch, most = Stopwatch(), check_top_k(top_k)
+        if not isinstance(requests, Iterable):
+            raise InvalidInput("requests must be pairs of history and items", field="requests")
+        with self._leases.lease() as engine:
+            read, scores = score(
+                engine,
+                lambda: [encode_numbered(engine, number, request) for number, request in enumerate(requests)],
+                watch,
+                deadline,
+            )
+        return to_rankings(read, scores, most, watch)
+
+    def score(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
+        """Score items without sorting them.
+
+        Returns:
+            float32 purchase probabilities [items] in input order.
+
+        Raises:
+            InvalidInput: naming the item's index and field.
+            Overloaded: if the queue has no room for the request.
+            DeadlineExceeded: if it was not done in time.
+            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._leases.lease() as engine:
+            _, [scores] = score(engine, lambda: [encode(engine, to_events(history), items)], Stopwatch(), deadline)
+        return scores
+
+    async def ascore(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
+        """Score items without blocking the event loop; as `score`."""
+        with self._leases.lease() as engine:
+            _, [scores] = await ascore(engine, history, items, Stopwatch(), deadline)
+        return scores
+
+    def score_frame(
+        self,
+        frame: TableT,
+        *,
+        request: str = "request_id",
+        history: str = "history",
+        score: str = "score",
+        rank: str = "rank",
+        chunk_rows: int = CHUNK_ROWS,
+        progress: bool = True,
+    ) -> TableT:
+        """Score a whole table of requests: a row per request and item, in any order.
+
+        Whole requests are read, scored and forgotten a chunk at a time, so that memory beside the table stays at the
+        keys, the two new columns and a chunk.
+
+        Args:
+            frame: a pandas or polars DataFrame, or a pyarrow Table or RecordBatch, with the item's columns named as
+                its fields (``title`` or ``item_title``, ``description`` or ``item_description``).
+            request: column of the request's key, any text or number; rows of one key are one request.
+            history: column of its history: a text, a list of texts, oldest first, or null for a cold start; the
+                same in all rows of a request.
+            score: name of the new column of float32 purchase probabilities.
+            rank: name of the new column of int64 places in the request's ranking, from 1, ties in row order.
+            chunk_rows: rows to read and score at once; a larger request is a chunk of its own.
+            progress: show a bar on standard error where that is a terminal; needs the extra ``cli`` there.
+
+        Returns:
+            A new table of the same kind, rows and order, with the two columns on the right.
+
+        Raises:
+            InvalidInput: naming the row (from 0) and the column; `index` and `field` are these.
+            Overloaded: if the queue has no room for a chunk, because others fill it.
+            NonFiniteScore: if the model answers NaN or infinity; names the row.
+            MissingExtra: if a bar is to be shown and rich is not installed.
+            OnyxrankError: if the ranker is closed.
+
+        """
+        names = {"request": request, "history": history, "score": score, "rank": rank}
+        with self._leases.lease() as engine:
+            scheduler = engine.scheduler
+            scored: TableT = score_frame(
+                frame,
+                engine.encoder,
+                lambda requests: scheduler.wait(scheduler.submit(requests)),
+                chunk_rows=chunk_rows,
+                progress=progress,
+                **names,
+            )
+        return scored
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: Iterable[ItemT]) -> list[ItemT]: ...
+
+    @overload
+    def recommend(self, user_behavior: History, item_list: TableT) -> TableT: ...
+
+    def recommend(self, user_behavior: History, item_list: Any) -> Any:
+        """Order the caller's own items, best first.
+
+        Args:
+            user_behavior: the history.
+            item_list: the candidates.
+
+        Returns:
+            The very objects of the list; of a table a new one of its rows.
+
+        Raises:
+            OnyxrankError: as `rank`.
+
+        """
+        candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
+        return reordered(candidates, [hit.index for hit in self.rank(user_behavior, candidates)])
+
+    def prepare(self, history: History) -> PreparedHistory:
+        """Read a history once, to rank several lists against it.
+
+        With shared-history its keys and values are computed now, in their turn, and held by what is returned,
+        whatever the history cache does; with cross only its tokenization is saved. This blocks, and what it returns
+        does: an event loop calls `arank`, whose histories the cache keeps.
+
+        Args:
+            history: what the shopper did; empty for a cold start.
+
+        Raises:
+            InvalidInput: if the history is not text or texts.
+            Overloaded: if the queue has no room for it (shared-history).
+            OnyxrankError: if the ranker is closed.
+
+        """
+        return PreparedHistory(self._leases, to_events(history))
+
+    def reload(self, bundle: str | os.PathLike[str]) -> None:
+        """Serve another bundle from now on, with the options that this one was loaded with.
+
+        Calls in flight end with the model that they began with; no call fails, waits, or mixes two. When this returns
+        the old model has answered its last call and its memory is free. Not for an event loop's thread.
+
+        Args:
+            bundle: folder of the new one.
+
+        Raises:
+            BundleError: if it is missing, damaged, altered or too new: the old one goes on.
+            InvalidInput: if it has no variant of the name that was asked for: the old one goes on.
+            ProviderUnavailable: if its provider does not run: the old one goes on.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._reloading:
+            with self._leases.lease():
+                engine = load_engine(open_bundle(bundle), self._options)
+            self._leases.replace(engine)
+
+    def check_room(self) -> None:
+        """Refuse early what would find no room: for servers, before they read a request.
+
+        Raises:
+            Overloaded: if the queue is full.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._leases.lease() as engine:
+            engine.scheduler.check_room()
+
+    def info(self) -> dict[str, Any]:
+        """Say what is loaded, what it really runs on, and why; how full the queue is; what the caches hold.
+
+        JSON values only.
+        """
+        with self._leases.lease() as engine:
+            now = {"queue": engine.scheduler.facts()} | engine.encoder.facts() | engine.scheduler.architecture.facts()
+            return copy.deepcopy(engine.facts) | now
+
+    def close(self) -> None:
+        """Refuse new calls, finish those in flight, free the sessions. Closing again does nothing."""
+        self._leases.close()
+
+    def __enter__(self) -> Ranker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

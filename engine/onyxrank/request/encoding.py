@@ -1,0 +1,164 @@
+"""Texts to token ids.
+
+1. Every text of a request that is not known yet goes through the tokenizer in one call; the history is tokenized
+   once, whatever the number of items.
+2. A text far longer than its limit is first cut at a space, to a length that should fill the limit; if it
+   turns out not to, the whole text is tokenized. The ids are those of the full text either way.
+3. The truncation policy picks what fits, and counts what it left out.
+
+Special tokens written in the texts ("[SEP]" in a title) are encoded as the ordinary characters they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from onyxrank.errors import InvalidInput
+from onyxrank.request.item_tokens import EncodedItem, ItemTokens
+from onyxrank.request.items import Item
+from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
+from onyxrank.request.truncation import HISTORY_SEPARATOR, Cuts, Limits, fit_history, fit_item
+
+_CHARACTERS_PER_TOKEN = 8  # English WordPiece averages 4 to 5, so a second pass is rare
+
+
+class TextEncoder:
+    """Tokenizes histories and items under fixed limits. Safe to share between threads.
+
+    Args:
+        tokenizer: a tokenizer with a class and a separator token.
+        limits: how many content tokens of each side to keep.
+        cls_token: text of the token that opens a pair.
+        sep_token: text of the token that closes each segment.
+        prefix_safe: whether the tokens of a text cut at a space are a prefix of the tokens of the whole text.
+        cache: where encoded items are kept for other requests; nowhere if None.
+
+    Raises:
+        InvalidInput: if the tokenizer does not know the special tokens.
+
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        limits: Limits,
+        *,
+        cls_token: str = "[CLS]",
+        sep_token: str = "[SEP]",
+        prefix_safe: bool = True,
+        cache: ItemTokens | None = None,
+    ) -> None:
+        self.limits = limits
+        self._cache = cache
+        self._tokenizer = tokenizer
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        special = [tokenizer.token_to_id(token) for token in (cls_token, sep_token)]
+        if None in special:
+            raise InvalidInput(f"the tokenizer has no {cls_token} or {sep_token} token", field="tokenizer")
+        self._cls, self._sep = special
+        self._separator = self._ids([HISTORY_SEPARATOR])[0]
+        self._prefix_safe = prefix_safe
+
+    def encode(self, history: Sequence[str] | EncodedHistory, items: Sequence[Item]) -> EncodedRequest:
+        """Tokenize one request.
+
+        Args:
+            history: its texts, oldest first, or what `encode_history` made of them.
+            items: the candidates.
+
+        Raises:
+            InvalidInput: if a title holds no character the tokenizer reads; names the item.
+
+        """
+        known = self._cache.find(items) if self._cache else [None] * len(items)
+        new = [index for index, row in enumerate(known) if row is None]
+        rows, events = self._read([items[index] for index in new], new, history)
+        found = iter(rows)
+        encoded = [next(found) if row is None else row for row in known]
+        cuts = Cuts(
+            titles=sum(row.title_cut for row in encoded), descriptions=sum(row.description_cut for row in encoded)
+        )
+        return EncodedRequest(events.ids, Ragged.of([row.ids for row in encoded]), cuts + events.cuts, events.state)
+
+    def _read(
+        self, items: Sequence[Item], places: Sequence[int], history: Sequence[str] | EncodedHistory
+    ) -> tuple[list[EncodedItem], EncodedHistory]:
+        """Tokenize items that are not known, at these places of the request, and the history."""
+        limit, count = self.limits.item_tokens, len(items)
+        texts = [self._shorten(item.title, limit) for item in items]
+        texts += [self._shorten(item.description, limit) for item in items]
+        ids = self._ids(texts if isinstance(history, EncodedHistory) else [*texts, *history])
+        titles, descriptions = ids[:count], ids[count : 2 * count]
+        self._complete(titles, texts[:count], [item.title for item in items])
+        self._complete(descriptions, texts[count:], [item.description for item in items])
+        for place, title in zip(places, titles, strict=True):
+            if not title:
+                raise InvalidInput(
+                    f"items[{place}].title has only characters the tokenizer drops (control characters, say)",
+                    field="title",
+                    index=place,
+                )
+        rows = [self._fit(title, description) for title, description in zip(titles, descriptions, strict=True)]
+        if self._cache:
+            self._cache.keep(items, rows)
+        if not isinstance(history, EncodedHistory):
+            history = self._encoded_history(ids[2 * count :])
+        return rows, history
+
+    def encode_history(self, events: Sequence[str]) -> EncodedHistory:
+        """Tokenize a history's texts, oldest first."""
+        return self._encoded_history(self._ids(events))
+
+    def facts(self) -> dict[str, object]:
+        """The item cache's entries, bytes, hits and misses."""
+        return {"item_cache": self._cache.facts()} if self._cache else {}
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of whole texts, without special tokens or truncation."""
+        return self._ids(texts)
+
+    def fit_history(self, events: Sequence[Sequence[int]]) -> tuple[list[int], int]:
+        """Segment A of tokenized events, special tokens included, and how many events were cut."""
+        kept, cut = fit_history(events, self._separator, self.limits.history_tokens)
+        return [self._cls, *kept, self._sep], cut
+
+    def fit_item(self, title: Sequence[int], description: Sequence[int]) -> list[int]:
+        """Segment B of a tokenized item, the closing separator included."""
+        ids: list[int] = self._fit(title, description).ids.tolist()
+        return ids
+
+    def _encoded_history(self, events: Sequence[Sequence[int]]) -> EncodedHistory:
+        ids, cut = self.fit_history(events)
+        return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut))
+
+    def _fit(self, title: Sequence[int], description: Sequence[int]) -> EncodedItem:
+        ids, title_cut, description_cut = fit_item(title, description, self.limits.item_tokens)
+        return EncodedItem(np.array([*ids, self._sep], dtype=np.int32), title_cut, description_cut)
+
+    def _shorten(self, text: str, limit: int) -> str:
+        """Cut an overlong text at a space, keeping far more characters than the limit needs."""
+        bound = limit * _CHARACTERS_PER_TOKEN
+        if not self._prefix_safe or len(text) <= bound:
+            return text
+        space = text.rfind(" ", bound // 2, bound)
+        return text if space < 0 else text[:space]
+
+    def _complete(self, ids: list[list[int]], shortened: Sequence[str], texts: Sequence[str]) -> None:
+        """Tokenize again, whole, the texts whose shortened form did not overfill the limit."""
+        limit = self.limits.item_tokens
+        again = [
+            index
+            for index, text in enumerate(texts)
+            if len(shortened[index]) < len(text) and len(ids[index]) <= limit
+        ]
+        for index, whole in zip(again, self._ids([texts[index] for index in again]), strict=True):
+            ids[index] = whole
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]

@@ -1,0 +1,163 @@
+"""What the caller hands in, checked and made into values: items and history events.
+
+Nothing is repaired silently. A title that is missing, blank, or not text is an error that names the item's
+index and the field, because a candidate scored on nothing would still take a place in the ranking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from onyxrank.errors import InvalidInput
+from onyxrank.request.tables import Table, as_frame, item_columns, item_rows
+
+FIELD_NAMES = {
+    "id": ("item_id", "id"),
+    "title": ("item_title", "title"),
+    "description": ("item_description", "description"),
+}
+"""Under which names mappings and tables give an item's fields. The first that is there counts: a table may have its
+rows' numbers under the shorter one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A candidate to rank.
+
+    Attributes:
+        id: the caller's own identifier; any string, duplicates allowed (hits carry the index too).
+        title: what the item is called; must hold some text.
+        description: more about it, used as far as the token limit allows.
+
+    """
+
+    id: str
+    title: str
+    description: str = ""
+
+
+ItemLike: TypeAlias = Item | Mapping[str, object] | str
+Items: TypeAlias = Iterable[ItemLike] | Table
+History: TypeAlias = str | Sequence[str]
+
+
+def to_items(items: Items) -> tuple[Item, ...]:
+    """Check candidates and make values of them, in input order.
+
+    Args:
+        items: ``Item``s, mappings with ``item_id``/``id``, ``item_title``/``title`` and optionally
+            ``item_description``/``description``, or plain strings (titles; the id is then the position). Or a
+            pandas, polars or pyarrow table with columns of these names, whose null descriptions are empty.
+
+    Raises:
+        InvalidInput: naming the index and field of the first candidate that cannot be ranked.
+
+    """
+    frame = as_frame(items)
+    listed: Any = items
+    if frame is not None:
+        listed = item_rows(frame, item_columns(frame, FIELD_NAMES, "title"))
+    elif isinstance(items, str | bytes | Mapping | set | frozenset) or not _is_listed(items):
+        raise InvalidInput(
+            f"items must be a list of items or a pandas, polars or pyarrow table, not {type(items).__name__}; put a "
+            "single item in a list",
+            field="items",
+        )
+    return tuple(_to_item(index, item) for index, item in enumerate(listed))
+
+
+def to_events(history: History) -> tuple[str, ...]:
+    """Check a history and return its events, oldest first; an empty history gives no events.
+
+    Raises:
+        InvalidInput: if the history is not text or a sequence of texts, or an event is blank.
+
+    """
+    if isinstance(history, str):
+        return (_text(history, "history", None),) if history.strip() else ()
+    if isinstance(history, bytes | Mapping | set | frozenset) or not _is_listed(history):
+        raise InvalidInput(
+            f"history must be a string or a sequence of strings, oldest first, not {type(history).__name__}",
+            field="history",
+        )
+    return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(history))
+
+
+def _is_listed(value: object) -> bool:
+    """Whether iterating gives what was meant: a table gives the names of its columns, a scalar array nothing."""
+    return isinstance(value, Iterable) and not hasattr(value, "columns") and getattr(value, "ndim", 1) == 1
+
+
+def _to_item(index: int, item: ItemLike) -> Item:
+    identity: object
+    title: object
+    description: object
+    if isinstance(item, Item):
+        identity, title, description = item.id, item.title, item.description
+    elif isinstance(item, str):
+        identity, title, description = str(index), item, ""
+    elif isinstance(item, Mapping):
+        identity = _get(item, "id", default=str(index))
+        title = _get(item, "title", index=index)
+        description = _get(item, "description", default="")
+        if isinstance(identity, int) and not isinstance(identity, bool):
+            identity = str(identity)
+    else:
+        raise InvalidInput(
+            f"items[{index}] is {type(item).__name__}; give an onyxrank.Item, a mapping or a title string",
+            field="item",
+            index=index,
+        )
+    checked = _filled(_text(title, "title", index), "title", index)
+    return Item(_text(identity, "id", index), checked, _text(description, "description", index))
+
+
+def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: object = ...) -> object:
+    for name in FIELD_NAMES[field]:
+        if name in item:
+            return item[name]
+    if default is not ...:
+        return default
+    raise InvalidInput(
+        f"items[{index}] has no {field}; give it under {' or '.join(map(repr, FIELD_NAMES[field]))}",
+        field=field,
+        index=index,
+    )
+
+
+def place_of(field: str, index: int | None) -> str:
+    """Where a fault is: ``history[2]``, ``items[3].title``, or the field alone without an index."""
+    if index is None:
+        return field
+    return f"history[{index}]" if field == "history" else f"items[{index}].{field}"
+
+
+def _text(value: object, field: str, index: int | None) -> str:
+    if not isinstance(value, str):
+        hint = "; leave the field out when there is none" if value is None and field == "description" else ""
+        raise InvalidInput(
+            f"{place_of(field, index)} must be a string, not {type(value).__name__}{hint}",
+            field=field,
+            index=index,
+        )
+    # ASCII is by far the common case, and str keeps the flag: only other text is worth the encoding.
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"{place_of(field, index)} has a lone surrogate at character {error.start}: it was decoded "
+                "wrongly; decode it as UTF-8 with errors='replace'",
+                field=field,
+                index=index,
+            ) from None
+    return value
+
+
+def _filled(text: str, field: str, index: int) -> str:
+    if not text.strip():
+        hint = "leave the event out" if field == "history" else "an item needs some text to be ranked by"
+        raise InvalidInput(f"{place_of(field, index)} is empty; {hint}", field=field, index=index)
+    return text

@@ -1,0 +1,108 @@
+"""The answer: hits in order, best first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.checks import check_count
+from onyxrank.request.items import Item
+from onyxrank.request.timings import Timings
+from onyxrank.request.truncation import Cuts
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One item in its place.
+
+    Attributes:
+        rank: place in the ranking, from 1.
+        index: position in the caller's list, from 0.
+        id: the item's id.
+        score: purchase probability in [0, 1], among lists like those of the training; calibrate it before other uses
+            than ordering.
+        item: the item.
+
+    """
+
+    rank: int
+    index: int
+    id: str
+    score: float
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking(Sequence[Hit]):
+    """The items of one request by probability, best first, ties in input order. Immutable.
+
+    Attributes:
+        hits: the first ``top_k`` items.
+        total: how many items were ranked.
+        cuts: what truncation left out.
+        cold_start: whether there was no history to rank by.
+        tokens: that the model read: of the history, and of every item.
+        timings: where the time went; not part of equality.
+
+    """
+
+    hits: tuple[Hit, ...]
+    total: int
+    cuts: Cuts
+    cold_start: bool
+    tokens: int = 0
+    timings: Timings = field(default=Timings(), compare=False)
+
+    @overload
+    def __getitem__(self, place: int) -> Hit: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Hit, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Hit | tuple[Hit, ...]:
+        return self.hits[place]
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def as_records(self) -> list[dict[str, int | str | float]]:
+        """List the hits as plain dicts ``{"rank", "index", "item_id", "score"}``, for JSON."""
+        return [{"rank": hit.rank, "index": hit.index, "item_id": hit.id, "score": hit.score} for hit in self.hits]
+
+
+def check_top_k(top_k: object) -> int | None:
+    """Return how many items to keep; None keeps all.
+
+    Raises:
+        InvalidInput: if it is not None or a whole number of at least 1.
+
+    """
+    return None if top_k is None else check_count(top_k, "top_k")
+
+
+def rank_scores(scores: NDArray[np.float32], top_k: int | None = None) -> NDArray[np.intp]:
+    """Order finite scores, best first and ties in input order.
+
+    Args:
+        scores: [items].
+        top_k: most indices to return; None for all.
+
+    Returns:
+        Indices into the scores.
+
+    """
+    return np.argsort(-scores, kind="stable")[:top_k]
+
+
+def to_hits(items: Sequence[Item], scores: NDArray[np.float32], top_k: int | None = None) -> tuple[Hit, ...]:
+    """Put items with their scores in order, the first ``top_k`` of them."""
+    order = rank_scores(scores, top_k)
+    # tolist gives Python numbers, which json and comparisons with literals expect.
+    placed = zip(order.tolist(), scores[order].tolist(), strict=True)
+    return tuple(
+        Hit(rank, index, items[index].id, score, items[index]) for rank, (index, score) in enumerate(placed, start=1)
+    )

@@ -1,0 +1,242 @@
+"""Scores a whole table of requests, one row per request and item.
+
+1. Columns are found and checked; the keys of the requests are read, a slice at a time, and numbered.
+2. Rows are put in order of their request, each request's in row order: they need not be adjacent in the table.
+3. Whole requests are read, checked and scored a chunk of rows at a time; a request is never split.
+4. Scores and places go to the rows they belong to.
+
+A row is its position in the table, from 0. Memory beside the table: the distinct keys, 28 bytes a row, one chunk.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.checks import check_count
+from onyxrank.errors import InvalidInput, NonFiniteScore
+from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.items import FIELD_NAMES, Item, to_events, to_items
+from onyxrank.request.ranking import rank_scores
+from onyxrank.request.tables import Frame, Rows, as_frame, item_columns, item_rows
+from onyxrank.request.token_ids import EncodedRequest
+
+CHUNK_ROWS = 1024
+"""Enough rows to fill micro-batches of like lengths, and a bar that moves."""
+
+Scoring: TypeAlias = Callable[[Sequence[EncodedRequest]], Sequence[NDArray[np.float32]]]
+"""Requests to the probabilities of their items."""
+
+_KEYS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """A table and where its requests are."""
+
+    frame: Frame
+    request: str
+    history: str
+    items: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouped:
+    """Rows by request: request i has ``rows[starts[i]:starts[i + 1]]``."""
+
+    rows: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    @property
+    def requests(self) -> int:
+        return len(self.starts) - 1
+
+    def chunks(self, most: int) -> Iterator[_Grouped]:
+        """Whole requests of at most so many rows together; a larger one alone."""
+        first = 0
+        while first < self.requests:
+            fitting = int(np.searchsorted(self.starts, self.starts[first] + most, side="right")) - 1
+            last = max(first + 1, fitting)
+            starts = self.starts[first : last + 1]
+            yield _Grouped(self.rows[starts[0] : starts[-1]], starts - starts[0])
+            first = last
+
+    def bounds(self) -> Iterator[tuple[int, int]]:
+        """From and to of each request in the rows."""
+        return zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
+
+
+def score_frame(
+    table: object,
+    encoder: TextEncoder,
+    scoring: Scoring,
+    *,
+    request: str,
+    history: str,
+    score: str,
+    rank: str,
+    chunk_rows: int = CHUNK_ROWS,
+    progress: bool = True,
+) -> Any:
+    """Score every row with an encoder and what scores its requests; see `Ranker.score_frame`."""
+    asked = _checked(table, request, history, (score, rank))
+    most = check_count(chunk_rows, "chunk_rows")
+    count = len(asked.frame)
+    scores, ranks = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
+    with _bar(count, shown=progress) as advance:
+        for chunk in _grouped(_request_numbers(asked)).chunks(most):
+            encoded = _encoded(encoder, asked, chunk)
+            for (first, last), found in zip(chunk.bounds(), _scored(scoring, encoded, chunk), strict=True):
+                rows = chunk.rows[first:last]
+                scores[rows] = found
+                ranks[rows[rank_scores(found)]] = np.arange(1, len(rows) + 1)
+            advance(len(chunk.rows))
+    return asked.frame.with_columns({score: scores, rank: ranks})
+
+
+def _checked(table: object, request: str, history: str, new: tuple[str, str]) -> _Input:
+    frame = as_frame(table)
+    if frame is None:
+        raise InvalidInput(
+            f"frame must be a pandas or polars DataFrame or a pyarrow Table, not {type(table).__name__}",
+            field="frame",
+        )
+    for argument, name in (("request", request), ("history", history)):
+        if frame.find((name,), name) is None:
+            raise InvalidInput(f"the table has no column {name!r}; say which it is with {argument}=…", field=name)
+    for argument, name in zip(("score", "rank"), new, strict=True):
+        if not isinstance(name, str):
+            raise InvalidInput(f"{argument} must be the name of a new column, a string", field=argument)
+        if name in frame.names or new.count(name) > 1:
+            raise InvalidInput(
+                f"there is a column {name!r} already; choose a new name with {argument}=…", field=argument
+            )
+    items = item_columns(frame, FIELD_NAMES, "title")
+    items.pop("id", None)
+    return _Input(frame, request, history, items)
+
+
+def _request_numbers(asked: _Input) -> NDArray[np.int64]:
+    """For each row the number of its request, in order of first appearance."""
+    numbers = np.empty(len(asked.frame), dtype=np.int64)
+    known: dict[Hashable, int] = {}
+    for start in range(0, len(numbers), _KEYS_AT_ONCE):
+        keys = asked.frame.values(asked.request, slice(start, start + _KEYS_AT_ONCE))
+        for row, key in enumerate(keys, start):
+            if key is None or not isinstance(key, Hashable):
+                kind = "null" if key is None else type(key).__name__
+                raise InvalidInput(
+                    f"row {row}, column {asked.request!r} must be the request's key, a text or a number, not {kind}",
+                    field=asked.request,
+                    index=row,
+                )
+            numbers[row] = known.setdefault(key, len(known))
+    return numbers
+
+
+def _grouped(numbers: NDArray[np.int64]) -> _Grouped:
+    rows = np.argsort(numbers, kind="stable")
+    requests = int(numbers.max()) + 1 if len(numbers) else 0
+    starts = np.zeros(requests + 1, dtype=np.intp)
+    np.cumsum(np.bincount(numbers, minlength=requests), out=starts[1:])
+    return _Grouped(rows, starts)
+
+
+def _encoded(encoder: TextEncoder, asked: _Input, chunk: _Grouped) -> list[EncodedRequest]:
+    """Check and tokenize a chunk's requests."""
+    # Libraries take a range without copying or searching; requests whose rows are adjacent, the usual case, are one.
+    adjacent = bool((np.diff(chunk.rows) == 1).all())
+    rows: Rows = slice(int(chunk.rows[0]), int(chunk.rows[-1]) + 1) if adjacent else chunk.rows
+    items = _items(asked, rows, chunk)
+    histories = _histories(asked, rows, chunk)
+    encoded = []
+    for (first, last), history in zip(chunk.bounds(), histories, strict=True):
+        try:
+            encoded.append(encoder.encode(history, items[first:last]))
+        except InvalidInput as error:
+            raise _at(error, asked, chunk.rows[first:last]) from error
+    return encoded
+
+
+def _items(asked: _Input, rows: Rows, chunk: _Grouped) -> tuple[Item, ...]:
+    try:
+        return to_items(item_rows(asked.frame, asked.items, rows))
+    except InvalidInput as error:
+        raise _at(error, asked, chunk.rows) from error
+
+
+def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ...]]:
+    """Each request's events, checked once, and that all its rows say the same."""
+    values = [_plain(value) for value in asked.frame.values(asked.history, rows)]
+    histories = []
+    for first, last in chunk.bounds():
+        for place in range(first, last):
+            if values[place] != values[first]:
+                row, other = int(chunk.rows[place]), int(chunk.rows[first])
+                raise InvalidInput(
+                    f"row {row}, column {asked.history!r} differs from row {other} of the same request; give two "
+                    "histories two keys",
+                    field=asked.history,
+                    index=row,
+                )
+        try:
+            histories.append(to_events(values[first]))
+        except InvalidInput as error:
+            row = int(chunk.rows[first])
+            raise InvalidInput(
+                f"row {row}, column {asked.history!r}: {error}", field=asked.history, index=row
+            ) from error
+    return histories
+
+
+def _plain(history: Any) -> Any:
+    """A history that compares by its events; null is a cold start."""
+    if history is None:
+        return []
+    return list(history) if isinstance(history, np.ndarray | tuple) and np.ndim(history) == 1 else history
+
+
+def _scored(scoring: Scoring, encoded: list[EncodedRequest], chunk: _Grouped) -> Sequence[NDArray[np.float32]]:
+    try:
+        return scoring(encoded)
+    except NonFiniteScore:
+        # The error knows the place in the request but not the request: it is found by asking again, one by one.
+        for (first, last), request in zip(chunk.bounds(), encoded, strict=True):
+            try:
+                scoring([request])
+            except NonFiniteScore as error:
+                row = int(chunk.rows[first:last][error.index])
+                raise NonFiniteScore(
+                    f"the model answered NaN or infinity for row {row}; check the bundle with `onyxrank inspect`",
+                    index=row,
+                ) from error
+        raise
+
+
+def _at(error: InvalidInput, asked: _Input, rows: NDArray[np.intp]) -> InvalidInput:
+    """The error of an item, at its row and column."""
+    if error.index is None:
+        return error
+    row, column = int(rows[error.index]), asked.items.get(error.field, error.field)
+    fault = str(error).removeprefix(f"items[{error.index}].{error.field} ")
+    return InvalidInput(f"row {row}, column {column!r} {fault}", field=column, index=row)
+
+
+@contextmanager
+def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """What to call with each further number of rows done."""
+    if not shown or sys.stderr is None or not sys.stderr.isatty():
+        yield lambda rows: None
+        return
+    from onyxrank.cli import extras  # the engine has no other use for a part of the command line
+
+    console = extras.load("onyxrank.cli.console", extra="cli", purpose="score_frame's bar (or progress=False)")
+    with console.progress("scoring") as bar:
+        task = bar.add_task("", total=total, note="")
+        yield lambda rows: bar.advance(task, rows)

@@ -1,0 +1,43 @@
+"""One graph that can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.sessions.graph import Feeds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """What a session is and really runs on.
+
+    Attributes:
+        providers: the session's own list, onnxruntime's names, the first one preferred.
+        threads: threads that one run uses.
+        onnxruntime_version: version of the runtime.
+        options: session and provider options that differ from the defaults.
+
+    """
+
+    providers: tuple[str, ...]
+    threads: int
+    onnxruntime_version: str
+    options: Mapping[str, str]
+
+
+class Session(Protocol):
+    """One graph that can be run. Safe to share between threads."""
+
+    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+        """Run the graph on arrays by input name and return its outputs in the order of `Graph.outputs`."""
+
+    def info(self) -> SessionInfo:
+        """Say what the session is and really runs on."""
+
+    def close(self) -> None:
+        """Free the graph. A later `run` is an error; closing again is not."""

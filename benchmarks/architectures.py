@@ -28,14 +28,14 @@ import onnx
 
 from architectures_page import write_page
 from model import built_bundle, say, shop_texts
-from onyxrank.architectures.batching import BatchLimits, Rows, pad, plan
-from onyxrank.architectures.cross import pair_feeds
-from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
-from onyxrank.architectures.names import CROSS, SHARED_HISTORY
-from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.architectures.shared_history import history_state, item_feeds
+from onyxrank.architectures.base import DEFAULT_CACHE_BYTES
+from onyxrank.architectures.batching import micro_batches
+from onyxrank.architectures.call import Call
+from onyxrank.architectures.cross import Cross, pair_feeds
+from onyxrank.architectures.registry import ARCHITECTURES, CROSS, SHARED_HISTORY
+from onyxrank.architectures.shared_history import SharedHistory, history_state, item_feeds
 from onyxrank.bundle.opening import Bundle, open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import describe, machine_family, usable_cores, usable_cpus
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions
@@ -203,10 +203,10 @@ def request_of(bundles: dict[str, Bundle], texts: Pool, **changes: int) -> Reque
 def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, Any]) -> dict[str, Any]:
     """Where the time of the items graph and of the plain one goes, and the share of the peak of the first."""
     encoded = load_encoder(bundle).encode(page.history, page.items)
-    graphs = ARCHITECTURES[SHARED_HISTORY]
-    rows = Rows.of([encoded])
-    some = plan(rows.lengths, BatchLimits.of(CROSS).micro_batch_tokens)[0]
-    plain = operator_shares(bundle.path("onnx/model.onnx"), [pair_feeds(pad(rows, some, bundle.pad_id()))], threads)
+    graphs = SharedHistory.graphs
+    call = Call([encoded])
+    some = micro_batches(call.pair_lengths, Cross.default_micro_batch_tokens)[0]
+    plain = operator_shares(bundle.path("onnx/model.onnx"), [pair_feeds(call, some, bundle.pad_id())], threads)
     result: dict[str, Any] = {"plain": {"operators": plain}}
     for precision, name in (("fp32", "fp32"), ("int8", static_int8(bundle))):
         files = bundle.manifest.variant(name).files
@@ -214,7 +214,7 @@ def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, 
             state = history_state(session, encoded.history)
         batches = [
             item_feeds(encoded.items, indices, bundle.pad_id(), state)
-            for indices in plan(encoded.items.lengths, BatchLimits.of(SHARED_HISTORY).micro_batch_tokens)
+            for indices in micro_batches(encoded.items.lengths, SharedHistory.default_micro_batch_tokens)
         ]
         shares = operator_shares(bundle.path(files["items"]), batches, threads)
         operations = constant_operations(

@@ -18,7 +18,7 @@ import onnx
 from onnx import numpy_helper
 
 from model import say
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds
 from onyxrank_export.conversion import export
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.quantize import Recipe, quantize

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from onyxrank.bundle.opening import Bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.bench import Entrant, measure_ways
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request

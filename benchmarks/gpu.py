@@ -26,7 +26,7 @@ import torch
 
 from model import say, shop_texts
 from onyxrank import ProviderUnavailable
-from onyxrank.architectures.names import CROSS
+from onyxrank.architectures.registry import CROSS
 from onyxrank.bundle.opening import Bundle, open_bundle
 from onyxrank.machine.cpus import describe
 from onyxrank.measure.bench import Entrant, measure_ways, now, versions

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transformers import TrainerCallback
 
-from onyxrank.architectures.names import CROSS
+from onyxrank.architectures.registry import CROSS
 from onyxrank.measure.requests import Pool
 from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.export import ExportConfig, export_bundle

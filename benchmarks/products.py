@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 import onnxruntime
 
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds
 
 _PRODUCTS = {"MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "MatMulInteger", "DynamicQuantizeMatMul"}
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model import say
-from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.machine.cpus import machine_family
 from onyxrank.measure.ways import WEIGHTS

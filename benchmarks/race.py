@@ -35,9 +35,9 @@ import psutil
 
 from architectures import LIMITS, long_enough, read_texts
 from model import WORK, built_bundle, say, shop_texts
-from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import profile_path, write_profile
 from onyxrank.machine.cpus import describe, has_bf16, usable_cpus
 from onyxrank.measure.bench import now

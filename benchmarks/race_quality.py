@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank.bundle.opening import Bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.requests import Request, trim, trim_item
 from onyxrank.request.encoding import TextEncoder
 from onyxrank_export.data.pairs import lists_of_test

@@ -49,7 +49,7 @@ def main() -> None:
     bundles = given.bundles
     if not bundles:
         from model import LIMITS, built_bundle, bundle_folder
-        from onyxrank.architectures.names import SHARED_HISTORY
+        from onyxrank.architectures.registry import SHARED_HISTORY
 
         bundles = [bundle_folder(), built_bundle("shared", SHARED_HISTORY, LIMITS)]
     print(json.dumps(measure(bundles, given.times), indent=2))

@@ -21,7 +21,7 @@ from typing import Any
 
 from model import say
 from onyxrank.bundle.opening import Bundle, open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import Profile
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import describe

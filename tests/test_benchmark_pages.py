@@ -236,10 +236,10 @@ def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_
 
 
 def test_the_profile_tells_products_from_the_rest(shared_bundle):
-    from onyxrank.architectures.registry import ARCHITECTURES
+    from onyxrank.architectures.shared_history import SharedHistory
     from onyxrank_export.conversion.sessions import opened_session
 
-    with opened_session(shared_bundle / "onnx/history.onnx", ARCHITECTURES["shared-history"]["history"]) as session:
+    with opened_session(shared_bundle / "onnx/history.onnx", SharedHistory.graphs["history"]) as session:
         keys, values = session.run({"input_ids": np.array([[2, 9, 3]], np.int64)})
     ids = np.full((4, 6), 9, np.int64)
     feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "keys": keys, "values": values}

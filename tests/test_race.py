@@ -14,7 +14,7 @@ from PIL import Image
 
 from onyxrank import Item, Ranker
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.requests import Request
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))

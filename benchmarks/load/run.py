@@ -40,7 +40,7 @@ from load_page import write_page
 
 from model import WORK, built_bundle, say, shop_texts
 from onyxrank import Limits, Ranker
-from onyxrank.architectures.names import SHARED_HISTORY
+from onyxrank.architectures.registry import SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.machine.cpus import describe
 from onyxrank.serve.settings import QUEUE_TOKENS

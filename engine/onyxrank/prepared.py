@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank.loading.engine import Engine
-from onyxrank.loading.pipeline import CheckedRequest, encode, score, to_rankings
 from onyxrank.request.items import Items
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.timings import Stopwatch
-from onyxrank.request.token_ids import EncodedHistory
+from onyxrank.request.token_ids import EncodedHistory, EncodedRequest
 from onyxrank.scheduling.deadlines import moment
 from onyxrank.scheduling.leases import Leases
-from onyxrank.scheduling.scheduler import Scores
+from onyxrank.scheduling.waiting import Margins
 
 
 class PreparedHistory:
@@ -31,7 +30,7 @@ class PreparedHistory:
 
     """
 
-    def __init__(self, leases: Leases, events: Sequence[str]) -> None:
+    def __init__(self, leases: Leases[Engine], events: Sequence[str]) -> None:
         self._leases = leases
         self._events = events
         with leases.lease() as engine:
@@ -41,31 +40,31 @@ class PreparedHistory:
         """Rank items against the history; as `Ranker.rank`."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            requests, scores = self._score(engine, items, watch, deadline)
-        return to_rankings(requests, scores, most, watch)[0]
+            requests, margins = self._score(engine, items, watch, deadline)
+        return engine.rankings(requests, margins, most, watch)[0]
 
     def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them; as `Ranker.score`."""
         with self._leases.lease() as engine:
-            _, [scores] = self._score(engine, items, Stopwatch(), deadline)
-        return scores
+            _, margins = self._score(engine, items, Stopwatch(), deadline)
+        return engine.probabilities(margins)[0]
 
     def _score(
         self, engine: Engine, items: Items, watch: Stopwatch, deadline: float | None
-    ) -> tuple[list[CheckedRequest], Scores]:
+    ) -> tuple[list[EncodedRequest], Margins]:
         clock = engine.scheduler.clock
         due = moment(deadline, clock)
         reader, history = self._known
         if reader() is not engine:
             self._known = _, history = _read(engine, self._events, watch, due)
         left = None if due is None else due - clock()
-        return score(engine, lambda: [encode(engine, history, items)], watch, left)
+        return engine.score(lambda: [engine.encode(history, items)], watch, left)
 
 
 def _read(
     engine: Engine, events: Sequence[str], watch: Stopwatch, due: float | None
 ) -> tuple[weakref.ref[Engine], EncodedHistory]:
-    """The token ids, and the keys and values where the architecture has them; of which engine, without holding it."""
+    """The token ids and what the architecture computes from them, and the engine that did it, without holding it."""
     with watch.stage("tokenize"):
         encoded = engine.encoder.encode_history(events)
-    return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded.ids, watch, due))
+    return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded, watch, due))

@@ -13,22 +13,18 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.engine import Engine
-from onyxrank.loading.opening import load_engine
-from onyxrank.loading.options import LoadOptions
-from onyxrank.loading.pipeline import ascore, encode, encode_numbered, score, to_rankings
+from onyxrank.loading.load import load_engine
+from onyxrank.loading.options import LoadOptions, takes
 from onyxrank.prepared import PreparedHistory
-from onyxrank.request.item_tokens import DEFAULT_ITEM_CACHE_BYTES
 from onyxrank.request.items import History, ItemLike, Items, to_events
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.score_table import CHUNK_ROWS, score_frame
 from onyxrank.request.tables import Table, reordered
 from onyxrank.request.timings import Stopwatch
 from onyxrank.scheduling.leases import Leases
-from onyxrank.scheduling.scheduler import DEFAULT_QUEUE_TOKENS
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
 TableT = TypeVar("TableT", bound=Table)
@@ -56,42 +52,13 @@ class Ranker:
         weakref.finalize(self, self._leases.abandon).atexit = False
 
     @classmethod
-    def load(
-        cls,
-        bundle: str | os.PathLike[str],
-        *,
-        provider: str = "auto",
-        threads: int | None = None,
-        profile: str | os.PathLike[str] | None = "auto",
-        variant: str = "auto",
-        sessions: int | None = None,
-        micro_batch_tokens: int | None = None,
-        history_cache_bytes: int = DEFAULT_CACHE_BYTES,
-        item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES,
-        queue_tokens: int = DEFAULT_QUEUE_TOKENS,
-    ) -> Ranker:
+    @takes(LoadOptions)
+    def load(cls, bundle: str | os.PathLike[str], options: LoadOptions) -> Ranker:
         """Verify a bundle and open it.
 
         Args:
             bundle: the folder that ``onyxrank export`` wrote.
-            provider: execution provider; ``auto`` takes the best that really runs, and `info` says why.
-            threads: CPU threads of one run; by default the profile's, or all that this process may use, shared
-                among the sessions. Where it or `sessions` is given, the profile's other one is not used either.
-            profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and `info`
-                says so; a file that it wrote must be of this machine; None uses none. What is chosen here stands
-                against the profile; it is not used at all if provider or variant is.
-            variant: name of a graph variant. ``auto`` takes only one whose scores do not depend on the other
-                items of the list.
-            sessions: most micro-batches of a request that run at once, each on `threads` threads; by default the
-                profile's, or 1.
-            micro_batch_tokens: most tokens of one run, padding included; by default the profile's, or what is
-                fast on most CPUs.
-            history_cache_bytes: most bytes of histories to keep for their shoppers' next requests, in memory only
-                (shared-history); 0 for none.
-            item_cache_bytes: most bytes of items' texts and token ids to keep for the next request that has them, in
-                memory only; 0 for none.
-            queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit
-                is refused with `Overloaded`. A request counts for at most half of it.
+            options: each field of `LoadOptions` as a keyword argument.
 
         Raises:
             BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.
@@ -99,17 +66,6 @@ class Ranker:
             InvalidInput: if an option has no such value.
 
         """
-        options = LoadOptions(
-            provider=provider,
-            threads=threads,
-            profile=profile,
-            variant=variant,
-            sessions=sessions,
-            micro_batch_tokens=micro_batch_tokens,
-            history_cache_bytes=history_cache_bytes,
-            item_cache_bytes=item_cache_bytes,
-            queue_tokens=queue_tokens,
-        )
         return cls(load_engine(open_bundle(bundle), options), options)
 
     def rank(
@@ -133,8 +89,8 @@ class Ranker:
         """
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            read, scores = score(engine, lambda: [encode(engine, to_events(history), items)], watch, deadline)
-        return to_rankings(read, scores, most, watch)[0]
+            read, margins = engine.score(lambda: [engine.encode(to_events(history), items)], watch, deadline)
+        return engine.rankings(read, margins, most, watch)[0]
 
     async def arank(
         self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
@@ -142,8 +98,8 @@ class Ranker:
         """Rank items without blocking the event loop; as `rank`. Cancelling it frees its place in the queue."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
-            request, scores = await ascore(engine, history, items, watch, deadline)
-        return to_rankings([request], scores, most, watch)[0]
+            read, margins = await engine.ascore(history, items, watch, deadline)
+        return engine.rankings(read, margins, most, watch)[0]
 
     def rank_many(
         self,
@@ -175,13 +131,8 @@ class Ranker:
         if not isinstance(requests, Iterable):
             raise InvalidInput("requests must be pairs of history and items", field="requests")
         with self._leases.lease() as engine:
-            read, scores = score(
-                engine,
-                lambda: [encode_numbered(engine, number, request) for number, request in enumerate(requests)],
-                watch,
-                deadline,
-            )
-        return to_rankings(read, scores, most, watch)
+            read, margins = engine.score(lambda: engine.encode_pairs(requests), watch, deadline)
+        return engine.rankings(read, margins, most, watch)
 
     def score(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without sorting them.
@@ -198,14 +149,14 @@ class Ranker:
 
         """
         with self._leases.lease() as engine:
-            _, [scores] = score(engine, lambda: [encode(engine, to_events(history), items)], Stopwatch(), deadline)
-        return scores
+            _, margins = engine.score(lambda: [engine.encode(to_events(history), items)], Stopwatch(), deadline)
+        return engine.probabilities(margins)[0]
 
     async def ascore(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
         """Score items without blocking the event loop; as `score`."""
         with self._leases.lease() as engine:
-            _, [scores] = await ascore(engine, history, items, Stopwatch(), deadline)
-        return scores
+            _, margins = await engine.ascore(history, items, Stopwatch(), deadline)
+        return engine.probabilities(margins)[0]
 
     def score_frame(
         self,
@@ -247,11 +198,11 @@ class Ranker:
         """
         names = {"request": request, "history": history, "score": score, "rank": rank}
         with self._leases.lease() as engine:
-            scheduler = engine.scheduler
             scored: TableT = score_frame(
                 frame,
                 engine.encoder,
-                lambda requests: scheduler.wait(scheduler.submit(requests)),
+                engine.scheduler.score,
+                engine.readout.probabilities,
                 chunk_rows=chunk_rows,
                 progress=progress,
                 **names,

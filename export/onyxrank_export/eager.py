@@ -21,13 +21,13 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import pair_feeds
-from onyxrank.architectures.readout import probabilities
+from onyxrank.architectures.readout import Readout, margins_of
 from onyxrank.bundle.manifest import MANIFEST_NAME
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.errors import BundleError
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.machine.cpus import has_bf16, usable_cpus
 from onyxrank.measure.requests import Request
 from onyxrank.measure.ways import BATCHES, LOOP, WEIGHTS, Say, Way
@@ -225,16 +225,19 @@ class SortedBatches:
         self._model = self._eager.model
 
     def _score(self, request: Request, size: int) -> NDArray[np.float32]:
-        rows = Rows.of([self._eager.encoder.encode(request.history, request.items)])
-        order = np.argsort(-rows.lengths, kind="stable")
+        call = Call([self._eager.encoder.encode(request.history, request.items)])
+        order = np.argsort(-call.pair_lengths, kind="stable")
         scores = np.empty(len(order), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
-                batch = pad(rows, chosen, self._pad_id)
-                feeds = {name: torch.from_numpy(array).to(self._device) for name, array in pair_feeds(batch).items()}
+                feeds = {
+                    name: torch.from_numpy(array).to(self._device)
+                    for name, array in pair_feeds(call, chosen, self._pad_id).items()
+                }
                 logits = self._model(**feeds).logits
-                scores[chosen] = probabilities(logits.float().cpu().numpy(), self._eager.head)
+                margins = margins_of(logits.float().cpu().numpy(), self._eager.head, len(chosen))
+                scores[chosen] = Readout().probabilities(margins)
         return scores
 
 

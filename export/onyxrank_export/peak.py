@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from onyxrank.architectures.names import CROSS
+from onyxrank.architectures.registry import CROSS
 from onyxrank.bundle.opening import Bundle, read_json
 from onyxrank.measure.peak import Peak
 from onyxrank.request.token_ids import EncodedRequest

@@ -65,5 +65,5 @@ def fake_ranker(
     limits: Limits | None = None,
 ) -> Ranker:
     encoder = TextEncoder(tokenizer, limits or Limits(history_tokens=64, item_tokens=32))
-    cross = Cross(session or FakeSession(), head, BatchLimits(micro_batch_tokens=budget))
+    cross = Cross({"model": session or FakeSession()}, head, BatchLimits(micro_batch_tokens=budget))
     return Ranker(Engine(encoder, Scheduler(cross), {"bundle": "fake"}))

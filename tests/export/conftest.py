@@ -41,24 +41,24 @@ def sample(trained_run, aisle_data):
 @pytest.fixture(scope="session")
 def feeds(sample):
     """Padded batches and single pairs."""
-    from onyxrank.architectures.batching import Rows, pad
+    from onyxrank.architectures.call import Call
     from onyxrank.architectures.cross import pair_feeds
 
-    rows = Rows.of(sample.requests)
-    count = len(rows.lengths)
+    call = Call(sample.requests)
+    count = len(call.margins)
     padded = [np.arange(start, count, count // 8) for start in range(8)]
     alone = [np.array([row]) for row in range(0, count, count // 8)]
-    return [pair_feeds(pad(rows, chosen, 0)) for chosen in (*padded, *alone)]
+    return [pair_feeds(call, chosen, 0) for chosen in (*padded, *alone)]
 
 
 @pytest.fixture(scope="session")
 def run_graph():
     """Runs a graph file on feeds, one thread."""
-    from onyxrank.architectures.registry import ARCHITECTURES
+    from onyxrank.architectures.cross import PAIR
     from onyxrank.sessions.providers import PROVIDERS
 
     def run(path, feeds):
-        session = OrtSession(path, ARCHITECTURES["cross"]["model"], PROVIDERS["cpu"], 1)
+        session = OrtSession(path, PAIR, PROVIDERS["cpu"], 1)
         try:
             return [session.run(batch)[0] for batch in feeds]
         finally:

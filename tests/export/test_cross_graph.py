@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from onyxrank import Cuts
-from onyxrank.architectures.batching import BatchLimits, Rows, pad
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import PAIR, Cross, pair_feeds
-from onyxrank.architectures.readout import probabilities
+from onyxrank.architectures.readout import Readout, margins_of
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.kernels import constant_products
@@ -66,11 +67,12 @@ def request(history, candidates):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(histories, items), min_size=1, max_size=3), st.integers(1, 60))
 def test_the_engine_gives_pytorchs_scores_for_any_list_and_split(model, session, lists, budget):
-    engine = Cross(session, "softmax", BatchLimits(micro_batch_tokens=budget))
+    engine = Cross({"model": session}, "softmax", BatchLimits(micro_batch_tokens=budget))
     requests = [request(history, candidates) for history, candidates in lists]
     for row, scores in zip(requests, engine.score(requests), strict=True):
-        batch = pad(Rows.of([row]), np.arange(len(row.items)), 0)
-        expected = probabilities(eager_logits(model, pair_feeds(batch)), "softmax")
+        count = len(row.items)
+        logits = eager_logits(model, pair_feeds(Call([row]), np.arange(count), 0))
+        expected = Readout().probabilities(margins_of(logits, "softmax", count))
         np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5)
         # The order is PyTorch's, but for scores nearer to each other than that.
         assert (np.diff(expected[np.argsort(-scores, kind="stable")]) <= 2e-5).all()
@@ -79,7 +81,7 @@ def test_the_engine_gives_pytorchs_scores_for_any_list_and_split(model, session,
 @settings(max_examples=40, deadline=None)
 @given(histories, items)
 def test_a_score_does_not_depend_on_the_neighbours(session, history, candidates):
-    engine = Cross(session, "softmax", BatchLimits())
+    engine = Cross({"model": session}, "softmax", BatchLimits())
     together = engine.score([request(history, candidates)])[0]
     alone = [engine.score([request(history, [item])])[0][0] for item in candidates]
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.cross import PAIR
 from onyxrank.sessions.ort_session import OrtSession
 from onyxrank.sessions.providers import PROVIDERS
 from onyxrank_export.conversion.errors import ExportError
@@ -67,6 +67,6 @@ def test_one_altered_weight_is_noticed(trained_bundle, trained_model, sample, tm
     values[0, 0] += 0.01
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
-    session = OrtSession(tmp_path / "model.onnx", ARCHITECTURES["cross"]["model"], PROVIDERS["cpu"], 1)
+    session = OrtSession(tmp_path / "model.onnx", PAIR, PROVIDERS["cpu"], 1)
     with pytest.raises(ExportError, match="the graph's logits differ"):
         check_parity(trained_model, session, sample.requests, 0)

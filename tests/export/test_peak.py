@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.latency import Samples
 from onyxrank.measure.peak import Peak
 from onyxrank.measure.report import WayReport

@@ -7,8 +7,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
 
 from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.cross import Cross
-from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.cross import PAIR, Cross
 from onyxrank.sessions.ort_session import OrtSession
 from onyxrank.sessions.providers import PROVIDERS
 from onyxrank_export.conversion import quantize as module
@@ -83,9 +82,9 @@ def test_weights_have_a_scale_per_column(made, name):
 
 
 def deviation(path, sample):
-    session = OrtSession(path, ARCHITECTURES["cross"]["model"], PROVIDERS["cpu"], 1)
+    session = OrtSession(path, PAIR, PROVIDERS["cpu"], 1)
     try:
-        return batch_deviation(Cross(session, "softmax", BatchLimits()), sample.requests[:3])
+        return batch_deviation(Cross({"model": session}, "softmax", BatchLimits()), sample.requests[:3])
     finally:
         session.close()
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from transformers import BertConfig
 
 from onyxrank import Cuts, Limits
-from onyxrank.architectures.batching import BatchLimits, Rows, pad
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import PAIR, pair_feeds
-from onyxrank.architectures.history_cache import HistoryCache
-from onyxrank.architectures.readout import probabilities
-from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.readout import Readout, margins_of
 from onyxrank.architectures.shared_history import KEY_STEP, SharedHistory, history_state, item_feeds
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank_export.conversion.errors import ExportError
@@ -26,7 +25,7 @@ from onyxrank_export.training.shared_history import SharedHistoryForSequenceClas
 
 LIMITS = Limits(history_tokens=30, item_tokens=6)
 CLS, SEP = 2, 3
-GRAPHS = ARCHITECTURES["shared-history"]
+GRAPHS = SharedHistory.graphs
 tokens = st.integers(5, 39)
 histories = st.lists(tokens, max_size=30).map(lambda ids: [CLS, *ids, SEP])
 items = st.lists(st.lists(tokens, min_size=1, max_size=6).map(lambda ids: [*ids, SEP]), min_size=1, max_size=7)
@@ -83,12 +82,16 @@ def request(history, candidates):
 def engine(sessions, budget=64, cache_bytes=2**20):
     history, of_items, _ = sessions
     limits = BatchLimits(micro_batch_tokens=budget)
-    return SharedHistory(history, of_items, "softmax", limits, 0, HistoryCache(cache_bytes))
+    graphs = {"history": history, "items": of_items}
+    return SharedHistory(graphs, "softmax", limits, cache_bytes=cache_bytes)
 
 
 def on_pairs(model, row):
-    rows = Rows.of([row])
-    return probabilities(eager_logits(model, pair_feeds(pad(rows, np.arange(len(row.items)), 0))), "softmax")
+    return probabilities(eager_logits(model, pair_feeds(Call([row]), np.arange(len(row.items)), 0)))
+
+
+def probabilities(logits):
+    return Readout().probabilities(margins_of(logits, "softmax", len(logits)))
 
 
 @settings(max_examples=60, deadline=None)
@@ -115,9 +118,9 @@ def test_the_two_graphs_give_pytorchs_scores_for_any_list_and_split(
 @given(histories, items, st.integers(1, 60))
 def test_the_two_graphs_and_the_one_agree(sessions, history, candidates, budget):
     row = request(history, candidates)
-    [logits] = sessions[2].run(pair_feeds(pad(Rows.of([row]), np.arange(len(candidates)), 0)))
+    [logits] = sessions[2].run(pair_feeds(Call([row]), np.arange(len(candidates)), 0))
     scores = engine(sessions, budget).score([row])[0]
-    np.testing.assert_allclose(scores, probabilities(logits, "softmax"), rtol=0, atol=2e-5)
+    np.testing.assert_allclose(scores, probabilities(logits), rtol=0, atol=2e-5)
 
 
 @settings(max_examples=30, deadline=None)
@@ -189,7 +192,7 @@ def test_large_scores_do_not_overflow(tmp_path):
         opened_session(tmp_path / "items.onnx", GRAPHS["items"]) as of_items,
     ):
         row = request([CLS, 7, 8, 30, SEP], [[9, SEP], [10, 11, 12, 13, SEP]])
-        scores = SharedHistory(history, of_items, "softmax", BatchLimits()).score([row])[0]
+        scores = engine((history, of_items, None)).score([row])[0]
     np.testing.assert_allclose(scores, on_pairs(model, row), rtol=0, atol=1e-3)
 
 

@@ -10,12 +10,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import httpx
 import uvicorn
 
+from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
 from onyxrank.serve.app import build
 from onyxrank.serve.connection import Connection
 from onyxrank.serve.settings import ServeSettings
@@ -46,7 +47,9 @@ class Served:
 @contextlib.contextmanager
 def serving(**settings) -> Iterator[str]:
     """Serve on a thread of this process; gives the address."""
-    told = ServeSettings(**{"threads": 1, "name": "shop"} | settings)
+    own = {field.name for field in fields(LoadOptions)}
+    load = {"threads": 1} | {name: settings.pop(name) for name in own & settings.keys()}
+    told = ServeSettings(**{"name": "shop"} | settings, load=replace(SERVER_OPTIONS, **load))
     config = uvicorn.Config(build(told), port=0, http=Connection, ws="none", log_config=None, lifespan="on")
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

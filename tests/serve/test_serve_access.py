@@ -5,6 +5,7 @@ import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
 
 from onyxrank import InvalidInput
+from onyxrank.loading.options import LoadOptions
 from onyxrank.serve.access import OPEN_PATHS, Keys
 from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.settings import ServeSettings, is_loopback, read_keys
@@ -118,8 +119,10 @@ def test_settings_are_checked(changed, says):
 
 
 def test_settings_pass_through_text(tmp_path):
-    settings = ServeSettings(bundle=str(tmp_path / "shop"), host="0.0.0.0", insecure=True, threads=2)
+    load = LoadOptions(threads=2, sessions=3, micro_batch_tokens=512, profile=None)
+    settings = ServeSettings(bundle=str(tmp_path / "shop"), host="0.0.0.0", insecure=True, load=load)
     assert ServeSettings.parse(settings.to_json()) == settings
+    assert ServeSettings.parse(settings.to_json()).load == load
     assert settings.name == "shop"
 
 

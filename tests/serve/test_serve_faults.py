@@ -20,7 +20,7 @@ import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
 
 from onyxrank import Ranker
-from onyxrank.scheduling.work import Piece
+from onyxrank.architectures.call import Piece
 
 TITLES = ["camping bag", "desk lamp", "wool yarn", "dog leash", "office chair"]
 BODY = {"query": "tent", "items": TITLES}

@@ -1,55 +1,110 @@
-"""What every architecture does."""
+"""What every kind of model decides, in one object.
+
+To add an architecture, write a module with a subclass of `Architecture` and name it in `registry`; nothing else of
+the engine knows architectures apart.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.readout import probabilities
-from onyxrank.errors import BundleError, NonFiniteScore, OnyxrankError
+from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.call import Call, Step
+from onyxrank.architectures.readout import Readout
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest
-from onyxrank.scheduling.work import Piece, Work
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.graph import Graph
+from onyxrank.sessions.session import Session
+from onyxrank.sessions.shape_buckets import Sizes
+
+DEFAULT_CACHE_BYTES = 64 * 2**20
+"""Of the states kept between requests: about 17 histories of 192 tokens with MiniLM-L6, 4 with BERT-base."""
 
 
-class Architecture(ABC):
-    """Scores encoded requests. Safe to share between threads.
+class Layout(NamedTuple):
+    """How sessions share the CPUs.
 
     Attributes:
-        joint_tokens: most tokens of a micro-batch that pieces of several calls share; 0 if they cannot.
+        threads: number of threads of one session.
+        sessions: number of sessions, each for one run at a time.
 
     """
 
-    joint_tokens = 0
+    threads: int
+    sessions: int = 1
+
+
+class Architecture(ABC):
+    """Cuts calls into steps that score them. Safe to share between threads.
+
+    Args:
+        sessions: the open graphs by role; closed with the architecture.
+        head: what the model's logits mean, one of `readout.HEADS`.
+        limits: how large a micro-batch may get.
+        pad_id: token id to pad with.
+        cache_bytes: most bytes of the states of histories to keep between requests, where it has such.
+        readout: what makes probabilities of margins.
+
+    Attributes:
+        name: what a manifest calls it.
+        graphs: the edges of its graphs, by role.
+        default_micro_batch_tokens: most tokens of a run that is fast on most CPUs (benchmarks/NOTES.md).
+
+    """
+
+    name: ClassVar[str]
+    graphs: ClassVar[Mapping[str, Graph]]
+    default_micro_batch_tokens: ClassVar[int] = 2048
+
+    def __init__(
+        self,
+        sessions: Mapping[str, Session],
+        head: str,
+        limits: BatchLimits,
+        pad_id: int = 0,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        readout: Readout | None = None,
+    ) -> None:
+        self.sessions = sessions
+        self.head = head
+        self.limits = limits
+        self.pad_id = pad_id
+        self.cache_bytes = cache_bytes
+        self.readout = readout or Readout()
 
     @abstractmethod
-    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
-        """Cut the requests of a call into pieces."""
+    def plan(self, call: Call) -> Iterable[Step]:
+        """Cut a call into steps, each after those that it needs."""
 
-    @abstractmethod
-    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
-        """Run pieces together and write the scores into their work.
+    def prepare(self, call: Call) -> Step | None:
+        """The step that computes the state of a call's only history, before the items come; None if there is none."""
+        return None
 
-        Args:
-            pieces: one, or of several calls within `joint_tokens`.
-            watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
+    @classmethod
+    def layout(cls, role: str, threads: int, at_once: int) -> Layout:
+        """How the sessions of a graph share the CPUs, where so many micro-batches run at once on so many threads."""
+        return Layout(threads, at_once)
 
-        Returns:
-            What is wrong with the answer to each piece; such pieces have no scores.
+    @classmethod
+    def largest(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes | None:
+        """The largest arrays that a graph is given; None where its shapes are not known before."""
+        return None
 
-        Raises:
-            OnyxrankError: if nothing could be run.
-
-        """
+    def facts(self) -> dict[str, object]:
+        """What changes while it serves, as JSON values."""
+        return {}
 
     def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
         """Score every item of every request now, on the caller's thread.
 
         Args:
-            requests: the requests; with cross, micro-batches may hold rows of several.
+            requests: the requests; micro-batches may hold rows of several.
             watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
 
         Returns:
@@ -60,51 +115,18 @@ class Architecture(ABC):
 
         """
         watch = watch or Stopwatch()
+        call = Call(requests)
         with watch.stage("batch"):
-            work = self.plan(requests)
-        while (piece := work.peek()) is not None:
-            work.begin(piece)
-            [fault] = self.run([piece], watch)
+            call.add(self.plan(call))
+        while (step := call.peek()) is not None:
+            call.begin(step)
+            [fault] = step.run([step], watch)
             if fault is not None:
                 raise fault
-            work.finish(piece)
-        return work.results()
+            call.finish(step)
+        return [self.readout.probabilities(margins) for margins in call.results()]
 
-    def plan_history(self, history: NDArray[np.int32]) -> Work | None:
-        """What computes a history's state from its token ids, for ``states[0]``; None where there is none."""
-        return None
-
-    def facts(self) -> dict[str, object]:
-        """What changes while it serves, as JSON values."""
-        return {}
-
-    @abstractmethod
     def close(self) -> None:
         """Close the sessions."""
-
-
-def _keep(pieces: Sequence[Piece], logits: NDArray[np.float32], head: str) -> list[OnyxrankError | None]:
-    """Write the probabilities of a micro-batch into the work of its pieces, and say what is wrong with which."""
-    ends = np.cumsum([len(piece.rows) for piece in pieces])
-    expected = (int(ends[-1]), 2 if head == "softmax" else 1)
-    if logits.shape != expected:
-        raise BundleError(
-            f"the graph answers logits of shape {list(logits.shape)} where the head {head!r} needs "
-            f"{list(expected)}; export the bundle again"
-        )
-    faults: list[OnyxrankError | None] = []
-    for piece, own in zip(pieces, np.split(logits, ends[:-1]), strict=True):
-        broken = piece.rows[~np.isfinite(own).all(axis=1)]
-        faults.append(_not_finite(piece.work, int(broken.min())) if len(broken) else None)
-        if not len(broken):
-            piece.work.scores[piece.rows] = probabilities(own, head)
-    return faults
-
-
-def _not_finite(work: Work, row: int) -> NonFiniteScore:
-    request = int(np.searchsorted(work.starts, row, side="right")) - 1
-    index = row - int(work.starts[request])
-    place = f"items[{index}]" if len(work.requests) == 1 else f"items[{index}] of requests[{request}]"
-    return NonFiniteScore(
-        f"the model answered NaN or infinity for {place}; check the bundle with `onyxrank inspect`", index=index
-    )
+        for session in self.sessions.values():
+            session.close()

@@ -13,15 +13,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.names import SHARED_HISTORY
 from onyxrank.checks import check_count
-from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank.request.token_ids import Ragged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,73 +36,13 @@ class BatchLimits:
     micro_batch_tokens: int = 2048
     at_once: int = 1
 
-    @classmethod
-    def of(cls, architecture: str) -> BatchLimits:
-        """What is fast on CPUs (benchmarks/NOTES.md); shared-history counts the items' tokens only."""
-        return cls(micro_batch_tokens=1024) if architecture == SHARED_HISTORY else cls()
-
     def __post_init__(self) -> None:
         # A numpy number becomes Python's, which JSON and onnxruntime take.
         for field in ("micro_batch_tokens", "at_once"):
             object.__setattr__(self, field, check_count(getattr(self, field), field))
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """The rows of several requests, one after the other.
-
-    Attributes:
-        histories: segment A of each request.
-        items: segment B of each row.
-        history_of: intp [rows], the request of each row.
-        lengths: int64 [rows], tokens of each row.
-
-    """
-
-    histories: Ragged
-    items: Ragged
-    history_of: NDArray[np.intp]
-    lengths: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, requests: Sequence[EncodedRequest]) -> Rows:
-        """Line up the rows of at least one request."""
-        histories = _concatenate([request.history for request in requests])
-        items = _concatenate(
-            [request.items.ids for request in requests], [request.items.lengths for request in requests]
-        )
-        history_of = np.repeat(np.arange(len(requests)), [len(request.items) for request in requests])
-        return cls(histories, items, history_of, histories.lengths[history_of] + items.lengths)
-
-
-@dataclass(frozen=True, slots=True)
-class MicroBatch:
-    """The arrays of one run: int64 [rows, longest] each.
-
-    Attributes:
-        input_ids: history, item, then padding.
-        attention_mask: 1 on tokens, 0 on padding.
-        token_type_ids: 1 on the item's tokens, 0 elsewhere.
-
-    """
-
-    input_ids: NDArray[np.int64]
-    attention_mask: NDArray[np.int64]
-    token_type_ids: NDArray[np.int64]
-
-    @classmethod
-    def stack(cls, batches: Sequence[MicroBatch]) -> MicroBatch:
-        """Put micro-batches of the same width one under the other."""
-        if len(batches) == 1:
-            return batches[0]
-        return cls(
-            np.concatenate([batch.input_ids for batch in batches]),
-            np.concatenate([batch.attention_mask for batch in batches]),
-            np.concatenate([batch.token_type_ids for batch in batches]),
-        )
-
-
-def plan(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> list[NDArray[np.intp]]:
+def micro_batches(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> list[NDArray[np.intp]]:
     """Group rows into micro-batches.
 
     Args:
@@ -139,42 +77,28 @@ def _sizes(lengths: NDArray[np.int64], budget: int, groups: int = 0) -> list[int
     return sizes
 
 
-def pad(rows: Rows, indices: NDArray[np.intp], pad_id: int, width: int = 0) -> MicroBatch:
-    """Build the arrays of one micro-batch, its rows in the order of the indices, padded to the longest or `width`."""
-    owners = rows.history_of[indices]
-    history_lengths = rows.histories.lengths[owners]
-    lengths = rows.lengths[indices]
-    columns = np.arange(max(width, int(lengths.max())))
-    input_ids = np.full((len(indices), len(columns)), pad_id, dtype=np.int64)
-    _scatter(input_ids, rows.histories, owners, np.zeros_like(history_lengths))
-    _scatter(input_ids, rows.items, indices, history_lengths)
-    attended = columns < lengths[:, None]
-    typed = attended & (columns >= history_lengths[:, None])
-    return MicroBatch(input_ids, attended.astype(np.int64), typed.astype(np.int64))
-
-
-def pad_items(
-    items: Ragged, indices: NDArray[np.intp], pad_id: int, width: int = 0
+def pad(
+    sequences: Ragged, rows: NDArray[np.intp], pad_id: int, width: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Build ``input_ids`` and ``attention_mask`` of items without their history, padded to the longest or `width`."""
-    lengths = items.lengths[indices]
+    """Build ``input_ids`` and ``attention_mask`` of some sequences, int64 [rows, width] each.
+
+    Args:
+        sequences: token ids.
+        rows: which of them, in the order in which they become rows.
+        pad_id: token id to pad with.
+        width: number of columns; that of the longest row if it is longer.
+
+    """
+    lengths = sequences.lengths[rows]
     columns = np.arange(max(width, int(lengths.max())))
-    input_ids = np.full((len(indices), len(columns)), pad_id, dtype=np.int64)
-    _scatter(input_ids, items, indices, np.zeros_like(lengths))
+    input_ids = np.full((len(rows), len(columns)), pad_id, dtype=np.int64)
+    scatter(input_ids, sequences, rows, np.zeros_like(lengths))
     return input_ids, (columns < lengths[:, None]).astype(np.int64)
 
 
-def _scatter(target: NDArray[np.int64], source: Ragged, picked: NDArray[np.intp], columns: NDArray[np.int64]) -> None:
+def scatter(target: NDArray[np.int64], source: Ragged, picked: NDArray[np.intp], columns: NDArray[np.int64]) -> None:
     """Write the picked sequences into the rows of the target, each from its own column on."""
     lengths = source.lengths[picked]
     row = np.repeat(np.arange(len(picked)), lengths)
     within = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     target[row, columns[row] + within] = source.ids[source.offsets[picked][row] + within]
-
-
-def _concatenate(parts: list[NDArray[np.int32]], lengths: list[NDArray[np.int64]] | None = None) -> Ragged:
-    """Join flat ids whose sequences have the given lengths (by default each part is one sequence)."""
-    sizes = np.array([len(part) for part in parts]) if lengths is None else np.concatenate(lengths)
-    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
-    np.cumsum(sizes, out=offsets[1:])
-    return Ragged(np.concatenate(parts), offsets)

@@ -1,70 +1,102 @@
-"""Cross."""
+"""The architecture ``cross``: one graph reads ``[CLS] history [SEP] item [SEP]`` with full attention.
+
+1. Rows of all requests of a call are cut into micro-batches together.
+2. A micro-batch with room left takes in rows of other calls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from onyxrank.architectures.base import Architecture, _keep
-from onyxrank.architectures.batching import BatchLimits, MicroBatch, pad, plan
+import numpy as np
+from numpy.typing import NDArray
+
+from onyxrank.architectures.base import Architecture
+from onyxrank.architectures.batching import micro_batches, scatter
+from onyxrank.architectures.call import Call, Step
+from onyxrank.architectures.readout import margins_of
 from onyxrank.errors import OnyxrankError
 from onyxrank.request.timings import Stopwatch
-from onyxrank.request.token_ids import EncodedRequest
-from onyxrank.scheduling.work import Piece, Work
-from onyxrank.sessions.graph import Feeds, Graph
-from onyxrank.sessions.session import Session
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.arrays import on_host
+from onyxrank.sessions.graph import Graph
+from onyxrank.sessions.shape_buckets import Sizes, most_rows
 
-PAIR = Graph(("input_ids", "attention_mask", "token_type_ids"), ("logits",))
-"""The ordinary graph over ``[CLS] history [SEP] item [SEP]``, which other ONNX hosts run too."""
+PAIR = Graph({"input_ids": np.int64, "attention_mask": np.int64, "token_type_ids": np.int64}, ("logits",))
+"""The ordinary graph of a sequence-pair classifier, which other ONNX hosts run too."""
 
 
 class Cross(Architecture):
-    """One graph over ``[CLS] history [SEP] item [SEP]``.
+    """Scores pairs of history and item; the graph has the role ``model``."""
 
-    Args:
-        session: the graph, inputs ``input_ids, attention_mask, token_type_ids``, output ``logits``.
-        head: ``softmax`` over 2 logits (class 1 is the purchase) or ``sigmoid`` of 1.
-        limits: how large a micro-batch may get.
-        pad_id: token id to pad with.
+    name = "cross"
+    graphs: ClassVar[Mapping[str, Graph]] = {"model": PAIR}
+
+    def plan(self, call: Call) -> Iterator[Step]:
+        """Cut the rows of all requests into micro-batches; see `Architecture.plan`."""
+        if not call.requests:
+            return
+        groups = micro_batches(call.pair_lengths, self.limits.micro_batch_tokens, self.limits.at_once)
+        for number, rows in enumerate(groups):
+            width = int(call.pair_lengths[rows[0]])
+            joint = self.limits.micro_batch_tokens
+            yield PairStep(call=call, key=number, rows=rows, width=width, joint_tokens=joint, cross=self)
+
+    @classmethod
+    def largest(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes:
+        """See `Architecture.largest`."""
+        return Sizes(most_rows(micro_batch_tokens), limits.sequence_tokens)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class PairStep(Step):
+    """Rows of pairs.
+
+    Attributes:
+        cross: the architecture.
 
     """
 
-    def __init__(self, session: Session, head: str, limits: BatchLimits, pad_id: int = 0) -> None:
-        self._session = session
-        self._head = head
-        self._limits = limits
-        self._pad_id = pad_id
-        self.joint_tokens = limits.micro_batch_tokens
+    cross: Cross
 
-    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
-        """Cut the rows of all requests into micro-batches; see `Architecture.plan`."""
-        work = Work(requests)
-        if requests:
-            lengths = work.rows.lengths
-            work.add(
-                Piece(work=work, stage="run", request=0, rows=group, longest=int(lengths[group[0]]))
-                for group in plan(lengths, self._limits.micro_batch_tokens, self._limits.at_once)
-            )
-        return work
-
-    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
-        """Run pieces in one micro-batch; see `Architecture.run`."""
+    def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
+        """Run the steps in one micro-batch; see `Step.run`."""
         with watch.stage("batch"):
-            longest = max(piece.longest for piece in pieces)
-            batches = [pad(piece.work.rows, piece.rows, self._pad_id, longest) for piece in pieces]
-            feeds = pair_feeds(MicroBatch.stack(batches))
+            width = max(step.width for step in together)
+            parts = [pair_feeds(step.call, step.rows, self.cross.pad_id, width) for step in together]
+            feeds = {name: np.concatenate([part[name] for part in parts]) for name in PAIR.inputs}
         with watch.stage("run"):
-            [logits] = self._session.run(feeds)
-        return _keep(pieces, logits, self._head)
+            [logits] = self.cross.sessions["model"].run(feeds)
+        ends = np.cumsum([len(step.rows) for step in together])
+        margins = margins_of(on_host(logits), self.cross.head, int(ends[-1]))
+        return [
+            step.call.keep(step.rows, own) for step, own in zip(together, np.split(margins, ends[:-1]), strict=True)
+        ]
 
-    def close(self) -> None:
-        """Close the session."""
-        self._session.close()
 
+def pair_feeds(call: Call, rows: NDArray[np.intp], pad_id: int, width: int = 0) -> dict[str, NDArray[np.int64]]:
+    """Inputs of the graph over pairs for some rows of a call, int64 [rows, width] each.
 
-def pair_feeds(batch: MicroBatch) -> Feeds:
-    """Inputs of the graph over pairs."""
+    Args:
+        call: whose rows.
+        rows: row numbers, in the order in which they stand in the micro-batch.
+        pad_id: token id to pad with.
+        width: number of columns; that of the longest row if it is longer.
+
+    """
+    owners = call.request_of[rows]
+    history_lengths = call.histories.lengths[owners]
+    lengths = call.pair_lengths[rows]
+    columns = np.arange(max(width, int(lengths.max())))
+    input_ids = np.full((len(rows), len(columns)), pad_id, dtype=np.int64)
+    scatter(input_ids, call.histories, owners, np.zeros_like(history_lengths))
+    scatter(input_ids, call.items, rows, history_lengths)
+    attended = columns < lengths[:, None]
+    typed = attended & (columns >= history_lengths[:, None])
     return {
-        "input_ids": batch.input_ids,
-        "attention_mask": batch.attention_mask,
-        "token_type_ids": batch.token_type_ids,
+        "input_ids": input_ids,
+        "attention_mask": attended.astype(np.int64),
+        "token_type_ids": typed.astype(np.int64),
     }

@@ -1,122 +1,197 @@
-"""Shared history."""
+"""The architecture ``shared-history``: items read the states of their history, and the history reads no item.
+
+1. One graph reads ``[CLS] history [SEP]`` once per request and gives the keys and values of every layer.
+2. Another one reads ``item [SEP]`` with these and gives logits; items of one request share micro-batches.
+3. The states of the histories used last are kept for the next request that has one of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.base import Architecture, _keep
-from onyxrank.architectures.batching import BatchLimits, pad_items, plan
-from onyxrank.architectures.history_cache import HistoryCache, HistoryState
-from onyxrank.architectures.names import HISTORY, ITEMS
+from onyxrank.architectures.base import DEFAULT_CACHE_BYTES, Architecture, Layout
+from onyxrank.architectures.batching import BatchLimits, micro_batches, pad
+from onyxrank.architectures.call import NO_ROWS, Call, Step
+from onyxrank.architectures.readout import Readout, margins_of
+from onyxrank.architectures.state_cache import StateCache
 from onyxrank.errors import OnyxrankError
 from onyxrank.request.timings import Stopwatch
-from onyxrank.request.token_ids import EncodedRequest, Ragged
-from onyxrank.request.truncation import Cuts
-from onyxrank.scheduling.work import Piece, Work
-from onyxrank.sessions.graph import Feeds, Graph
+from onyxrank.request.token_ids import Ragged
+from onyxrank.request.truncation import Limits
+from onyxrank.sessions.arrays import Array, Feeds, on_host
+from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.session import Session
+from onyxrank.sessions.shape_buckets import Sizes, most_rows
 
-GRAPHS = {
-    HISTORY: Graph(("input_ids",), ("keys", "values")),
-    ITEMS: Graph(("input_ids", "attention_mask"), ("logits",), ("keys", "values")),
-}
-"""Graphs by role. What the two pass on is in `HistoryState`."""
+HISTORY, ITEMS = "history", "items"
+"""Roles of the two graphs."""
+
+KEY_STEP = 16
+"""Histories are exported to have keys, those that stand for an item's own tokens included, in multiples of this."""
 
 
-class SharedHistory(Architecture):
-    """Two graphs: ``[CLS] history [SEP]`` to keys and values, and ``item [SEP]`` with these to logits.
+@dataclass(frozen=True, slots=True, eq=False)
+class HistoryState:
+    """A history as the items of a request see it, float32; P is its number of tokens.
 
-    Args:
-        history: the graph of the history.
-        items: the graph of the items.
-        head: as of `Cross`.
-        limits: how large a micro-batch may get, in tokens of items.
-        pad_id: token id to pad with.
-        cache: where the states of histories are kept.
+    The last K - P keys stand for an item's own tokens, and share its weight: the queries carry the log-sum-exp of the
+    item's scores in one more channel, so that one softmax over K scores weighs the history against the item. Their
+    values are zero. There is at least one: K is the next multiple of `KEY_STEP` above P, in bundles of before P + 1.
+
+    Attributes:
+        keys: [layers, heads, head_size + 1, K], transposed, to be multiplied with queries from the left.
+        values: [layers, heads, K, head_size].
 
     """
 
+    keys: Array
+    values: Array
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of both arrays."""
+        return self.keys.nbytes + self.values.nbytes
+
+
+class SharedHistory(Architecture):
+    """Scores items against the states of their history; see `Architecture` for the arguments."""
+
+    name = "shared-history"
+    graphs: ClassVar[Mapping[str, Graph]] = {
+        HISTORY: Graph({"input_ids": np.int64}, ("keys", "values"), frozenset({"keys", "values"})),
+        ITEMS: Graph(
+            {"input_ids": np.int64, "attention_mask": np.int64, "keys": np.float32, "values": np.float32}, ("logits",)
+        ),
+    }
+    default_micro_batch_tokens = 1024  # the tokens of the items only
+
     def __init__(
         self,
-        history: Session,
-        items: Session,
+        sessions: Mapping[str, Session],
         head: str,
         limits: BatchLimits,
         pad_id: int = 0,
-        cache: HistoryCache | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+        readout: Readout | None = None,
     ) -> None:
-        self._history, self._items = history, items
-        self._head = head
-        self._limits = limits
-        self._pad_id = pad_id
-        self._cache = cache or HistoryCache()
+        super().__init__(sessions, head, limits, pad_id, cache_bytes, readout)
+        self.cache: StateCache[HistoryState] = StateCache(cache_bytes)
 
-    def plan(self, requests: Sequence[EncodedRequest]) -> Work:
+    def plan(self, call: Call) -> Iterator[Step]:
         """Cut each request into its history and micro-batches of its own items; see `Architecture.plan`."""
-        work = Work(requests)
-        for number, request in enumerate(requests):
-            if len(request.items):
-                if request.state is not None:
-                    work.states[number] = request.state
-                work.add(self._pieces(work, number))
-        return work
+        for number, request in enumerate(call.requests):
+            if not len(request.items):
+                continue
+            history = self._history(call, number)
+            if history.state is None:
+                yield history
+            needs = frozenset() if history.state is not None else frozenset({history.key})
+            lengths = request.items.lengths
+            groups = micro_batches(lengths, self.limits.micro_batch_tokens, self.limits.at_once)
+            for place, rows in enumerate(groups):
+                yield ItemsStep(
+                    call=call,
+                    key=(ITEMS, number, place),
+                    needs=needs,
+                    rows=rows + call.starts[number],
+                    width=int(lengths[rows[0]]),
+                    shared=self,
+                    history=history,
+                )
 
-    def run(self, pieces: Sequence[Piece], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
-        """Run a history, or items against theirs; see `Architecture.run`."""
-        [piece] = pieces
-        work = piece.work
-        request = work.requests[piece.request]
-        if piece.stage == "history":
-            work.states[piece.request] = self._state(request.history, watch)
-            return [None]
-        with watch.stage("batch"):
-            own = piece.rows - work.starts[piece.request]
-            feeds = item_feeds(request.items, own, self._pad_id, work.states[piece.request])
-        with watch.stage("run"):
-            [logits] = self._items.run(feeds)
-        return _keep(pieces, logits, self._head)
+    def prepare(self, call: Call) -> HistoryStep:
+        """The step that computes the keys and values of a history; see `Architecture.prepare`."""
+        return self._history(call, 0)
 
-    def plan_history(self, history: NDArray[np.int32]) -> Work:
-        """The history alone; see `Architecture.plan_history`."""
-        work = Work([EncodedRequest(history, Ragged.of([]), Cuts())])
-        work.add([_history_piece(work, 0)])
-        return work
+    @classmethod
+    def layout(cls, role: str, threads: int, at_once: int) -> Layout:
+        """All rows wait for their history: its one session has the threads that theirs have together."""
+        return Layout(threads * at_once, 1) if role == HISTORY else Layout(threads, at_once)
+
+    @classmethod
+    def largest(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes:
+        """See `Architecture.largest`."""
+        history = limits.history_tokens + 2
+        if role == HISTORY:
+            return Sizes(1, history)
+        keys = (history // KEY_STEP + 1) * KEY_STEP
+        return Sizes(most_rows(micro_batch_tokens), limits.item_tokens + 1, keys)
 
     def facts(self) -> dict[str, object]:
         """The history cache's entries, bytes, hits and misses."""
-        return {"history_cache": self._cache.facts()}
+        return {"history_cache": self.cache.facts()}
 
     def close(self) -> None:
         """Close both sessions, and let go of the histories."""
-        self._history.close()
-        self._items.close()
-        self._cache.clear()
+        super().close()
+        self.cache.clear()
 
-    def _pieces(self, work: Work, number: int) -> Iterator[Piece]:
-        request = work.requests[number]
-        if request.state is None:
-            yield _history_piece(work, number)
-        lengths = request.items.lengths
-        for group in plan(lengths, self._limits.micro_batch_tokens, self._limits.at_once):
-            longest = int(lengths[group[0]])
-            yield Piece(work=work, stage="run", request=number, rows=group + work.starts[number], longest=longest)
+    def _history(self, call: Call, number: int) -> HistoryStep:
+        request = call.requests[number]
+        return HistoryStep(
+            call=call,
+            key=(HISTORY, number),
+            rows=NO_ROWS,
+            width=len(request.history),
+            shared=self,
+            ids=request.history,
+            state=request.state,
+        )
 
-    def _state(self, history: NDArray[np.int32], watch: Stopwatch) -> HistoryState:
-        state = self._cache.get(history)
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class HistoryStep(Step):
+    """The history of a request.
+
+    Attributes:
+        shared: the architecture.
+        ids: token ids of the history, int32.
+
+    """
+
+    shared: SharedHistory
+    ids: NDArray[np.int32]
+
+    def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
+        """Find the state in the cache or compute it; see `Step.run`."""
+        state = self.shared.cache.get(self.ids)
         if state is None:
             # Two threads with one new history both compute it: that costs less than letting one wait.
             with watch.stage("history"):
-                state = history_state(self._history, history)
-            self._cache.put(history, state)
-        return state
+                state = history_state(self.shared.sessions[HISTORY], self.ids)
+            self.shared.cache.put(self.ids, state)
+        self.state = state
+        return [None]
 
 
-def _history_piece(work: Work, number: int) -> Piece:
-    longest = len(work.requests[number].history)
-    return Piece(work=work, stage="history", request=number, rows=np.empty(0, dtype=np.intp), longest=longest)
+@dataclass(slots=True, eq=False, kw_only=True)
+class ItemsStep(Step):
+    """Items of one request.
+
+    Attributes:
+        shared: the architecture.
+        history: the step whose state they read.
+
+    """
+
+    shared: SharedHistory
+    history: HistoryStep
+
+    def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
+        """Score the items against the state of their history; see `Step.run`."""
+        state = self.history.state
+        if not isinstance(state, HistoryState):
+            raise OnyxrankError("items were scored before their history was read; this is a fault of onyxrank")
+        with watch.stage("batch"):
+            feeds = item_feeds(self.call.items, self.rows, self.shared.pad_id, state)
+        with watch.stage("run"):
+            [logits] = self.shared.sessions[ITEMS].run(feeds)
+        return [self.call.keep(self.rows, margins_of(on_host(logits), self.shared.head, len(self.rows)))]
 
 
 def history_feeds(history: NDArray[np.int32]) -> Feeds:
@@ -130,9 +205,9 @@ def history_state(session: Session, history: NDArray[np.int32]) -> HistoryState:
     return HistoryState(keys, values)
 
 
-def item_feeds(items: Ragged, indices: NDArray[np.intp], pad_id: int, state: HistoryState, width: int = 0) -> Feeds:
+def item_feeds(items: Ragged, rows: NDArray[np.intp], pad_id: int, state: HistoryState, width: int = 0) -> Feeds:
     """Inputs of the items graph for some items, padded to the longest or `width`, against one history."""
-    input_ids, attention_mask = pad_items(items, indices, pad_id, width)
+    input_ids, attention_mask = pad(items, rows, pad_id, width)
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,

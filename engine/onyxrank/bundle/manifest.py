@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from onyxrank.architectures.readout import HEADS
 from onyxrank.architectures.registry import ARCHITECTURES
 from onyxrank.bundle.fields import Fields, check_path, checked, fault
 from onyxrank.errors import BundleError, InvalidInput
@@ -20,7 +21,6 @@ from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 
 MANIFEST_NAME = "onyxrank.json"
 SCHEMA_VERSION = 1
-HEADS = ("softmax", "sigmoid")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8_dynamic", "int8_static")
 """bf16 is how a provider computes the fp32 graphs; the others are of the graphs themselves."""
 TRUNCATION: Mapping[str, str] = {"history": "newest", "item": "title_first", "separator": HISTORY_SEPARATOR}
@@ -154,7 +154,7 @@ class Manifest:
             raise fault("two variants have the same name")
         if not self.variants:
             raise fault("there are no variants")
-        roles = set(ARCHITECTURES[self.architecture])
+        roles = set(ARCHITECTURES[self.architecture].graphs)
         for variant in self.variants:
             if set(variant.files) != roles:
                 raise fault(f"variant {variant.name!r} must name the files {', '.join(sorted(roles))} and no other")

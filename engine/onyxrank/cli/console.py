@@ -7,16 +7,11 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
+
+from onyxrank.request import progress as bars
 
 
 class _Console(Console):
@@ -52,17 +47,7 @@ def silence() -> None:
 
 def progress(description: str) -> Progress:
     """A progress bar on standard error; silent where that is not a terminal."""
-    return Progress(
-        TextColumn(description),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
+    return bars.progress(description, err)
 
 
 def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) -> Table:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import bench, console, extras
 from onyxrank.cli.evaluate import interval_line, quality_table, run_evaluation

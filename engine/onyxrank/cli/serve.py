@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from onyxrank.cli import extras
+from onyxrank.cli.load_options import with_load_options
+from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
 
 
+@with_load_options(SERVER_OPTIONS)
 def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     host: Annotated[str, typer.Option(help="Address to listen on; beyond this machine with a key.")] = "127.0.0.1",
@@ -22,13 +25,6 @@ def command(
     ssl_certfile: Annotated[Path | None, typer.Option(help="PEM file of a certificate, to serve TLS.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
     items: Annotated[Path | None, typer.Option(help="Catalogue of the page at /: jsonl, csv, parquet.")] = None,
-    provider: Annotated[str, typer.Option(help="Execution provider.")] = "auto",
-    variant: Annotated[str, typer.Option(help="Graph variant.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads of one worker.")] = None,
-    profile: Annotated[str, typer.Option(help="'auto', 'none', or a file that tune wrote.")] = "auto",
-    queue_tokens: Annotated[int, typer.Option(help="Most tokens that wait or run in one worker.")] = 16_384,
-    history_cache_mb: Annotated[int, typer.Option(help="Most MiB of histories a worker keeps in memory.")] = 64,
-    item_cache_mb: Annotated[int, typer.Option(help="Most MiB of items' texts and token ids likewise.")] = 16,
     max_items: Annotated[int, typer.Option(help="Most items of a request.")] = 10_000,
     max_text_chars: Annotated[int, typer.Option(help="Most characters of one text.")] = 100_000,
     max_body_mb: Annotated[int, typer.Option(help="Most MiB of a request's body.")] = 32,
@@ -36,6 +32,8 @@ def command(
     header_timeout: Annotated[float, typer.Option(help="Most seconds for a request's headers to come in.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Most seconds for a request's body to come in.")] = 30.0,
     drain: Annotated[float, typer.Option(help="Most seconds for requests in flight at the end.")] = 30.0,
+    *,
+    load: LoadOptions,
 ) -> None:
     """Serve a bundle over HTTP: its own API, and what clients of TEI, Cohere, Jina and Open Inference speak."""
     run = extras.load("onyxrank.serve.run", extra="serve", purpose="the server")
@@ -51,13 +49,7 @@ def command(
         ssl_certfile=_path(ssl_certfile),
         ssl_keyfile=_path(ssl_keyfile),
         items_file=_path(items),
-        provider=provider,
-        variant=variant,
-        threads=threads,
-        profile=None if profile == "none" else profile,
-        queue_tokens=queue_tokens,
-        history_cache_bytes=history_cache_mb * 2**20,
-        item_cache_bytes=item_cache_mb * 2**20,
+        load=load,
         max_items=max_items,
         max_text_chars=max_text_chars,
         max_body_bytes=max_body_mb * 2**20,

@@ -1,12 +1,15 @@
-"""What a caller may choose about a ranker, checked."""
+"""What a caller may choose about a ranker: one list of options, from which every interface derives its own."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, cast
 
-from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
+from onyxrank.architectures.base import DEFAULT_CACHE_BYTES
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.profile import AUTO_PROFILE
@@ -16,55 +19,96 @@ from onyxrank.sessions.providers import AUTO
 
 MOST_THREADS = 1024
 
+Options = ParamSpec("Options")
+Loaded = TypeVar("Loaded")
+Path = str | os.PathLike[str]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """What the caller may choose about a ranker.
+    """How to load a ranker. Checked when it is made. The text beside a field is its help on the command line.
 
     Attributes:
-        provider: public name of an execution provider, or ``auto``.
-        threads: CPU threads of one run; None for the profile's, or all that this process may use.
-        profile: ``auto`` for this machine's, a file, or None for none.
-        variant: name of a variant in the bundle, or ``auto``.
-        sessions: most micro-batches of a request at once; None for the profile's, or 1.
-        micro_batch_tokens: most tokens of one run, padding included; None for the profile's, or the architecture's.
-        history_cache_bytes: most bytes of histories to keep between requests; 0 for none.
-        item_cache_bytes: most bytes of items' texts and token ids to keep between requests; 0 for none.
-        queue_tokens: most tokens, padding included, of the requests that wait or run.
+        provider: name of an execution provider; ``auto`` takes the best that really runs, and `Ranker.info` says
+            why.
+        threads: CPU threads of one run; None takes the profile's number, or all CPUs that this process may use,
+            shared among the sessions. Where it or `sessions` is given, the profile's other one is not used either.
+        profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and
+            `Ranker.info` says so; a file that it wrote must be of this machine; None uses none. Whatever else is
+            chosen here stands against the profile; it is not used at all if a provider or a variant is chosen.
+        variant: name of a graph variant; ``auto`` takes only one whose scores do not depend on the other items of the
+            list.
+        sessions: most micro-batches of a request that run at once, each on `threads` threads; None takes the
+            profile's number, or 1.
+        micro_batch_tokens: most tokens of one run, padding included; None takes the profile's number, or what is fast
+            on most CPUs for the architecture.
+        history_cache_bytes: most bytes of what is kept of histories for their shoppers' next requests, in memory only
+            (shared-history); 0 keeps none.
+        item_cache_bytes: most bytes of items' texts and token ids to keep for the next request that has them, in
+            memory only; 0 keeps none.
+        queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit is
+            refused with `Overloaded`. A request counts for at most half of it.
+
+    Raises:
+        InvalidInput: naming the option that has no such value.
 
     """
 
-    provider: str = AUTO
-    threads: int | None = None
-    profile: str | os.PathLike[str] | None = AUTO_PROFILE
-    variant: str = AUTO
-    sessions: int | None = None
-    micro_batch_tokens: int | None = None
-    history_cache_bytes: int = DEFAULT_CACHE_BYTES
-    item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES
-    queue_tokens: int = DEFAULT_QUEUE_TOKENS
+    provider: Annotated[str, "Execution provider."] = AUTO
+    variant: Annotated[str, "Graph variant."] = AUTO
+    threads: Annotated[int | None, "CPU threads of one run."] = None
+    sessions: Annotated[int | None, "Most micro-batches of a request that run at once."] = None
+    micro_batch_tokens: Annotated[int | None, "Most tokens of one run, padding included."] = None
+    profile: Annotated[Path | None, "'auto', 'none', or a file that tune wrote."] = AUTO_PROFILE
+    queue_tokens: Annotated[int, "Most tokens of the requests that wait or run."] = DEFAULT_QUEUE_TOKENS
+    history_cache_bytes: Annotated[int, "Most MiB of histories to keep in memory."] = DEFAULT_CACHE_BYTES
+    item_cache_bytes: Annotated[int, "Most MiB of items' texts and token ids likewise."] = DEFAULT_ITEM_CACHE_BYTES
 
     def __post_init__(self) -> None:
         for name in ("provider", "variant"):
             if not isinstance(getattr(self, name), str):
                 raise InvalidInput(f"{name} must be a name, not {type(getattr(self, name)).__name__}", field=name)
-        for name in ("threads", "sessions"):
+        for name in ("threads", "sessions", "micro_batch_tokens"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_count(getattr(self, name), name))
-                if getattr(self, name) > MOST_THREADS:
-                    raise InvalidInput(
-                        f"{name} must be at most {MOST_THREADS}, not {getattr(self, name)}", field=name
-                    )
-        if self.micro_batch_tokens is not None:
-            BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+                self._check_count(name)
+        for name in ("threads", "sessions"):
+            if (getattr(self, name) or 0) > MOST_THREADS:
+                raise InvalidInput(f"{name} must be at most {MOST_THREADS}, not {getattr(self, name)}", field=name)
         for name in ("history_cache_bytes", "item_cache_bytes"):
-            object.__setattr__(self, name, check_count(getattr(self, name), name, least=0))
-        object.__setattr__(self, "queue_tokens", check_count(self.queue_tokens, "queue_tokens"))
+            self._check_count(name, least=0)
+        self._check_count("queue_tokens")
         if not (self.profile is None or isinstance(self.profile, str | os.PathLike)):
             raise InvalidInput("profile must be 'auto', a file, or None", field="profile")
 
-    def batch_limits(self, architecture: str) -> BatchLimits:
-        """Limits of the micro-batches without a profile."""
-        if self.micro_batch_tokens is None:
-            return BatchLimits.of(architecture)
-        return BatchLimits(micro_batch_tokens=self.micro_batch_tokens)
+    def _check_count(self, name: str, least: int = 1) -> None:
+        # A numpy number becomes Python's, which JSON and onnxruntime take.
+        object.__setattr__(self, name, check_count(getattr(self, name), name, least=least))
+
+
+SERVER_OPTIONS = LoadOptions(queue_tokens=16_384)
+"""What a server loads with by default. People wait for its queue: with MiniLM-L6 so many tokens are about two seconds
+of work on two cores."""
+
+
+def takes(
+    options: Callable[Options, LoadOptions],
+) -> Callable[
+    [Callable[[type[Loaded], Path, LoadOptions], Loaded]], Callable[Concatenate[type[Loaded], Path, Options], Loaded]
+]:
+    """Let a class method that takes `LoadOptions` take each of them as a keyword argument instead."""
+
+    def decorate(
+        load: Callable[[type[Loaded], Path, LoadOptions], Loaded],
+    ) -> Callable[Concatenate[type[Loaded], Path, Options], Loaded]:
+        def with_keywords(cls: type[Loaded], bundle: Path, *args: Options.args, **chosen: Options.kwargs) -> Loaded:
+            return load(cls, bundle, options(*args, **chosen))
+
+        functools.update_wrapper(with_keywords, load)
+        own = list(inspect.signature(load).parameters.values())[:-1]
+        shown: Any = with_keywords
+        shown.__signature__ = inspect.signature(load).replace(
+            parameters=[*own, *inspect.signature(options).parameters.values()]
+        )
+        return cast("Callable[Concatenate[type[Loaded], Path, Options], Loaded]", with_keywords)
+
+    return decorate

@@ -23,10 +23,9 @@ from onyxrank.bundle.manifest import Variant
 from onyxrank.bundle.opening import Bundle, read_json
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.loading.setting import Setting
-from onyxrank.machine.fingerprint import Fingerprint, differences, digest, machine_fingerprint
+from onyxrank.machine.fingerprint import PROFILE_FOLDER, Fingerprint, differences, digest, machine_fingerprint
 from onyxrank.sessions.providers import PROVIDERS
 
-PROFILE_FOLDER = "profiles"
 PROFILE_SCHEMA = 1
 AUTO_PROFILE = "auto"
 

@@ -1,4 +1,4 @@
-"""Setting."""
+"""A setting: what is chosen to run a bundle fast, by default, by a caller, or by measurement."""
 
 from __future__ import annotations
 

@@ -17,6 +17,9 @@ from onyxrank.machine.cpus import cpu_name, instruction_sets, usable_cores, usab
 Fingerprint = Mapping[str, object]
 """JSON values by name; the keys are those of `machine_fingerprint`."""
 
+PROFILE_FOLDER = "profiles"
+"""Folder of a bundle for what was found on one machine or made for it, in files named by its fingerprint."""
+
 _RUNTIMES = ("onyxrank", "onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-ep-openvino")
 _DECISIVE = (
     *("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "amx_fp16"),

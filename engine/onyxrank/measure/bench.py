@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.errors import InvalidInput
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.machine.cpus import describe, usable_cpus
 from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants, prefixes, tuned_way

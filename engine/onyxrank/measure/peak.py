@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from onyxrank.bundle.opening import Bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.report import WayReport
 from onyxrank.measure.requests import Request
 from onyxrank.request.token_ids import EncodedRequest

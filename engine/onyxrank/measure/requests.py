@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from onyxrank.bundle.opening import Bundle
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import EncodedRequest

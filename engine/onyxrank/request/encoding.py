@@ -83,7 +83,9 @@ class TextEncoder:
         cuts = Cuts(
             titles=sum(row.title_cut for row in encoded), descriptions=sum(row.description_cut for row in encoded)
         )
-        return EncodedRequest(events.ids, Ragged.of([row.ids for row in encoded]), cuts + events.cuts, events.state)
+        return EncodedRequest(
+            events.ids, Ragged.of([row.ids for row in encoded]), cuts + events.cuts, events.state, tuple(items)
+        )
 
     def _read(
         self, items: Sequence[Item], places: Sequence[int], history: Sequence[str] | EncodedHistory

@@ -26,6 +26,7 @@ class Hit:
         score: purchase probability in [0, 1], among lists like those of the training; calibrate it before other uses
             than ordering.
         item: the item.
+        margin: log-odds that the place follows from: probabilities of large ones can be the same number.
 
     """
 
@@ -34,11 +35,12 @@ class Hit:
     id: str
     score: float
     item: Item
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking(Sequence[Hit]):
-    """The items of one request by probability, best first, ties in input order. Immutable.
+    """The items of one request, best first, ties in input order. Immutable.
 
     Attributes:
         hits: the first ``top_k`` items.
@@ -84,25 +86,31 @@ def check_top_k(top_k: object) -> int | None:
     return None if top_k is None else check_count(top_k, "top_k")
 
 
-def rank_scores(scores: NDArray[np.float32], top_k: int | None = None) -> NDArray[np.intp]:
-    """Order finite scores, best first and ties in input order.
+def order_by(margins: NDArray[np.float32], top_k: int | None = None) -> NDArray[np.intp]:
+    """Order finite margins, best first and ties in input order.
 
     Args:
-        scores: [items].
+        margins: [items].
         top_k: most indices to return; None for all.
 
     Returns:
-        Indices into the scores.
+        Indices into the margins.
 
     """
-    return np.argsort(-scores, kind="stable")[:top_k]
+    return np.argsort(-margins, kind="stable")[:top_k]
 
 
-def to_hits(items: Sequence[Item], scores: NDArray[np.float32], top_k: int | None = None) -> tuple[Hit, ...]:
-    """Put items with their scores in order, the first ``top_k`` of them."""
-    order = rank_scores(scores, top_k)
+def to_hits(
+    items: Sequence[Item],
+    margins: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    top_k: int | None = None,
+) -> tuple[Hit, ...]:
+    """Put items in the order of their margins, the first ``top_k`` of them."""
+    order = order_by(margins, top_k)
     # tolist gives Python numbers, which json and comparisons with literals expect.
-    placed = zip(order.tolist(), scores[order].tolist(), strict=True)
+    placed = zip(order.tolist(), probabilities[order].tolist(), margins[order].tolist(), strict=True)
     return tuple(
-        Hit(rank, index, items[index].id, score, items[index]) for rank, (index, score) in enumerate(placed, start=1)
+        Hit(rank, index, items[index].id, score, items[index], margin)
+        for rank, (index, score, margin) in enumerate(placed, start=1)
     )

@@ -10,9 +10,7 @@ A row is its position in the table, from 0. Memory beside the table: the distinc
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -23,7 +21,8 @@ from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput, NonFiniteScore
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.items import FIELD_NAMES, Item, to_events, to_items
-from onyxrank.request.ranking import rank_scores
+from onyxrank.request.progress import counting
+from onyxrank.request.ranking import order_by
 from onyxrank.request.tables import Frame, Rows, as_frame, item_columns, item_rows
 from onyxrank.request.token_ids import EncodedRequest
 
@@ -31,7 +30,7 @@ CHUNK_ROWS = 1024
 """Enough rows to fill micro-batches of like lengths, and a bar that moves."""
 
 Scoring: TypeAlias = Callable[[Sequence[EncodedRequest]], Sequence[NDArray[np.float32]]]
-"""Requests to the probabilities of their items."""
+"""Makes of requests the margins of their items."""
 
 _KEYS_AT_ONCE = 65_536
 
@@ -76,6 +75,7 @@ def score_frame(
     table: object,
     encoder: TextEncoder,
     scoring: Scoring,
+    probabilities: Callable[[NDArray[np.float32]], NDArray[np.float32]],
     *,
     request: str,
     history: str,
@@ -84,18 +84,21 @@ def score_frame(
     chunk_rows: int = CHUNK_ROWS,
     progress: bool = True,
 ) -> Any:
-    """Score every row with an encoder and what scores its requests; see `Ranker.score_frame`."""
+    """Score every row with what encodes its request, what scores it, and what makes probabilities of margins.
+
+    See `Ranker.score_frame` for the other arguments.
+    """
     asked = _checked(table, request, history, (score, rank))
     most = check_count(chunk_rows, "chunk_rows")
     count = len(asked.frame)
     scores, ranks = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.int64)
-    with _bar(count, shown=progress) as advance:
+    with counting("scoring", count, shown=progress, purpose="score_frame's bar (or progress=False)") as advance:
         for chunk in _grouped(_request_numbers(asked)).chunks(most):
             encoded = _encoded(encoder, asked, chunk)
             for (first, last), found in zip(chunk.bounds(), _scored(scoring, encoded, chunk), strict=True):
                 rows = chunk.rows[first:last]
-                scores[rows] = found
-                ranks[rows[rank_scores(found)]] = np.arange(1, len(rows) + 1)
+                scores[rows] = probabilities(found)
+                ranks[rows[order_by(found)]] = np.arange(1, len(rows) + 1)
             advance(len(chunk.rows))
     return asked.frame.with_columns({score: scores, rank: ranks})
 
@@ -226,17 +229,3 @@ def _at(error: InvalidInput, asked: _Input, rows: NDArray[np.intp]) -> InvalidIn
     row, column = int(rows[error.index]), asked.items.get(error.field, error.field)
     fault = str(error).removeprefix(f"items[{error.index}].{error.field} ")
     return InvalidInput(f"row {row}, column {column!r} {fault}", field=column, index=row)
-
-
-@contextmanager
-def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """What to call with each further number of rows done."""
-    if not shown or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda rows: None
-        return
-    from onyxrank.cli import extras  # the engine has no other use for a part of the command line
-
-    console = extras.load("onyxrank.cli.console", extra="cli", purpose="score_frame's bar (or progress=False)")
-    with console.progress("scoring") as bar:
-        task = bar.add_task("", total=total, note="")
-        yield lambda rows: bar.advance(task, rows)

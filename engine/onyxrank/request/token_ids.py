@@ -1,4 +1,4 @@
-"""Token ids of requests."""
+"""Requests as token ids: what an architecture is given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.history_cache import HistoryState
+from onyxrank.request.items import Item
 from onyxrank.request.truncation import Cuts
 
 
@@ -27,11 +27,17 @@ class Ragged:
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[int] | NDArray[np.int32]]) -> Ragged:
-        """Line up token ids."""
+        """Put sequences of token ids one after the other."""
         offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
         none = np.empty(0, dtype=np.int32)
         return cls(np.concatenate([none, *(np.asarray(sequence, np.int32) for sequence in sequences)]), offsets)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ragged]) -> Ragged:
+        """Put the sequences of several one after the other."""
+        lengths = np.concatenate([np.zeros(1, dtype=np.int64), *(part.lengths for part in parts)])
+        return cls(np.concatenate([np.empty(0, dtype=np.int32), *(part.ids for part in parts)]), np.cumsum(lengths))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -41,7 +47,7 @@ class Ragged:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each sequence."""
+        """Number of tokens of each sequence: int64 [n]."""
         return np.diff(self.offsets)
 
 
@@ -52,13 +58,13 @@ class EncodedHistory:
     Attributes:
         ids: int32 ids of segment A, ``[CLS] history [SEP]``.
         cuts: what truncation left out of it.
-        state: its keys and values, where they are known already (shared-history).
+        state: what the architecture has computed from it already, if anything; only that architecture reads it.
 
     """
 
     ids: NDArray[np.int32]
     cuts: Cuts
-    state: HistoryState | None = None
+    state: object | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,15 @@ class EncodedRequest:
 
     Attributes:
         history: int32 ids of segment A, ``[CLS] history [SEP]``.
-        items: ids of segment B per item, ``title description [SEP]``.
+        items: ids of segment B of every item, ``title description [SEP]``.
         cuts: what truncation left out.
-        state: of the history, where it is known already (shared-history).
+        state: what the architecture has computed from the history already, as of `EncodedHistory`.
+        candidates: the items that the ids are of, for the ranking; none where nothing is to be ranked.
 
     """
 
     history: NDArray[np.int32]
     items: Ragged
     cuts: Cuts
-    state: HistoryState | None = None
+    state: object | None = None
+    candidates: tuple[Item, ...] = ()

@@ -10,12 +10,25 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Generic, Protocol, TypeVar
 
 from onyxrank.errors import OnyxrankError
-from onyxrank.loading.engine import Engine
 
 
-class Leases:
+class Leased(Protocol):
+    """What is used and then closed: an engine."""
+
+    def stop(self) -> None:
+        """Let its threads end, without waiting for them."""
+
+    def close(self) -> None:
+        """Finish what it has begun and free everything."""
+
+
+EngineT = TypeVar("EngineT", bound=Leased)
+
+
+class Leases(Generic[EngineT]):
     """The engine in use and its users. Safe to share between threads, and useless in a forked process.
 
     Args:
@@ -23,14 +36,14 @@ class Leases:
 
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: EngineT) -> None:
         self._process = os.getpid()
         self._ended = threading.Condition()
-        self._engine: Engine | None = engine
-        self._users: dict[Engine, int] = {engine: 0}
+        self._engine: EngineT | None = engine
+        self._users: dict[EngineT, int] = {engine: 0}
 
     @contextmanager
-    def lease(self) -> Iterator[Engine]:
+    def lease(self) -> Iterator[EngineT]:
         """Use the engine in the block.
 
         Raises:
@@ -50,7 +63,7 @@ class Leases:
                 self._users[engine] -= 1
                 self._ended.notify_all()
 
-    def replace(self, engine: Engine) -> None:
+    def replace(self, engine: EngineT) -> None:
         """Use another engine from now on; return when the old one has no users and is closed.
 
         Raises:
@@ -84,9 +97,9 @@ class Leases:
         """Let the threads end, without waiting for them; in a forked process there are none."""
         engine = self._engine
         if engine is not None and os.getpid() == self._process:
-            engine.scheduler.stop()
+            engine.stop()
 
-    def _end(self, engine: Engine) -> None:
+    def _end(self, engine: EngineT) -> None:
         with self._ended:
             while self._users[engine]:
                 self._ended.wait()

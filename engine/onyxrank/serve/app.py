@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -77,17 +78,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     bundle, name = control.current() or (settings.bundle, settings.name)
     try:
         app.state.catalogue = await asyncio.to_thread(Catalogue.read, settings.items_file)
-        ranker = await asyncio.to_thread(
-            Ranker.load,
-            bundle,
-            provider=settings.provider,
-            variant=settings.variant,
-            threads=settings.threads,
-            profile=settings.profile,
-            queue_tokens=settings.queue_tokens,
-            history_cache_bytes=settings.history_cache_bytes,
-            item_cache_bytes=settings.item_cache_bytes,
-        )
+        ranker = await asyncio.to_thread(Ranker.load, bundle, **asdict(settings.load))
     except OnyxrankError as error:
         logs.log("start failed", logging.ERROR, reason=str(error))
         raise

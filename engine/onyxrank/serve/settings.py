@@ -7,14 +7,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from onyxrank.architectures.history_cache import DEFAULT_CACHE_BYTES
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
-from onyxrank.request.item_tokens import DEFAULT_ITEM_CACHE_BYTES
+from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
 
 LEAST_KEY_CHARACTERS = 16
-QUEUE_TOKENS = 16_384
-"""Of the queue, where people wait: with MiniLM-L6 about two seconds of work on two cores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +30,7 @@ class ServeSettings:
         ssl_certfile: PEM file of the certificate, to serve TLS.
         ssl_keyfile: PEM file of its key.
         items_file: catalogue of the page, as `read_items` takes it; None for a page without one.
-        provider: as of `Ranker.load`.
-        variant: as of `Ranker.load`.
-        threads: as of `Ranker.load`.
-        profile: as of `Ranker.load`.
-        queue_tokens: as of `Ranker.load`, per worker.
-        history_cache_bytes: likewise.
-        item_cache_bytes: likewise.
+        load: how each worker loads the bundle.
         max_items: most items of a request.
         max_text_chars: most characters of one text.
         max_body_bytes: most bytes of a request's body.
@@ -62,13 +53,7 @@ class ServeSettings:
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
     items_file: str | None = None
-    provider: str = "auto"
-    variant: str = "auto"
-    threads: int | None = None
-    profile: str | None = "auto"
-    queue_tokens: int = QUEUE_TOKENS
-    history_cache_bytes: int = DEFAULT_CACHE_BYTES
-    item_cache_bytes: int = DEFAULT_ITEM_CACHE_BYTES
+    load: LoadOptions = SERVER_OPTIONS
     max_items: int = 10_000
     max_text_chars: int = 100_000
     max_body_bytes: int = 32 * 2**20
@@ -79,10 +64,8 @@ class ServeSettings:
     control_file: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("workers", "queue_tokens", "max_items", "max_text_chars", "max_body_bytes"):
+        for field in ("workers", "max_items", "max_text_chars", "max_body_bytes"):
             check_count(getattr(self, field), field)
-        for field in ("history_cache_bytes", "item_cache_bytes"):
-            check_count(getattr(self, field), field, least=0)
         if not 0 <= check_count(self.port, "port", least=0) < 2**16:
             raise InvalidInput(f"port must be from 0 to 65535, not {self.port}", field="port")
         for field in ("header_timeout_s", "body_timeout_s", "timeout_s", "drain_s"):
@@ -108,7 +91,8 @@ class ServeSettings:
     @classmethod
     def parse(cls, text: str) -> ServeSettings:
         """Read what `to_json` wrote."""
-        return cls(**json.loads(text))
+        settings = json.loads(text)
+        return cls(**settings | {"load": LoadOptions(**settings["load"])})
 
 
 def read_keys(path: str | Path, field: str = "api_key_file") -> tuple[str, ...]:

@@ -6,7 +6,6 @@ the request, where its own server puts them in any.
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, Literal
 
@@ -51,7 +50,7 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
         return answer(problem, "/rerank")
     ranking = await service_of(request).rank(body.query, body.texts, called="texts")
     ranks = [
-        {"index": hit.index, "score": _log_odds(hit.score) if body.raw_scores else hit.score}
+        {"index": hit.index, "score": hit.margin if body.raw_scores else hit.score}
         | ({"text": body.texts[hit.index]} if body.return_text else {})
         for hit in ranking
     ]
@@ -80,12 +79,6 @@ async def info(request: Request) -> dict[str, Any]:
         "sha": None,
         "docker_label": None,
     }
-
-
-def _log_odds(score: float) -> float:
-    """The margin of a probability, ln(p / (1 - p)); finite: at most that of the float32 next to 0 or 1."""
-    clipped = min(max(score, 1e-45), 1 - 2**-25)
-    return math.log(clipped) - math.log1p(-clipped)
 
 
 def _times(ranking: Ranking) -> dict[str, str]:

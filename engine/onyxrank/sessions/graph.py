@@ -1,7 +1,7 @@
-"""The ONNX graphs that each architecture runs, and the names at their edges.
+"""The edges of an ONNX graph: which inputs it must have, of which types, and which outputs.
 
-A variant of a bundle names one file per role. Zero-filled token types would be wrong for every pair, so a
-graph without that input is refused, not helped along.
+Zero-filled token types would be wrong for every pair, so that a graph without an input that its architecture feeds is
+refused, not helped along.
 """
 
 from __future__ import annotations
@@ -10,24 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Names at the edges of one graph.
+    """What an architecture expects of one of its graphs.
 
     Attributes:
-        inputs: names of int64 inputs that the graph must have.
+        inputs: type of every input by name; the graph must have these and no others. Those of int64 are rows of
+            tokens, [rows, tokens].
         outputs: names that the graph must have, in the order in which a session returns them.
-        float_inputs: names of float32 inputs that it must have; there are no others.
+        kept: those outputs that another graph reads: a session may leave them on the device that computed them.
 
     """
 
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, type[np.generic]]
     outputs: tuple[str, ...]
-    float_inputs: tuple[str, ...] = ()
+    kept: frozenset[str] = frozenset()
 
+    @property
+    def token_inputs(self) -> tuple[str, ...]:
+        """Names of the inputs of shape [rows, tokens]."""
+        return tuple(name for name, kind in self.inputs.items() if kind is np.int64)
 
-Feeds = Mapping[str, NDArray[np.int64] | NDArray[np.float32]]
-"""Arrays by input name, of the types that `Graph` says."""
+    @property
+    def is_masked(self) -> bool:
+        """Whether padding leaves the answer as it is, because an ``attention_mask`` hides it."""
+        return "attention_mask" in self.inputs

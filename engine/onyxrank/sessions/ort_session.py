@@ -1,4 +1,4 @@
-"""Runs one graph: the `Session` protocol and its ONNX Runtime implementation.
+"""Runs one graph on ONNX Runtime.
 
 This is the only module that opens graphs with onnxruntime. Its exceptions end here: what goes wrong while loading is
 a `BundleError` or `ProviderUnavailable`, what goes wrong while running an `OnyxrankError`, chained.
@@ -18,14 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from onyxrank.checks import check_count
 from onyxrank.errors import BundleError, OnyxrankError
 from onyxrank.machine.c_library import exit_early_when_forked
+from onyxrank.sessions.arrays import ORT_TYPES, Array, Feeds
 from onyxrank.sessions.bound import BoundRuns
-from onyxrank.sessions.graph import Feeds, Graph
+from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.plugins import plugin_devices
 from onyxrank.sessions.providers import PROVIDERS, Provider, check_running, unavailable
 from onyxrank.sessions.session import SessionInfo
@@ -39,7 +37,6 @@ _CONFIG = {
 _EXACT_SUMS = {"session.x64quantprecision": "1"}
 """Where pairs of uint8 × int8 products are added in 16 bits (x86 without VNNI), take uint8 × uint8 instead."""
 _LOG_ERRORS = 3
-_INT64, _FLOAT = "tensor(int64)", "tensor(float)"
 
 
 class OrtSession:
@@ -88,10 +85,10 @@ class OrtSession:
             options={**config, **options},
         )
         self._session: Any = session
-        self._bound = BoundRuns(session, self._outputs, provider.memory) if provider.memory else None
+        self._bound = BoundRuns(session, graph, provider.memory) if provider.memory else None
         exit_early_when_forked()
 
-    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[Array]:
         """Run the graph; see `Session.run`.
 
         Raises:
@@ -103,10 +100,9 @@ class OrtSession:
             raise OnyxrankError("this session is closed; load the bundle again")
         bound = self._bound
         try:
-            outputs = bound.run(feeds) if bound else session.run(self._outputs, dict(feeds))
+            return bound.run(feeds) if bound else list(session.run(self._outputs, dict(feeds)))
         except Exception as error:  # onnxruntime's exceptions have no other base class
             raise OnyxrankError(f"onnxruntime failed to run {self._path} ({type(error).__name__})") from error
-        return [np.asarray(output, dtype=np.float32) for output in outputs]
 
     def info(self) -> SessionInfo:
         """Say what the session is and really runs on."""
@@ -190,7 +186,7 @@ def _load_cuda(onnxruntime: Any) -> None:
 
 def _check_edges(path: Path, graph: Graph, session: Any) -> None:
     types = {node.name: node.type for node in session.get_inputs()}
-    wanted = dict.fromkeys(graph.inputs, _INT64) | dict.fromkeys(graph.float_inputs, _FLOAT)
+    wanted = {name: ORT_TYPES[kind] for name, kind in graph.inputs.items()}
     faults = [f"no input {name}" for name in wanted if name not in types]
     faults += [f"an unknown input {name}" for name in types if name not in wanted]
     faults += [

@@ -5,10 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Array, Feeds
 from onyxrank.sessions.session import Session, SessionInfo
 
 
@@ -28,7 +25,7 @@ class SessionPool:
         for session in sessions:
             self._free.put(session)
 
-    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[Array]:
         """Run the graph on a free session; see `Session.run`."""
         session = self._free.get()
         try:

@@ -1,4 +1,4 @@
-"""One graph that can be run."""
+"""What is asked of a graph that can be run, whatever runs it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Array, Feeds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +14,8 @@ class SessionInfo:
     """What a session is and really runs on.
 
     Attributes:
-        providers: the session's own list, onnxruntime's names, the first one preferred.
-        threads: threads that one run uses.
+        providers: the session's own list of execution providers by onnxruntime's names, the preferred one first.
+        threads: number of threads that one run uses.
         onnxruntime_version: version of the runtime.
         options: session and provider options that differ from the defaults.
 
@@ -33,7 +30,7 @@ class SessionInfo:
 class Session(Protocol):
     """One graph that can be run. Safe to share between threads."""
 
-    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[Array]:
         """Run the graph on arrays by input name and return its outputs in the order of `Graph.outputs`."""
 
     def info(self) -> SessionInfo:

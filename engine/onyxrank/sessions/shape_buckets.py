@@ -3,8 +3,7 @@
 1. A size is rounded up to one of eight per doubling, so that at most an eighth of it is padding, and no further than
    the bundle's limits allow.
 2. Rows and tokens are padded to such sizes; what is padded is masked, and its rows are cut from the answer.
-3. The graph of a history has no mask, and runs once a request at its own size; its keys come in multiples of
-   `KEY_STEP`.
+3. A graph without a mask cannot be padded and runs at the size of its input, as that of a history does.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onyxrank.architectures.names import HISTORY, ITEMS, KEY_STEP
-from onyxrank.request.truncation import Limits
-from onyxrank.sessions.graph import Feeds, Graph
+from onyxrank.sessions.arrays import Array, Feeds, on_host
+from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.session import Session, SessionInfo
 
 TOKEN_STEP = 8
@@ -28,26 +25,20 @@ class Sizes:
     """The largest arrays that a graph is given.
 
     Attributes:
-        rows: of a micro-batch.
-        tokens: of a row.
-        history: of the keys and values of a history; 0 where the graph takes none.
+        rows: number of rows of a micro-batch.
+        tokens: number of tokens of a row.
+        state: length of the arrays that another graph made, such as the keys of a history; 0 where there are none.
 
     """
 
     rows: int
     tokens: int
-    history: int = 0
+    state: int = 0
 
-    @classmethod
-    def of(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes:
-        """The sizes of the graph with a role."""
-        history = limits.history_tokens + 2
-        if role == HISTORY:
-            return cls(1, history)
-        rows = max(1, bucket(micro_batch_tokens // TOKEN_STEP))
-        if role == ITEMS:
-            return cls(rows, limits.item_tokens + 1, (history // KEY_STEP + 1) * KEY_STEP)
-        return cls(rows, limits.sequence_tokens)
+
+def most_rows(micro_batch_tokens: int) -> int:
+    """The largest number of rows, rounded up, that a micro-batch within that budget of tokens is padded to."""
+    return max(1, bucket(micro_batch_tokens // TOKEN_STEP))
 
 
 def bucket(count: int, step: int = 1, most: int | None = None) -> int:
@@ -69,30 +60,30 @@ class Bucketed:
 
     def __init__(self, session: Session, graph: Graph, sizes: Sizes) -> None:
         self._session = session
-        self._padded = graph.inputs
+        self._padded = graph.token_inputs
         self._sizes = sizes
 
-    def run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+    def run(self, feeds: Feeds) -> list[Array]:
         """Run the graph on padded arrays and cut what was padded; see `Session.run`."""
-        rows, most = len(feeds["input_ids"]), self._sizes.rows
+        rows, most = feeds["input_ids"].shape[0], self._sizes.rows
         if rows <= most:
             return self._run(feeds)
         # Very short rows may be more than the largest arrays have.
         parts = []
         for start in range(0, rows, most):
-            own = {name: feeds[name][start : start + most] for name in self._padded}
+            own = {name: on_host(feeds[name])[start : start + most] for name in self._padded}
             parts.append(self._run({**feeds, **own}))
-        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
+        return [np.concatenate(list(map(on_host, outputs))) for outputs in zip(*parts, strict=True)]
 
-    def _run(self, feeds: Feeds) -> list[NDArray[np.float32]]:
+    def _run(self, feeds: Feeds) -> list[Array]:
         rows, tokens = feeds["input_ids"].shape
         missing = (bucket(rows) - rows, bucket(tokens, TOKEN_STEP, self._sizes.tokens) - tokens)
         padded = dict(feeds)
         for name in self._padded:
             # Tokens of padding are masked. Rows of it repeat the last one: nothing attended to would be no number.
-            wider = np.pad(feeds[name], ((0, 0), (0, missing[1])))
+            wider = np.pad(on_host(feeds[name]), ((0, 0), (0, missing[1])))
             padded[name] = np.pad(wider, ((0, missing[0]), (0, 0)), mode="edge")
-        return [output[:rows] for output in self._session.run(padded)]
+        return [on_host(output)[:rows] for output in self._session.run(padded)]
 
     def info(self) -> SessionInfo:
         """Say what the session is and really runs on."""

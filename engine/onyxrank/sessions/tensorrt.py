@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onyxrank.errors import ProviderUnavailable
-from onyxrank.loading.profile import PROFILE_FOLDER
-from onyxrank.machine.fingerprint import Fingerprint, digest, machine_fingerprint
+from onyxrank.machine.fingerprint import PROFILE_FOLDER, Fingerprint, digest, machine_fingerprint
 from onyxrank.sessions.shape_buckets import Sizes
 
 Shapes = Mapping[str, Sequence[int | str | None]]
@@ -49,8 +48,8 @@ def engine_options(
             f"tensorrt cannot keep its engines in {folder} ({error.strerror}); make the bundle's folder writable, "
             "or ask for provider='cuda'"
         ) from error
-    usual = Sizes(min(sizes.rows, max(1, micro_batch_tokens // sizes.tokens)), sizes.tokens, sizes.history)
-    ranges = {"min": Sizes(1, 1, min(1, sizes.history)), "opt": usual, "max": sizes}
+    usual = Sizes(min(sizes.rows, max(1, micro_batch_tokens // sizes.tokens)), sizes.tokens, sizes.state)
+    ranges = {"min": Sizes(1, 1, min(1, sizes.state)), "opt": usual, "max": sizes}
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
@@ -65,8 +64,8 @@ def _told(shapes: Shapes, sizes: Sizes) -> str:
     """All inputs with their varying axes at these sizes, as TensorRT reads them."""
     told = []
     for name, shape in shapes.items():
-        # Token ids are [rows, tokens]; all that varies in keys and values is the history's length.
-        varying = (sizes.rows, sizes.tokens) if len(shape) == 2 else (sizes.history,) * len(shape)
+        # Token ids are [rows, tokens]; all that varies in keys and values is the state's length.
+        varying = (sizes.rows, sizes.tokens) if len(shape) == 2 else (sizes.state,) * len(shape)
         axes = [have if isinstance(have, int) else want for have, want in zip(shape, varying, strict=True)]
         told.append(f"{name}:{'x'.join(map(str, axes))}")
     return ",".join(told)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-from onyxrank.architectures.history_cache import HistoryCache
 from onyxrank.bundle.opening import Bundle
-from onyxrank.loading.opening import assemble, open_sessions
+from onyxrank.loading.load import assemble
+from onyxrank.loading.parts import open_sessions
 from onyxrank.loading.setting import Setting
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.scheduling.scheduler import Scheduler
@@ -55,7 +55,7 @@ class Contestants:
                 self._sessions[kind] = open_sessions(self._bundle, variant, setting)
             sessions = self._sessions[kind]
             # No limit on the queue: a refused request would count as a setting that does not run.
-            self._open[setting] = assemble(self._bundle, sessions, setting, HistoryCache(0), sys.maxsize)
+            self._open[setting] = assemble(self._bundle, sessions, setting, 0, sys.maxsize)
         return self._open[setting]
 
     def runs(self, settings: Iterable[Setting], first_turn: int = 0) -> dict[Setting, Run]:

@@ -11,10 +11,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
-from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.base import Layout
+from onyxrank.architectures.registry import ARCHITECTURES
 from onyxrank.bundle.manifest import Manifest, Variant
 from onyxrank.errors import ProviderUnavailable
 from onyxrank.loading.setting import Setting
@@ -25,14 +25,6 @@ Target = Literal["latency", "throughput"]
 TARGETS: tuple[Target, ...] = ("latency", "throughput")
 _FACTORS = (0.25, 0.5, 1, 2, 4)
 _ON_A_CARD = (4096, 16384, 65536)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a request uses the CPUs."""
-
-    threads: int
-    sessions: int = 1
 
 
 def layouts(cpus: int, cores: int) -> list[Layout]:
@@ -85,7 +77,7 @@ def heats(
 
 def settings_of(variant: str, architecture: str, provider: Provider, cpus: int, cores: int) -> list[Setting]:
     """A variant's layouts and micro-batches on a provider, the default ones first."""
-    base = BatchLimits.of(architecture).micro_batch_tokens
+    base = ARCHITECTURES[architecture].default_micro_batch_tokens
     on_cpu = provider.name == "cpu" or provider.plugin
     plans = layouts(cpus, cores) if on_cpu else [Layout(1)]
     tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)

@@ -24,7 +24,7 @@ from typing import Any
 
 from onyxrank.bundle.opening import Bundle
 from onyxrank.errors import InvalidInput, OnyxrankError
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import Profile, graphs_of
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import describe, machine_family, usable_cores, usable_cpus

@@ -9,14 +9,13 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from transformers import PreTrainedModel
 
-from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import PAIR, pair_feeds
-from onyxrank.architectures.names import SHARED_HISTORY
-from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.architectures.shared_history import history_feeds, history_state, item_feeds
+from onyxrank.architectures.registry import SHARED_HISTORY
+from onyxrank.architectures.shared_history import SharedHistory, history_feeds, history_state, item_feeds
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.request.truncation import Limits
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds
 from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
@@ -28,7 +27,7 @@ from onyxrank_export.conversion.shared_graphs import products_per_graph, write_g
 Files: TypeAlias = Mapping[str, Path]
 """Graph files by role."""
 
-_GRAPHS = ARCHITECTURES[SHARED_HISTORY]
+_GRAPHS = SharedHistory.graphs
 
 
 class Conversion(Protocol):
@@ -98,9 +97,9 @@ class CrossConversion:
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
         """Pairs one at a time: nothing is padded, which would widen the ranges."""
-        rows = Rows.of(requests)
-        alone = np.arange(len(rows.lengths))[:, None]
-        return {"model": [pair_feeds(pad(rows, row, pad_id)) for row in alone]}
+        call = Call(requests)
+        alone = np.arange(len(call.margins))[:, None]
+        return {"model": [pair_feeds(call, row, pad_id) for row in alone]}
 
     @staticmethod
     def _files(folder: Path) -> dict[str, Files]:

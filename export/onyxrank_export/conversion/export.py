@@ -27,7 +27,7 @@ from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.truncation import Limits
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds
 from onyxrank.sessions.ort_session import offered_providers
 from onyxrank.sessions.providers import candidates
 from onyxrank.tune.sample import SAMPLE_FILE, write_requests

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from onyxrank.architectures.batching import Rows, pad
+from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import pair_feeds
 from onyxrank.architectures.shared_history import history_state, item_feeds
 from onyxrank.request.token_ids import EncodedRequest
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds, on_host
 from onyxrank.sessions.session import Session
 from onyxrank_export.conversion.errors import ExportError
 
@@ -39,13 +39,14 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
         ExportError: if it is above 1e-4, or the graph does not answer as many classes.
 
     """
-    rows = Rows.of(requests)
-    chosen = np.linspace(0, len(rows.lengths) - 1, min(_TOGETHER, len(rows.lengths))).astype(np.intp)
+    call = Call(requests)
+    lengths = call.pair_lengths
+    chosen = np.linspace(0, len(lengths) - 1, min(_TOGETHER, len(lengths))).astype(np.intp)
     worst = 0.0
-    for indices, width in _padded_and_not(rows.lengths, chosen):
-        feeds = pair_feeds(pad(rows, indices, pad_id, width))
+    for indices, width in _padded_and_not(lengths, chosen):
+        feeds = pair_feeds(call, indices, pad_id, width)
         expected = eager_logits(model, feeds)
-        [logits] = session.run(feeds)
+        logits = on_host(*session.run(feeds))
         if logits.shape != expected.shape:
             raise ExportError(f"the graph answers {logits.shape} where PyTorch answers {expected.shape}")
         # Not Python's max, which passes over NaN.
@@ -76,13 +77,13 @@ def check_parity_of_two(
     """
     worst = 0.0
     for request in requests:
-        rows = Rows.of([request])
+        call = Call([request])
         state = history_state(history, request.history)
         if not len(request.items):
             continue
         for indices, width in _padded_and_not(request.items.lengths, np.arange(len(request.items)), alone=1):
-            [logits] = items.run(item_feeds(request.items, indices, pad_id, state, width))
-            expected = eager_logits(model, pair_feeds(pad(rows, indices, pad_id)))
+            logits = on_host(*items.run(item_feeds(request.items, indices, pad_id, state, width)))
+            expected = eager_logits(model, pair_feeds(call, indices, pad_id))
             worst = float(np.maximum(worst, np.abs(logits - expected).max()))
     return _within_tolerance(worst)
 

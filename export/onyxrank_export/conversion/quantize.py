@@ -37,7 +37,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from onyxrank.sessions.graph import Feeds
+from onyxrank.sessions.arrays import Feeds
 from onyxrank_export.conversion.integer_products import join_biases
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.quiet import quiet

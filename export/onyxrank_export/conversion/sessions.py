@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onyxrank.architectures.base import Architecture
 from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.registry import ARCHITECTURES, build_architecture
+from onyxrank.architectures.registry import ARCHITECTURES
 from onyxrank.machine.cpus import usable_cpus
 from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.ort_session import OrtSession
@@ -30,10 +30,12 @@ def opened_session(path: Path, graph: Graph, *, provider: str = "cpu", exact_sum
 def opened_architecture(
     name: str, head: str, files: Mapping[str, Path], pad_id: int, *, provider: str = "cpu", exact_sums: bool = False
 ) -> Iterator[Architecture]:
-    """The graphs of an architecture, by role, put together; see `build_architecture` and `OrtSession`."""
+    """The graphs of an architecture, by role, put together; see `Architecture` and `OrtSession`."""
+    architecture = ARCHITECTURES[name]
+    limits = BatchLimits(micro_batch_tokens=architecture.default_micro_batch_tokens)
     with ExitStack() as stack:
         sessions = {
             role: stack.enter_context(opened_session(files[role], graph, provider=provider, exact_sums=exact_sums))
-            for role, graph in ARCHITECTURES[name].items()
+            for role, graph in architecture.graphs.items()
         }
-        yield build_architecture(name, head, sessions, BatchLimits.of(name), pad_id)
+        yield architecture(sessions, head, limits, pad_id)

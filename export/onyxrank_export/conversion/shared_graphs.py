@@ -30,7 +30,7 @@ import numpy as np
 import onnx
 from transformers import PreTrainedModel
 
-from onyxrank.architectures.names import KEY_STEP
+from onyxrank.architectures.shared_history import KEY_STEP
 from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.bert_layers import (
     Norms,

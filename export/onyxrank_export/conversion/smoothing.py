@@ -16,7 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from onyxrank.sessions.graph import Feeds, Graph
+from onyxrank.sessions.arrays import Feeds, on_host
+from onyxrank.sessions.graph import Graph
 from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.conversion.sessions import opened_session
 
@@ -67,15 +68,13 @@ def _largest(
     watched.CopyFrom(model)
     watched.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     onnx.save(watched, path)
-    integers, floats = (
-        tuple(value.name for value in model.graph.input if value.type.tensor_type.elem_type == kind)
-        for kind in (onnx.TensorProto.INT64, onnx.TensorProto.FLOAT)
-    )
+    kinds: dict[int, type[np.generic]] = {onnx.TensorProto.INT64: np.int64, onnx.TensorProto.FLOAT: np.float32}
+    inputs = {value.name: kinds[value.type.tensor_type.elem_type] for value in model.graph.input}
     found: dict[str, NDArray[np.float32]] = {}
-    with opened_session(path, Graph(integers, names, floats)) as session:
+    with opened_session(path, Graph(inputs, names)) as session:
         for feeds in calibration:
-            real = feeds["attention_mask"].astype(bool) if "attention_mask" in feeds else np.empty(0)
-            for name, values in zip(names, session.run(feeds), strict=True):
+            real = on_host(feeds["attention_mask"]).astype(bool) if "attention_mask" in feeds else np.empty(0)
+            for name, values in zip(names, map(on_host, session.run(feeds)), strict=True):
                 rows = values[real] if values.shape[:2] == real.shape else values.reshape(-1, values.shape[-1])
                 largest = np.abs(rows).max(axis=0)
                 found[name] = np.maximum(found.get(name, largest), largest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from onyxrank.architectures.names import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.errors import InvalidInput
 from onyxrank.request.truncation import Limits
 from onyxrank_export.data.pairs import Sampling

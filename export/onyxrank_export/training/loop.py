@@ -31,8 +31,8 @@ from transformers import (
     set_seed,
 )
 
-from onyxrank.architectures.names import SHARED_HISTORY
-from onyxrank.architectures.readout import probabilities
+from onyxrank.architectures.readout import Readout, margins_of
+from onyxrank.architectures.registry import SHARED_HISTORY
 from onyxrank.machine.cpus import describe
 from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
 from onyxrank_export.data.reading import read_data
@@ -173,7 +173,7 @@ def list_metrics(lists: Sequence[CandidateList]) -> Callable[[EvalPrediction], d
         logits = np.concatenate([row[:size] for row, size in zip(found, sizes, strict=True)])
         if not np.isfinite(logits).all():
             raise RunError("the training diverged: the model answers NaN or infinity; lower the learning rate")
-        scores = probabilities(logits, "softmax")
+        scores = Readout().probabilities(margins_of(logits, "softmax", len(logits)))
         return ranking_metrics(labels, split_like(scores, lists)) | probability_metrics(
             np.concatenate(labels), scores
         )

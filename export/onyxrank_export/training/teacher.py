@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from onyxrank.architectures.names import CROSS
+from onyxrank.architectures.registry import CROSS
 from onyxrank.request.truncation import Limits
 from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
 from onyxrank_export.training.dataset import Row, collate

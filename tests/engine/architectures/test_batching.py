@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onyxrank import Cuts, InvalidInput
-from onyxrank.architectures.batching import BatchLimits, Rows, pad, plan
-from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank import InvalidInput
+from onyxrank.architectures.batching import BatchLimits, micro_batches, pad
+from onyxrank.request.token_ids import Ragged
 
 PAD = 99
 
@@ -25,10 +25,6 @@ def slow_plan(lengths, budget):
     return groups
 
 
-def request(history, items):
-    return EncodedRequest(np.array(history, dtype=np.int32), Ragged.of(items), Cuts())
-
-
 @pytest.mark.parametrize(
     ("lengths", "budget", "expected"),
     [
@@ -40,13 +36,13 @@ def request(history, items):
     ],
     ids=["empty", "oversize-only", "ties-in-order", "longest-first", "oversize-alone"],
 )
-def test_plan_table(lengths, budget, expected):
-    assert [group.tolist() for group in plan(np.array(lengths, dtype=np.int64), budget)] == expected
+def test_table_of_micro_batches(lengths, budget, expected):
+    assert [group.tolist() for group in micro_batches(np.array(lengths, dtype=np.int64), budget)] == expected
 
 
 @given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 200))
-def test_plan_equals_the_slow_reference(lengths, budget):
-    groups = [group.tolist() for group in plan(np.array(lengths, dtype=np.int64), budget)]
+def test_micro_batches_equal_the_slow_reference(lengths, budget):
+    groups = [group.tolist() for group in micro_batches(np.array(lengths, dtype=np.int64), budget)]
     assert groups == slow_plan(lengths, budget)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
@@ -63,7 +59,7 @@ def when_the_last_ends(sizes, at_once):
 
 @given(st.lists(st.integers(1, 60), max_size=80), st.integers(1, 200), st.integers(2, 5))
 def test_micro_batches_that_run_at_once_hold_every_row_within_the_budget(lengths, budget, at_once):
-    groups = [group.tolist() for group in plan(np.array(lengths, dtype=np.int64), budget, at_once)]
+    groups = [group.tolist() for group in micro_batches(np.array(lengths, dtype=np.int64), budget, at_once)]
     # Longest first, ties in order: neighbours as in the plan of one at a time.
     assert [index for group in groups for index in group] == [
         index for group in slow_plan(lengths, budget) for index in group
@@ -74,35 +70,23 @@ def test_micro_batches_that_run_at_once_hold_every_row_within_the_budget(lengths
 
 @given(st.integers(1, 300), st.integers(1, 60), st.integers(1, 500), st.integers(2, 5))
 def test_rows_of_one_length_keep_all_runs_at_work_to_the_end(count, length, budget, at_once):
-    sizes = [len(group) for group in plan(np.full(count, length), budget, at_once)]
+    sizes = [len(group) for group in micro_batches(np.full(count, length), budget, at_once)]
     assert when_the_last_ends(sizes, at_once) == -(-count // at_once)
     fewest = -(-len(slow_plan([length] * count, budget)) // at_once) * at_once
     assert len(sizes) <= fewest
 
 
-tokens = st.lists(st.integers(1, 50), min_size=1, max_size=9)
-requests = st.lists(st.builds(request, tokens, st.lists(tokens, max_size=6)), min_size=1, max_size=4)
+sequences = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=9), min_size=1, max_size=12)
 
 
-@given(requests, st.randoms(use_true_random=False))
-def test_pad_equals_the_slow_reference(made, random):
-    rows = Rows.of(made)
-    pairs = [(list(one.history), list(one.items[index])) for one in made for index in range(len(one.items))]
-    assert rows.lengths.tolist() == [len(history) + len(item) for history, item in pairs]
-    if not pairs:
-        return
-    indices = random.sample(range(len(pairs)), random.randint(1, len(pairs)))
-    batch = pad(rows, np.array(indices), PAD)
-    longest = max(len(pairs[index][0]) + len(pairs[index][1]) for index in indices)
-    for row, index in enumerate(indices):
-        history, item = pairs[index]
-        blank = longest - len(history) - len(item)
-        assert batch.input_ids[row].tolist() == history + item + [PAD] * blank
-        assert batch.attention_mask[row].tolist() == [1] * (longest - blank) + [0] * blank
-        assert batch.token_type_ids[row].tolist() == [0] * len(history) + [1] * len(item) + [0] * blank
-    assert {array.dtype for array in (batch.input_ids, batch.attention_mask, batch.token_type_ids)} == {
-        np.dtype(np.int64)
-    }
+@given(sequences, st.randoms(use_true_random=False), st.integers(0, 12))
+def test_pad_equals_the_slow_reference(made, random, width):
+    rows = random.sample(range(len(made)), random.randint(1, len(made)))
+    input_ids, attention_mask = pad(Ragged.of(made), np.array(rows), PAD, width)
+    longest = max(width, *(len(made[row]) for row in rows))
+    assert input_ids.tolist() == [made[row] + [PAD] * (longest - len(made[row])) for row in rows]
+    assert attention_mask.tolist() == [[1] * len(made[row]) + [0] * (longest - len(made[row])) for row in rows]
+    assert input_ids.dtype == attention_mask.dtype == np.int64
 
 
 @pytest.mark.parametrize("tokens", [0, -5, True, 1.5, None], ids=repr)

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from onyxrank import Cuts, NonFiniteScore, OnyxrankError
 from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.history_cache import HistoryCache
-from onyxrank.architectures.readout import probabilities
+from onyxrank.architectures.readout import Readout
 from onyxrank.architectures.shared_history import SharedHistory
 from onyxrank.request.timings import Stopwatch
-from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
 from onyxrank.scheduling.scheduler import Scheduler
 
 token = st.integers(5, 50)
@@ -51,14 +50,14 @@ def of_items(feeds):
 
 def shared(budget=1024, cache_bytes=2**20, answer=of_items):
     history, items = HistorySession(), FakeSession(answer)
-    cache = HistoryCache(cache_bytes)
-    return SharedHistory(history, items, "softmax", BatchLimits(micro_batch_tokens=budget), 0, cache), history, items
+    sessions = {"history": history, "items": items}
+    limits = BatchLimits(micro_batch_tokens=budget)
+    return SharedHistory(sessions, "softmax", limits, cache_bytes=cache_bytes), history, items
 
 
 def expected(row):
     margins = [margin(row.history.tolist(), row.items[index].tolist()) for index in range(len(row.items))]
-    logits = np.stack([np.zeros(len(margins)), margins], axis=1).astype(np.float32)
-    return probabilities(logits, "softmax")
+    return Readout().probabilities(np.array(margins, dtype=np.float32))
 
 
 @given(st.lists(encoded, max_size=4), st.integers(1, 60), st.sampled_from([0, 8, 2**20]))
@@ -109,15 +108,17 @@ def test_without_a_cache_it_is_computed_again():
 def test_a_prepared_state_is_used_whatever_the_cache_holds():
     architecture, history, _ = shared(cache_bytes=0)
     watch, scheduler = Stopwatch(), Scheduler(architecture)
-    state = scheduler.prepare(np.array([1, 2], np.int32), watch)
+    known = EncodedHistory(np.array([1, 2], np.int32), Cuts())
+    state = scheduler.prepare(known, watch)
     assert watch.read().history > 0
     row = EncodedRequest(np.array([1, 2], np.int32), Ragged.of([[5, 3]]), Cuts(), state)
-    np.testing.assert_allclose(scheduler.score([row])[0], expected(row), rtol=1e-4)
+    [margins] = scheduler.score([row])
+    np.testing.assert_allclose(architecture.readout.probabilities(margins), expected(row), rtol=1e-4)
     assert len(history.shapes) == 1
     assert scheduler.facts()["admitted"] == 2
     scheduler.close()
     with pytest.raises(OnyxrankError, match="closed"):
-        scheduler.prepare(np.array([1, 2], np.int32))
+        scheduler.prepare(known)
 
 
 def test_a_score_that_is_no_number_names_request_and_item():

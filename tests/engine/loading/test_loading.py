@@ -10,14 +10,15 @@ import pytest
 from engine_fakes import FakeSession
 
 from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker
-from onyxrank.architectures.names import KEY_STEP
-from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.cross import PAIR, Cross
+from onyxrank.architectures.shared_history import KEY_STEP
 from onyxrank.bundle.manifest import Variant
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.variants import choose_variant
-from onyxrank.loading import opening
-from onyxrank.loading.opening import load_encoder, load_engine, open_sessions
+from onyxrank.loading import choices, parts
+from onyxrank.loading.load import load_engine
 from onyxrank.loading.options import LoadOptions
+from onyxrank.loading.parts import load_encoder, open_sessions
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions.ort_session import OrtSession
@@ -206,8 +207,8 @@ class Refusing:
     [("auto", ["cuda", "cpu"], "cuda"), ("auto", ["cpu"], "cpu"), ("cuda", ["cuda"], "cuda")],
 )
 def test_auto_falls_back_and_says_so(bundle, monkeypatch, asked, works, running):
-    monkeypatch.setattr(opening, "offered_providers", lambda asked: BOTH)
-    monkeypatch.setattr(opening, "OrtSession", Refusing(works))
+    monkeypatch.setattr(choices, "offered_providers", lambda asked: BOTH)
+    monkeypatch.setattr(parts, "OrtSession", Refusing(works))
     facts = load_engine(bundle, LoadOptions(provider=asked)).facts
     assert (facts["provider_asked"], facts["provider"]) == (asked, running)
     assert facts["provider_notes"] == ([] if running == "cuda" else ["cuda: cuda does not start"])
@@ -215,27 +216,27 @@ def test_auto_falls_back_and_says_so(bundle, monkeypatch, asked, works, running)
 
 @pytest.mark.parametrize(("asked", "works"), [("cuda", ["cpu"]), ("auto", [])])
 def test_what_does_not_start_is_an_error(bundle, monkeypatch, asked, works):
-    monkeypatch.setattr(opening, "offered_providers", lambda asked: BOTH)
-    monkeypatch.setattr(opening, "OrtSession", Refusing(works))
+    monkeypatch.setattr(choices, "offered_providers", lambda asked: BOTH)
+    monkeypatch.setattr(parts, "OrtSession", Refusing(works))
     with pytest.raises(ProviderUnavailable, match="does not start"):
         load_engine(bundle, LoadOptions(provider=asked))
 
 
 def test_a_bundle_of_one_int8_graph_runs_where_cuda_is_offered(bundle, monkeypatch):
     slim = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, variants=(ANYWHERE,)))
-    monkeypatch.setattr(opening, "offered_providers", lambda asked: BOTH)
-    monkeypatch.setattr(opening, "OrtSession", Refusing(["cuda", "cpu"]))
+    monkeypatch.setattr(choices, "offered_providers", lambda asked: BOTH)
+    monkeypatch.setattr(parts, "OrtSession", Refusing(["cuda", "cpu"]))
     facts = load_engine(slim, LoadOptions()).facts
     assert (facts["variant"], facts["provider"]) == ("anywhere", "cpu")
     [note] = facts["provider_notes"]
     assert note.startswith("cuda: no variant of this bundle is batch-invariant")
-    monkeypatch.setattr(opening, "offered_providers", lambda asked: BOTH[:1])
+    monkeypatch.setattr(choices, "offered_providers", lambda asked: BOTH[:1])
     with pytest.raises(BundleError, match="no variant of this bundle is batch-invariant"):
         load_engine(slim, LoadOptions())
 
 
 def test_an_onnxruntime_without_any_known_provider(bundle, monkeypatch):
-    monkeypatch.setattr(opening, "offered_providers", lambda asked: ["AzureExecutionProvider"])
+    monkeypatch.setattr(choices, "offered_providers", lambda asked: ["AzureExecutionProvider"])
     with pytest.raises(ProviderUnavailable, match="no provider that onyxrank knows"):
         load_engine(bundle, LoadOptions())
 
@@ -249,9 +250,8 @@ def test_sessions_opened_before_a_failure_are_closed(bundle, monkeypatch):
         opened.append(FakeSession())
         return opened[0]
 
-    two = {"model": ARCHITECTURES["cross"]["model"], "other": ARCHITECTURES["cross"]["model"]}
-    monkeypatch.setattr(opening, "ARCHITECTURES", {"cross": two})
-    monkeypatch.setattr(opening, "OrtSession", fail_second)
+    monkeypatch.setattr(Cross, "graphs", {"model": PAIR, "other": PAIR})
+    monkeypatch.setattr(parts, "OrtSession", fail_second)
     both = dataclasses.replace(FP32, files={"model": "onnx/model.onnx", "other": "onnx/model.onnx"})
     with pytest.raises(BundleError, match="second graph"):
         open_sessions(bundle, both, SETTING)
@@ -270,8 +270,8 @@ def test_a_history_has_the_threads_that_all_runs_have(shared_bundle, monkeypatch
         opened.append(threads)
         return FakeSession()
 
-    monkeypatch.setattr(opening, "OrtSession", fake)
-    monkeypatch.setattr(opening, "usable_cpus", lambda: 4)
+    monkeypatch.setattr(parts, "OrtSession", fake)
+    monkeypatch.setattr(parts, "usable_cpus", lambda: 4)
     bundle = open_bundle(shared_bundle)
     setting = dataclasses.replace(SETTING, threads=threads, sessions=sessions)
     open_sessions(bundle, bundle.manifest.variant("fp32"), setting)

@@ -9,7 +9,7 @@ import pytest
 
 from onyxrank import BundleError, InvalidInput, Ranker
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading import opening
+from onyxrank.loading import choices
 from onyxrank.loading import profile as profile_module
 from onyxrank.loading.profile import Profile, find_profile, graphs_of, profile_path, read_profile, write_profile
 from onyxrank.loading.setting import Setting
@@ -84,7 +84,7 @@ def test_what_the_caller_chooses_stands_against_it(profile, folder):
 def test_threads_and_sessions_are_the_callers_or_the_profiles_but_not_one_of_each(
     profile, folder, monkeypatch, asked, threads, sessions
 ):
-    monkeypatch.setattr(opening, "usable_cpus", lambda: 8)
+    monkeypatch.setattr(choices, "usable_cpus", lambda: 8)
     put(profile, folder)
     with Ranker.load(folder, **asked) as ranker:
         info = ranker.info()

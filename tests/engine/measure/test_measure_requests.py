@@ -5,7 +5,7 @@ import pytest
 
 from onyxrank import InvalidInput, Item
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.requests import Pool, Size, Workload, make_request
 
 POOL = Pool(

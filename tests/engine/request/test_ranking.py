@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onyxrank import Cuts, Item, Ranking
-from onyxrank.request.ranking import rank_scores, to_hits
+from onyxrank.request.ranking import order_by, to_hits
 from onyxrank.request.timings import Timings
 
 ITEMS = (Item("a", "red"), Item("b", "blue"), Item("c", "green"))
@@ -17,18 +17,27 @@ ITEMS = (Item("a", "red"), Item("b", "blue"), Item("c", "green"))
 
 @pytest.fixture
 def ranking():
-    hits = to_hits(ITEMS, np.array([0.25, 0.75, 0.25], dtype=np.float32))
+    margins = np.array([-1.0, 1.0, -1.0], dtype=np.float32)
+    hits = to_hits(ITEMS, margins, np.array([0.25, 0.75, 0.25], dtype=np.float32))
     return Ranking(hits, 3, Cuts(), cold_start=False)
 
 
 @given(
-    st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]) | st.floats(0, 1, width=32), max_size=60),
+    st.lists(st.sampled_from([-9.0, -0.1, 0.0, 0.5, 1.0]) | st.floats(-99, 99, width=32), max_size=60),
     st.none() | st.integers(1, 70),
 )
-def test_rank_scores_equals_the_slow_reference(scores, top_k):
-    array = np.array(scores, dtype=np.float32)
-    expected = sorted(range(len(scores)), key=lambda index: -float(array[index]))
-    assert rank_scores(array, top_k).tolist() == (expected if top_k is None else expected[:top_k])
+def test_the_order_equals_the_slow_reference(margins, top_k):
+    array = np.array(margins, dtype=np.float32)
+    expected = sorted(range(len(margins)), key=lambda index: -float(array[index]))
+    assert order_by(array, top_k).tolist() == (expected if top_k is None else expected[:top_k])
+
+
+def test_places_follow_from_margins_where_probabilities_are_the_same_number():
+    margins = np.array([18.0, 19.0, 40.0], dtype=np.float32)
+    hits = to_hits(ITEMS, margins, np.ones(3, dtype=np.float32))
+    assert [hit.id for hit in hits] == ["c", "b", "a"]
+    assert [hit.margin for hit in hits] == [40.0, 19.0, 18.0]
+    assert {hit.score for hit in hits} == {1.0}
 
 
 def test_a_ranking_is_a_sequence(ranking):

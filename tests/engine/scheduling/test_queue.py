@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onyxrank import Cuts
+from onyxrank.architectures.call import NO_ROWS, Step
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank.scheduling.queue import Job, Queue
-from onyxrank.scheduling.work import Piece, Work
 
 MOST = 8  # tokens of a piece in these tests
 
@@ -23,18 +23,31 @@ class Clock:
         return self.now
 
 
-def job(*sizes, rows=1, deadline=None, history=0):
-    """A call with pieces of the given tokens, after a history of some."""
+class Simulated(Step):
+    def run(self, together, watch):
+        raise AssertionError("the queue runs nothing")
+
+
+def job(*sizes, rows=1, deadline=None, history=0, joint_tokens=0):
+    """A call with steps of the given tokens, which need a first one of some if there is a history."""
     items = Ragged.of([[1]] * (rows * len(sizes)))
-    work = Work([EncodedRequest(np.arange(max(1, history), dtype=np.int32), items, Cuts())])
+    call = Job([EncodedRequest(np.arange(max(1, history), dtype=np.int32), items, Cuts())], deadline)
+    needs = frozenset()
     if history:
-        work.add([piece_of(work, history, 0, 0, "history")])
-    work.add(piece_of(work, size // rows, number * rows, rows) for number, size in enumerate(sizes))
-    return Job(work=work, deadline=deadline)
-
-
-def piece_of(work, longest, first, rows, stage="run"):
-    return Piece(work=work, stage=stage, request=0, rows=np.arange(first, first + rows), longest=longest)
+        call.add([Simulated(call=call, key="history", rows=NO_ROWS, width=history)])
+        needs = frozenset({"history"})
+    call.add(
+        Simulated(
+            call=call,
+            key=number,
+            needs=needs,
+            rows=np.arange(number * rows, (number + 1) * rows),
+            width=size // rows,
+            joint_tokens=joint_tokens,
+        )
+        for number, size in enumerate(sizes)
+    )
+    return call
 
 
 def run_all(queue, clock, arrivals=()):
@@ -45,19 +58,19 @@ def run_all(queue, clock, arrivals=()):
             moment, late = waiting.pop(0)
             clock.now = max(clock.now, moment)
             queue.admit(late)
-        pieces = queue.take()
-        clock.now += sum(piece.tokens for piece in pieces)
-        for piece in pieces:
-            owner = queue.ran(piece)
-            if owner.work.finished:
+        steps = queue.take()
+        clock.now += sum(step.cost for step in steps)
+        for step in steps:
+            owner = queue.ran(step)
+            if owner.finished:
                 queue.remove(owner)
                 done[owner] = clock.now
     return done
 
 
-def queue_of(limit=10_000, budget=0):
+def queue_of(limit=10_000):
     clock = Clock()
-    return Queue(limit, budget, clock), clock
+    return Queue(limit, clock), clock
 
 
 def test_equal_requests_are_served_in_the_order_in_which_they_came():
@@ -98,7 +111,7 @@ arrivals = st.lists(st.tuples(st.integers(0, 60), sizes), min_size=1, max_size=1
 @given(arrivals)
 def test_nobody_waits_more_than_twice_as_long_as_first_come_first_served(asked):
     queue, clock = queue_of()
-    jobs = [(moment, job(*pieces)) for moment, pieces in asked]
+    jobs = [(moment, job(*sizes)) for moment, sizes in asked]
     done = run_all(queue, clock, jobs)
     free = 0
     for number, (moment, one) in sorted(enumerate(jobs), key=lambda entry: (entry[1][0], entry[0])):
@@ -109,11 +122,11 @@ def test_nobody_waits_more_than_twice_as_long_as_first_come_first_served(asked):
 @given(st.lists(sizes, min_size=1, max_size=15))
 def test_nobody_waits_more_than_twice_as_long_as_smallest_first(asked):
     queue, clock = queue_of()
-    jobs = [job(*pieces) for pieces in asked]
+    jobs = [job(*sizes) for sizes in asked]
     done = run_all(queue, clock, [(0, one) for one in jobs])
     free = 0
-    for pieces, one in sorted(zip(asked, jobs, strict=True), key=lambda entry: sum(entry[0]).bit_length()):
-        free += sum(pieces)
+    for sizes, one in sorted(zip(asked, jobs, strict=True), key=lambda entry: sum(entry[0]).bit_length()):
+        free += sum(sizes)
         assert done[one] <= 2 * free + 2 * MOST
 
 
@@ -125,13 +138,13 @@ def test_requests_of_about_one_size_are_served_in_the_order_in_which_they_came()
 
 
 @given(arrivals, st.integers(0, 30))
-def test_every_piece_runs_once_and_the_tokens_add_up(asked, budget):
-    queue, clock = queue_of(budget=budget)
-    jobs = [(moment, job(*pieces)) for moment, pieces in asked]
+def test_every_step_runs_once_and_the_tokens_add_up(asked, budget):
+    queue, clock = queue_of()
+    jobs = [(moment, job(*sizes, joint_tokens=budget)) for moment, sizes in asked]
     done = run_all(queue, clock, jobs)
     assert len(done) == len(jobs)
     assert queue.tokens == 0
-    assert all(one.work.left == 0 and not one.running for _, one in jobs)
+    assert all(one.left == 0 and not one.running for _, one in jobs)
 
 
 def test_a_queue_with_room_takes_any_request_and_a_full_one_none():
@@ -165,9 +178,9 @@ def test_a_request_that_left_is_not_begun_again_and_its_run_is_nobodys():
     queue, _ = queue_of()
     one = job(4, 4)
     queue.admit(one)
-    [piece] = queue.take()
+    [step] = queue.take()
     queue.remove(one)
-    assert queue.ran(piece) is None
+    assert queue.ran(step) is None
     assert queue.take() == []
 
 
@@ -175,14 +188,14 @@ def test_deadlines_are_looked_at_between_micro_batches():
     queue, clock = queue_of()
     late, in_time = job(4, 4, 4, deadline=6.0), job(4, deadline=100.0)
     queue.admit(late)
-    [piece] = queue.take()
+    [step] = queue.take()
     queue.admit(in_time)
     clock.now = 5.9
     assert queue.expired() == []
     clock.now = 6.0
     assert queue.expired() == [late]
-    assert queue.ran(piece) is None
-    assert [piece.work for piece in queue.take()] == [in_time.work]
+    assert queue.ran(step) is None
+    assert [step.call for step in queue.take()] == [in_time]
     assert queue.take() == []
 
 
@@ -191,12 +204,19 @@ def test_rows_wait_for_their_history_and_others_go_ahead():
     one, other = job(4, 4, history=6), job(30)
     queue.admit(one)
     [history] = queue.take()
-    assert (history.stage, history.tokens) == ("history", 6)
+    assert (history.key, history.cost) == ("history", 6)
     assert queue.take() == []
     queue.admit(other)
-    assert [piece.work for piece in queue.take()] == [other.work]
+    assert [step.call for step in queue.take()] == [other]
     queue.ran(history)
-    assert [piece.stage for piece in queue.take()] == ["run"]
+    assert [step.key for step in queue.take()] == [0]
+
+
+def test_steps_that_score_no_item_run_alone():
+    queue, _ = queue_of()
+    for _ in range(3):
+        queue.admit(job(4, history=6))
+    assert [len(queue.take()) for _ in range(3)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -212,9 +232,9 @@ def test_rows_wait_for_their_history_and_others_go_ahead():
     ids=["never", "two", "budget", "too large", "padding", "picks what fits"],
 )
 def test_a_micro_batch_with_room_takes_in_others(budget, others, joined):
-    queue, _ = queue_of(budget=budget)
-    lead = job(8, rows=2)
-    for one in (lead, *(job(size, rows=rows) for size, rows in others)):
+    queue, _ = queue_of()
+    lead = job(8, rows=2, joint_tokens=budget)
+    for one in (lead, *(job(size, rows=rows, joint_tokens=budget) for size, rows in others)):
         queue.admit(one)
     together = queue.take()
     assert len(together) == joined
@@ -238,9 +258,9 @@ def test_runs_that_overlap_count_once():
     queue.admit(one)
     [first], [second] = queue.take(), queue.take()
     clock.now = 6.0
-    for piece in (first, second):
+    for step in (first, second):
         one.spent.add("run", 6.0)
-        queue.ran(piece)
+        queue.ran(step)
     one.tell_times(clock.now)
     assert one.watch.read().run == pytest.approx(6.0)
     assert one.watch.read().queue == 0

@@ -13,7 +13,9 @@ from engine_fakes import FakeSession, by_content
 
 from onyxrank import Cuts, DeadlineExceeded, NonFiniteScore, OnyxrankError, Overloaded
 from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.cross import Cross
+from onyxrank.architectures.call import Call
+from onyxrank.architectures.cross import Cross, PairStep
+from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank.scheduling.scheduler import Scheduler
 
@@ -44,11 +46,16 @@ def request(*items, history=(2, 3)):
 
 
 def scheduler_of(session, budget=16, **options):
-    return Scheduler(Cross(session, "softmax", BatchLimits(micro_batch_tokens=budget)), **options)
+    return Scheduler(Cross({"model": session}, "softmax", BatchLimits(micro_batch_tokens=budget)), **options)
 
 
 def expected(one):
-    return Cross(FakeSession(), "softmax", BatchLimits()).score([one])[0]
+    """The margins, computed at once and without a queue."""
+    cross = Cross({"model": FakeSession()}, "softmax", BatchLimits())
+    call = Call([one])
+    for step in cross.plan(call):
+        assert step.run([step], Stopwatch()) == [None]
+    return call.margins
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -94,6 +101,16 @@ def test_a_broken_answer_is_only_that_requests():
                 scheduler.wait(job)
         else:
             np.testing.assert_allclose(scheduler.wait(job)[0], expected(request([token])), rtol=1e-6)
+    scheduler.close()
+
+
+def test_an_architecture_that_answers_too_few_steps_does_not_stop_the_thread(monkeypatch):
+    scheduler = scheduler_of(FakeSession())
+    with monkeypatch.context() as patched:
+        patched.setattr(PairStep, "run", lambda self, together, watch: [])
+        with pytest.raises(OnyxrankError, match="of 1 steps 0 answered"):
+            scheduler.score([request([5])])
+    np.testing.assert_allclose(scheduler.score([request([5])])[0], expected(request([5])), rtol=1e-6)
     scheduler.close()
 
 

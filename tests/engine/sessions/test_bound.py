@@ -10,6 +10,9 @@ import onnxruntime
 import pytest
 
 from onyxrank import OnyxrankError, Ranker
+from onyxrank.architectures.cross import PAIR
+from onyxrank.architectures.shared_history import SharedHistory
+from onyxrank.sessions.arrays import DeviceArray
 from onyxrank.sessions.bound import BoundRuns
 from onyxrank.sessions.providers import PROVIDERS
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
@@ -30,7 +33,7 @@ def expected(session, arrays):
 
 
 def test_answers_are_those_of_a_plain_run_and_stay_as_they_were(session):
-    runs = BoundRuns(session, ["logits"], "cpu")
+    runs = BoundRuns(session, PAIR, "cpu")
     shapes = [(3, 7), (5, 4), (3, 7), (3, 7), (1, 9), (5, 4)]
     asked = [feeds(*shape, seed) for seed, shape in enumerate(shapes)]
     answers = [runs.run(arrays)[0] for arrays in asked]
@@ -47,26 +50,52 @@ def test_a_shape_seen_before_makes_no_arrays(session, monkeypatch):
         return original(*arguments)
 
     monkeypatch.setattr(onnxruntime.OrtValue, "ortvalue_from_shape_and_type", count)
-    runs = BoundRuns(session, ["logits"], "cpu")
+    runs = BoundRuns(session, PAIR, "cpu")
     for seed in range(3):
         runs.run(feeds(3, 7, seed))
     assert made == [(3, 7)] * 3  # one for each input
 
 
 def test_the_shapes_used_last_are_kept(session):
-    runs = BoundRuns(session, ["logits"], "cpu", most=2)
+    runs = BoundRuns(session, PAIR, "cpu", most=2)
     for tokens in (4, 5, 4, 6):
         runs.run(feeds(2, tokens))
     assert [shapes[0] for shapes, kept in runs._free.items() if kept] == [(2, 4), (2, 6)]
 
 
 def test_runs_at_once_do_not_mix(session):
-    runs = BoundRuns(session, ["logits"], "cpu", most=3)
+    runs = BoundRuns(session, PAIR, "cpu", most=3)
     asked = [feeds(1 + seed % 4, 6, seed) for seed in range(200)]
     with ThreadPoolExecutor(16) as callers:
         answers = list(callers.map(runs.run, asked))
     for arrays, [answer] in zip(asked, answers, strict=True):
         np.testing.assert_allclose(answer, expected(session, arrays), atol=1e-6)
+
+
+def test_a_state_stays_on_the_device_and_is_read_there_and_two_do_not_mix(shared_bundle, monkeypatch):
+    history, items = (
+        BoundRuns(
+            onnxruntime.InferenceSession(shared_bundle / f"onnx/{role}.onnx", providers=["CPUExecutionProvider"]),
+            SharedHistory.graphs[role],
+            "cpu",
+        )
+        for role in ("history", "items")
+    )
+    ids = [np.array([[2, first, 9, 3]], dtype=np.int64) for first in (7, 8, 11)]
+    states = [history.run({"input_ids": row}) for row in ids]
+    for row, state in zip(ids, states, strict=True):
+        assert all(isinstance(array, DeviceArray) for array in state)
+        fresh = history.run({"input_ids": row})
+        for array, expected in zip(state, fresh, strict=True):
+            np.testing.assert_array_equal(array.numpy(), expected.numpy())
+            assert (array.shape, array.nbytes) == (array.numpy().shape, array.numpy().nbytes)
+    rows = {"input_ids": np.full((3, 4), 9, dtype=np.int64), "attention_mask": np.ones((3, 4), dtype=np.int64)}
+    on_host = [items.run({**rows, "keys": keys.numpy(), "values": values.numpy()})[0] for keys, values in states]
+    monkeypatch.setattr(DeviceArray, "numpy", lambda self: 1 / 0)  # no way back to the host
+    for (keys, values), expected in zip(states, on_host, strict=True):
+        [logits] = items.run({**rows, "keys": keys, "values": values})
+        np.testing.assert_array_equal(logits, expected)
+    assert not np.array_equal(on_host[0], on_host[1])
 
 
 @pytest.mark.parametrize("name", ["trained_bundle", "shared_bundle"])

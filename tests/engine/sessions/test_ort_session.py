@@ -10,12 +10,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onyxrank import BundleError, InvalidInput, OnyxrankError, ProviderUnavailable
-from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.cross import PAIR
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions.ort_session import OrtSession
 from onyxrank.sessions.providers import PROVIDERS
 
-GRAPH = ARCHITECTURES["cross"]["model"]
+GRAPH = PAIR
 CPU = PROVIDERS["cpu"]
 
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onyxrank import Limits
-from onyxrank.architectures.cross import PAIR
+from onyxrank.architectures.cross import PAIR, Cross
 from onyxrank.architectures.registry import ARCHITECTURES
+from onyxrank.architectures.shared_history import SharedHistory
 from onyxrank.sessions.shape_buckets import TOKEN_STEP, Bucketed, Sizes, bucket
 
 LIMITS = Limits(history_tokens=20, item_tokens=9)
@@ -90,16 +91,20 @@ def test_a_row_of_padding_attends_to_something():
     ],
 )
 def test_the_largest_arrays_follow_from_the_limits(role, sizes):
-    assert Sizes.of(role, LIMITS, 1024) == sizes
+    [architecture] = [each for each in (Cross, SharedHistory) if role in each.graphs]
+    assert architecture.largest(role, LIMITS, 1024) == sizes
 
 
 def test_a_history_that_fills_a_step_has_keys_of_the_next():
-    assert Sizes.of("items", Limits(history_tokens=30 - 1, item_tokens=9), 1024).history == 32
-    assert Sizes.of("items", Limits(history_tokens=30, item_tokens=9), 1024).history == 48
+    assert SharedHistory.largest("items", Limits(history_tokens=30 - 1, item_tokens=9), 1024).state == 32
+    assert SharedHistory.largest("items", Limits(history_tokens=30, item_tokens=9), 1024).state == 48
 
 
 def test_every_role_has_sizes():
-    assert {role for graphs in ARCHITECTURES.values() for role in graphs} == {"model", "history", "items"}
+    for architecture in ARCHITECTURES.values():
+        for role, graph in architecture.graphs.items():
+            sizes = architecture.largest(role, LIMITS, 1024)
+            assert (sizes.state > 0) is bool(set(graph.inputs) - {"input_ids", "attention_mask", "token_type_ids"})
 
 
 def test_it_is_a_session():

@@ -13,7 +13,7 @@ from onyxrank import OnyxrankError
 from onyxrank.architectures.batching import BatchLimits
 from onyxrank.architectures.cross import Cross
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.setting import Setting
 from onyxrank.request.items import to_items
 from onyxrank.request.token_ids import Ragged
@@ -22,7 +22,7 @@ from onyxrank.tune.comparison import Comparison
 
 
 def scorer(answer):
-    return Cross(FakeSession(answer), "softmax", BatchLimits())
+    return Cross({"model": FakeSession(answer)}, "softmax", BatchLimits())
 
 
 @pytest.fixture

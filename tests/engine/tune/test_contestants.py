@@ -7,7 +7,7 @@ import pytest
 
 from onyxrank import OnyxrankError
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions.providers import PROVIDERS

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from onyxrank import InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
-from onyxrank.architectures.batching import BatchLimits
+from onyxrank.architectures.base import Layout
+from onyxrank.architectures.registry import ARCHITECTURES
 from onyxrank.bundle.manifest import Variant
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.loading.opening import load_encoder
+from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import profile_path, write_profile
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import machine_family, usable_cores, usable_cpus
@@ -24,7 +25,7 @@ from onyxrank.tune import comparison, contestants, space, tuning
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
 from onyxrank.tune.race import Result, Round, Standing
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
-from onyxrank.tune.space import Layout, allowed_variants, heats, layouts, running_providers
+from onyxrank.tune.space import allowed_variants, heats, layouts, running_providers
 from onyxrank.tune.tuning import TuneOptions, tune_bundle
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
@@ -80,7 +81,7 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
 def test_the_default_is_the_first_of_its_heat(bundle):
     for group in heats(bundle.manifest, [CPU], machine_family(), 4, 4):
         assert (group[0].threads, group[0].sessions) == (4, 1)
-        assert group[0].micro_batch_tokens == BatchLimits.of(bundle.manifest.architecture).micro_batch_tokens
+        assert group[0].micro_batch_tokens == ARCHITECTURES[bundle.manifest.architecture].default_micro_batch_tokens
         assert len(set(group)) == len(group) == 15
 
 

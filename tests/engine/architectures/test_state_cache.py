@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onyxrank.architectures.history_cache import HistoryCache, HistoryState
+from onyxrank.architectures.shared_history import HistoryState
+from onyxrank.architectures.state_cache import StateCache
 
 ENTRY = 24  # bytes of `state()`
 
@@ -21,7 +22,7 @@ def state(value=0.0):
 
 
 def test_what_was_put_is_found_by_its_ids_alone():
-    cache = HistoryCache()
+    cache = StateCache(64 * 2**20)
     kept = state()
     cache.put(ids(1, 2, 3), kept)
     assert cache.get(ids(1, 2, 3)) is kept
@@ -32,7 +33,7 @@ def test_what_was_put_is_found_by_its_ids_alone():
 
 
 def test_the_history_not_used_for_the_longest_goes_first():
-    cache = HistoryCache(2 * ENTRY)
+    cache = StateCache(2 * ENTRY)
     cache.put(ids(1), state())
     cache.put(ids(2), state())
     assert cache.get(ids(1)) is not None
@@ -42,7 +43,7 @@ def test_the_history_not_used_for_the_longest_goes_first():
 
 @given(st.lists(st.integers(0, 9), max_size=40), st.integers(0, 5 * ENTRY))
 def test_the_bytes_stay_within_the_budget_and_are_counted_right(puts, budget):
-    cache = HistoryCache(budget)
+    cache = StateCache(budget)
     for number in puts:
         cache.put(ids(number), state())
         facts = cache.facts()
@@ -52,14 +53,14 @@ def test_the_bytes_stay_within_the_budget_and_are_counted_right(puts, budget):
 
 
 def test_a_budget_of_nothing_keeps_nothing():
-    cache = HistoryCache(0)
+    cache = StateCache(0)
     cache.put(ids(1), state())
     assert cache.get(ids(1)) is None
     assert cache.facts()["misses"] == 1
 
 
 def test_what_is_larger_than_the_budget_does_not_drive_the_others_out():
-    cache = HistoryCache(2 * ENTRY)
+    cache = StateCache(2 * ENTRY)
     cache.put(ids(1), state())
     cache.put(ids(2), HistoryState(np.zeros((9, 9, 9, 9), np.float32), np.zeros((1, 1, 1, 1), np.float32)))
     assert cache.get(ids(1)) is not None
@@ -67,7 +68,7 @@ def test_what_is_larger_than_the_budget_does_not_drive_the_others_out():
 
 
 def test_nothing_that_was_read_is_held_in_the_clear():
-    secret, other = HistoryCache(), HistoryCache()
+    secret, other = StateCache(64 * 2**20), StateCache(64 * 2**20)
     history = ids(7, 7, 7)
     for cache in (secret, other):
         cache.put(history, state())
@@ -77,7 +78,7 @@ def test_nothing_that_was_read_is_held_in_the_clear():
 
 
 def test_threads_never_get_another_history():
-    cache = HistoryCache(8 * ENTRY)
+    cache = StateCache(8 * ENTRY)
     shoppers = (np.random.default_rng(0).geometric(0.12, 4000) % 40).tolist()
 
     def use(shopper):

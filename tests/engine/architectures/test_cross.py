@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from engine_fakes import FakeSession, by_content
@@ -10,13 +8,13 @@ from hypothesis import strategies as st
 
 from onyxrank import BundleError, Cuts, NonFiniteScore
 from onyxrank.architectures.batching import BatchLimits
-from onyxrank.architectures.cross import Cross
-from onyxrank.architectures.readout import probabilities
-from onyxrank.architectures.registry import build_architecture
-from onyxrank.architectures.shared_history import SharedHistory
+from onyxrank.architectures.call import Call
+from onyxrank.architectures.cross import Cross, pair_feeds
+from onyxrank.architectures.readout import Readout, margins_of
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 
+PAD = 99
 token = st.integers(5, 50)
 encoded = st.builds(
     lambda history, items: EncodedRequest(np.array(history, dtype=np.int32), Ragged.of(items), Cuts()),
@@ -26,7 +24,7 @@ encoded = st.builds(
 
 
 def cross(session, budget=2048, head="softmax"):
-    return Cross(session, head, BatchLimits(micro_batch_tokens=budget))
+    return Cross({"model": session}, head, BatchLimits(micro_batch_tokens=budget))
 
 
 def one_by_one(request):
@@ -35,7 +33,7 @@ def one_by_one(request):
         ids = np.concatenate([request.history, request.items[index]])[None].astype(np.int64)
         types = (np.arange(ids.shape[1]) >= len(request.history))[None].astype(np.int64)
         feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-        scores.append(float(probabilities(by_content(feeds), "softmax")[0]))
+        scores.append(float(Readout().probabilities(margins_of(by_content(feeds), "softmax", 1))[0]))
     return scores
 
 
@@ -45,27 +43,6 @@ def test_every_item_is_scored_in_its_place(requests, budget):
     assert len(scores) == len(requests)
     for request, row in zip(requests, scores, strict=True):
         np.testing.assert_allclose(row, one_by_one(request), rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("logits", "head", "expected"),
-    [
-        ([[0, 0], [-1, 1]], "softmax", [0.5, 1 / (1 + math.exp(-2))]),
-        ([[0], [2]], "sigmoid", [0.5, 1 / (1 + math.exp(-2))]),
-        ([[1e30, -1e30], [-1e30, 1e30]], "softmax", [0.0, 1.0]),
-        ([[-3e38], [3e38]], "sigmoid", [0.0, 1.0]),
-    ],
-    ids=["softmax", "sigmoid", "softmax-extreme", "sigmoid-extreme"],
-)
-def test_probabilities(logits, head, expected):
-    scores = probabilities(np.array(logits, dtype=np.float32), head)
-    assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, expected, rtol=1e-6)
-
-
-def test_near_logits_make_no_ties():
-    logits = np.arange(-8, 8, 0.01, dtype=np.float32)[:, None]
-    assert (np.diff(probabilities(logits, "sigmoid")) > 0).all()
 
 
 def request_of(*lengths):
@@ -107,9 +84,20 @@ def test_stages_are_timed_and_the_session_closed():
     assert session.closed == 1
 
 
-def test_the_name_picks_the_architecture():
-    sessions = {role: FakeSession() for role in ("model", "history", "items")}
-    assert isinstance(build_architecture("cross", "softmax", sessions, BatchLimits(), 0), Cross)
-    assert isinstance(build_architecture("shared-history", "softmax", sessions, BatchLimits(), 0), SharedHistory)
-    with pytest.raises(BundleError, match="no implementation"):
-        build_architecture("later", "softmax", {}, BatchLimits(), 0)
+@given(st.lists(encoded, min_size=1, max_size=4), st.randoms(use_true_random=False), st.integers(0, 20))
+def test_the_feeds_of_pairs_equal_the_slow_reference(made, random, width):
+    pairs = [(list(one.history), list(one.items[index])) for one in made for index in range(len(one.items))]
+    call = Call(made)
+    assert call.pair_lengths.tolist() == [len(history) + len(item) for history, item in pairs]
+    if not pairs:
+        return
+    rows = random.sample(range(len(pairs)), random.randint(1, len(pairs)))
+    feeds = pair_feeds(call, np.array(rows), PAD, width)
+    longest = max(width, *(len(pairs[row][0]) + len(pairs[row][1]) for row in rows))
+    for place, row in enumerate(rows):
+        history, item = pairs[row]
+        blank = longest - len(history) - len(item)
+        assert feeds["input_ids"][place].tolist() == history + item + [PAD] * blank
+        assert feeds["attention_mask"][place].tolist() == [1] * (longest - blank) + [0] * blank
+        assert feeds["token_type_ids"][place].tolist() == [0] * len(history) + [1] * len(item) + [0] * blank
+    assert {array.dtype for array in feeds.values()} == {np.dtype(np.int64)}

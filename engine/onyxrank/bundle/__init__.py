@@ -1,5 +1,6 @@
-"""The folder that export writes: its manifest as values, opened and verified, or written whole.
+"""The bundle: the folder that export writes and the engine loads.
 
-In comes a path; out goes a verified `Bundle`, or an error that names the file and the key at fault.
-Imports `architectures` for the roles of the graphs, and never the tokenizer's library.
+The room reads and writes the manifest, verifies the files that it lists, and chooses among a bundle's variants.
+In comes a path; out goes a verified `Bundle`, or an error that names the file or the key at fault.
+It may import `machine`, `sessions`, `request` and the registry of `architectures`, but never the tokenizer's library.
 """

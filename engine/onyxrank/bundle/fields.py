@@ -1,4 +1,8 @@
-"""Reads a JSON document field by field: a key missing, unknown or of the wrong type is an error."""
+"""Reads a JSON document field by field, strictly.
+
+A key that is missing, unknown, or holds a value of the wrong type is an error that names the key's place. No value is
+quoted in a message, since a document may hold anything.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ from onyxrank.errors import BundleError
 
 T = TypeVar("T")
 Fault = Callable[[str], BundleError]
-"""Makes the error about a document's content of what is wrong with it."""
+"""A function that makes the error for a document out of a sentence that says what is wrong with its content."""
 
-_KINDS: dict[type, str] = {
+_TYPE_NAMES: dict[type, str] = {
     bool: "true or false",
     dict: "an object",
     float: "a number",
@@ -23,17 +27,17 @@ _KINDS: dict[type, str] = {
 
 
 def fault(message: str) -> BundleError:
-    """Make an error about the manifest's content."""
+    """Make an error that says what is wrong with the manifest's content."""
     return BundleError(f"onyxrank.json is damaged: {message}; export the bundle again")
 
 
 class Fields:
-    """One JSON object of a document.
+    """One JSON object of a document, whose keys are taken one by one.
 
     Args:
         value: the parsed JSON value.
-        place: where it stands, such as ``variants[0]``; empty for the whole document.
-        fault: makes the errors; by default those of the manifest.
+        place: where the object stands in the document, such as ``variants[0]``; empty for the whole document.
+        fault: function that makes the errors; by default they are about the manifest.
 
     Raises:
         BundleError: if the value is not an object.
@@ -50,7 +54,7 @@ class Fields:
         """Return the value of a required key.
 
         Raises:
-            BundleError: if the key is missing or its value is not of that kind.
+            BundleError: if the key is missing or its value is not of the type `kind`.
 
         """
         place = self._at(key)
@@ -64,7 +68,7 @@ class Fields:
         return Fields(self.take(key, dict), self._at(key), self._fault)
 
     def take_report(self, key: str) -> Mapping[str, Any] | None:
-        """Return the free-form object under a required key as it is; null gives None."""
+        """Return the free-form object under a required key as it is, or None where the document has null."""
         return None if self._is_null(key) else self.take(key, dict)
 
     def take_strings(self, key: str) -> tuple[str, ...]:
@@ -75,10 +79,10 @@ class Fields:
         )
 
     def finish(self) -> None:
-        """Refuse keys that nobody took.
+        """Refuse the object if it has keys that nobody took.
 
         Raises:
-            BundleError: naming them.
+            BundleError: if there are such keys; it names them.
 
         """
         unknown = sorted(set(self._fields) - self._taken)
@@ -96,25 +100,31 @@ class Fields:
 
 
 def checked(value: object, kind: type[T], place: str, fault: Fault = fault) -> T:
-    """Return a JSON value of the kind asked for; a whole number will do for a float.
+    """Return a JSON value if it is of the type asked for; a whole number is accepted as a float.
+
+    Args:
+        value: the parsed JSON value.
+        kind: the type that it must have.
+        place: where the value stands in the document.
+        fault: function that makes the error.
 
     Raises:
-        BundleError: for any other value, without quoting it.
+        BundleError: if the value is of another type; the message does not quote it.
 
     """
     if kind is float and type(value) is int:
         return float(value)  # type: ignore[return-value]
-    # JSON's true is a bool, which Python would also accept as an int.
+    # JSON's true becomes a bool, which isinstance() would accept as an int.
     if type(value) is not kind:
-        raise fault(f"{place} must be {_KINDS[kind]}, not {'null' if value is None else type(value).__name__}")
+        raise fault(f"{place} must be {_TYPE_NAMES[kind]}, not {'null' if value is None else type(value).__name__}")
     return value
 
 
 def check_path(path: str) -> None:
-    """Refuse a path that could leave the bundle's folder on any system, or that has two spellings.
+    """Refuse a path that could leave the bundle's folder on any system, or that is not in its shortest spelling.
 
     Raises:
-        BundleError: naming the path.
+        BundleError: if the path is such a path; it names it.
 
     """
     pure = PurePosixPath(path)

@@ -1,9 +1,11 @@
-"""The manifest of a bundle, ``onyxrank.json``, as values: export writes them and the engine reads them.
+"""The manifest of a bundle, ``onyxrank.json``, as Python values that export writes and the engine reads.
 
-1. The schema version is looked at first: a newer one is refused before anything else is read.
-2. Every key is required and typed, and no other key is allowed: a misspelt key must not become a default.
+1. The schema version is looked at first, and a newer one is refused before anything else is read.
+2. Every key is required and has a type, and no other key is allowed, so that a misspelt key does not turn into a
+   default.
 3. The values are checked on construction, so that export cannot write what the engine would refuse.
-4. Reports (parity, gate, training) are free-form, kept as they are; of them the engine reads only "passed".
+4. The reports (parity, gate, training) are free-form and kept as they are. All that the engine reads of them is
+   whether a variant has "passed" the gate.
 """
 
 from __future__ import annotations
@@ -22,18 +24,22 @@ from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 MANIFEST_NAME = "onyxrank.json"
 SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "fp16", "bf16", "int8_dynamic", "int8_static")
-"""bf16 is how a provider computes the fp32 graphs; the others are of the graphs themselves."""
+"""Precisions that a variant can have.
+
+A bf16 variant has the fp32 graphs, which a provider computes in bfloat16. The other precisions are those of the
+graphs themselves.
+"""
 TRUNCATION: Mapping[str, str] = {"history": "newest", "item": "title_first", "separator": HISTORY_SEPARATOR}
-"""The one truncation policy there is; the manifest records it so that a reader can refuse another."""
+"""The only truncation policy that exists; the manifest records it so that a reader can refuse a later one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """What a file of the bundle must be.
+    """The content that a file of the bundle must have.
 
     Attributes:
-        sha256: lower-case hex digest of the content.
-        bytes: size.
+        sha256: SHA-256 of the content, as 64 lower-case hexadecimal digits.
+        bytes: size of the content.
 
     """
 
@@ -49,13 +55,13 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerSpec:
-    """How the tokenizer file is used.
+    """The tokenizer's file and how it is used.
 
     Attributes:
-        file: path inside the bundle of a ``tokenizers`` JSON file.
-        cls_token: text of the token that opens a pair.
-        sep_token: text of the token that closes each segment.
-        prefix_safe: whether the tokens of a text cut at a space are a prefix of the tokens of the whole text.
+        file: path inside the bundle of the tokenizer, in the JSON format of the library ``tokenizers``.
+        cls_token: text of the token that opens a pair of history and item.
+        sep_token: text of the token that closes each of the two.
+        prefix_safe: whether the tokens of a text that was cut at a space are a prefix of those of the whole text.
 
     """
 
@@ -73,14 +79,15 @@ class Variant:
     """One set of graphs in one precision.
 
     Attributes:
-        name: unique in the bundle; what ``Ranker.load(variant=…)`` takes.
+        name: name of the variant, unique in the bundle; ``Ranker.load(variant=…)`` takes it.
         precision: one of ``PRECISIONS``.
-        files: path inside the bundle of each graph, by role.
-        machines: machine families it was made for; empty for any. The gate judged it on the one that exported it,
-            but sums of integers are the same on all of them (`onyxrank_export.conversion.quantize`).
-        batch_invariant: whether an item's score is the same whatever else is in its micro-batch.
-        batch_deviation: largest change of a probability that was measured over different batches.
-        gate: figures of the quality gate, or None if it was not gated.
+        files: path inside the bundle of each graph, by the graph's role.
+        machines: machine families that the variant was made for; empty if it was made for any. The gate judged it
+            only on the machine that exported it, but sums of integers are the same on all machines of these
+            families (`onyxrank_export.conversion.quantize`).
+        batch_invariant: whether an item's score is the same whatever other items are in its micro-batch.
+        batch_deviation: largest difference that export measured between an item's probabilities in different batches.
+        gate: figures of the quality gate, or None if the gate has not judged the variant.
 
     """
 
@@ -102,7 +109,7 @@ class Variant:
 
     @property
     def refused(self) -> bool:
-        """Whether the gate refused it and it was written all the same, by force."""
+        """Whether the quality gate refused the variant, which was then written by force."""
         return self.gate is not None and self.gate.get("passed") is False
 
     def runs_on(self, family: str) -> bool:
@@ -115,16 +122,18 @@ class Manifest:
     """A whole manifest.
 
     Attributes:
-        onyxrank_version: version that wrote it.
-        architecture: a key of ``ARCHITECTURES``.
-        head: how logits become a probability: ``softmax`` over 2 (class 1) or ``sigmoid`` of 1.
-        limits: how many tokens of each side the model was trained to read.
-        tokenizer: the tokenizer's file and special tokens.
-        variants: at least one; fp32 is among them, but in what `onyxrank tune --export` writes.
-        files: every file of the bundle but the manifest itself, by path.
-        parity: report of ONNX against PyTorch.
-        gate: report of the quality gate.
-        training: where the weights come from.
+        onyxrank_version: version of onyxrank that wrote the bundle.
+        architecture: name of the architecture, a key of ``ARCHITECTURES``.
+        head: how logits become a probability: ``softmax`` over two logits, of which the second stands for a purchase,
+            or ``sigmoid`` of one logit.
+        limits: how many tokens of a history and of an item the model was trained to read.
+        tokenizer: the tokenizer's file and its special tokens.
+        variants: the variants, at least one. One of them is fp32, except in bundles that `onyxrank tune --export`
+            has reduced to the fastest variant.
+        files: hash and size of every file of the bundle except the manifest itself, by path.
+        parity: export's report on how far the ONNX graphs are from PyTorch.
+        gate: report of the quality gate on the whole export.
+        training: facts about the training that the weights come from.
 
     """
 
@@ -164,11 +173,11 @@ class Manifest:
             raise fault(f"{', '.join(unlisted)} is used but not listed under files, so it cannot be verified")
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name, which must be there."""
+        """Return the variant of a name, which must exist."""
         return next(variant for variant in self.variants if variant.name == name)
 
     def unasked(self, family: str) -> list[Variant]:
-        """The variants that may be loaded on a machine family without being named."""
+        """List the variants that may be loaded on a machine family when the caller names none."""
         return [
             variant
             for variant in self.variants
@@ -177,10 +186,10 @@ class Manifest:
 
     @classmethod
     def parse(cls, data: object) -> Manifest:
-        """Make a manifest of parsed JSON.
+        """Make a manifest out of parsed JSON.
 
         Raises:
-            BundleError: naming the key at fault, or that a newer onyxrank is needed.
+            BundleError: if the JSON is no manifest; it names the key at fault, or asks for a newer onyxrank.
 
         """
         fields = Fields(data)
@@ -219,7 +228,7 @@ class Manifest:
         return manifest
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dict of JSON values that ``parse`` reads back to an equal manifest."""
+        """Return a plain dict of JSON values, which ``parse`` turns back into an equal manifest."""
         return {
             "schema_version": SCHEMA_VERSION,
             "onyxrank_version": self.onyxrank_version,

@@ -1,9 +1,11 @@
-"""Opens a bundle: the manifest is parsed, and every file it lists is there, inside the folder, and unaltered.
+"""Opens a bundle: parses its manifest and verifies that every file it lists is there, in the folder, and unaltered.
 
-1. ``onyxrank.json`` is read; its paths are checked as text.
-2. Each file is resolved: a link that leads out of the folder is refused.
-3. Size first, which is free, then SHA-256, several files at a time (hashing releases the interpreter lock).
-All faulty files are named at once.
+1. ``onyxrank.json`` is read, and the paths in it are checked as text.
+2. Each file's path is resolved, and a link that leads out of the folder is refused.
+3. Each file's size is compared first, which costs nothing, and then its SHA-256. Several files are hashed at a time,
+   since hashing releases the interpreter lock.
+
+The error names all faulty files at once.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.machine.cpus import usable_cpus
 
 _CHUNK_BYTES = 1 << 20
-_MOST_HASHERS = 4  # more only wait for the disk
+"""Bytes that are read and hashed at a time; a graph's file need not fit into memory."""
+_MOST_HASHERS = 4
+"""Threads that hash files; more of them would only wait for the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,8 @@ class Bundle:
     """A verified bundle.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it holds.
+        folder: the folder that holds its files.
+        manifest: its parsed manifest.
 
     """
 
@@ -38,13 +42,13 @@ class Bundle:
     manifest: Manifest
 
     def path(self, name: str) -> Path:
-        """Where a file of the manifest lies."""
+        """Return where a file of the manifest lies, given its path inside the bundle."""
         return self.folder / name
 
     def pad_id(self) -> int:
-        """Token id to pad with: ``pad_token_id`` of ``config.json``, or 0.
+        """Return the token id to pad with: ``pad_token_id`` of ``config.json``, or 0 if that does not say.
 
-        Padding is masked, so the id need only exist.
+        Padding is masked, so any id that the model knows will do.
 
         Raises:
             BundleError: if ``config.json`` is listed and is not a JSON object.
@@ -63,7 +67,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     """Read and verify a bundle.
 
     Raises:
-        InvalidInput: if the path is none.
+        InvalidInput: if `path` is not a path.
         BundleError: if the folder is missing or not a bundle, or a file is missing, altered, or outside it.
 
     """
@@ -86,7 +90,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
     """Compare every listed file with its size and SHA-256.
 
     Raises:
-        BundleError: naming every faulty file and what is wrong with it.
+        BundleError: if files are faulty; it names each of them and what is wrong with it.
 
     """
     faults = find_faults(folder, manifest)
@@ -96,7 +100,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 
 
 def find_faults(folder: Path, manifest: Manifest) -> dict[str, str]:
-    """Say what is wrong with each faulty file, by path; empty for an intact bundle."""
+    """Say what is wrong with each faulty file, by its path; the result is empty for an intact bundle."""
     root = folder.resolve()
     with ThreadPoolExecutor(min(_MOST_HASHERS, usable_cpus())) as pool:
         faults = pool.map(lambda entry: _fault(root, *entry), manifest.files.items())
@@ -133,7 +137,7 @@ def _fault(root: Path, name: str, entry: FileEntry) -> str | None:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, hex."""
+    """Return the SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -1,10 +1,11 @@
 """Chooses the graph variant to load when nothing measured says which is fastest.
 
-1. A variant asked for by name is taken, whatever this machine is; a mismatch is said in the reason.
-2. Otherwise a variant must be batch-invariant, since a score must not depend on the other items of the list, and must
-   not be one that the quality gate refused.
-3. On a provider that gains from int8, the first int8 variant made for this machine family; else fp32. On one that
-   computes in bf16, the bf16 variant alone: no other has been judged there.
+1. A variant that is asked for by name is taken, whatever this machine is. The reason says what speaks against it.
+2. Otherwise a variant must be batch-invariant, since a score must not depend on the other items of the list, and the
+   quality gate must not have refused it.
+3. On a provider that gains from int8, the first int8 variant made for this machine family is taken, and fp32 where
+   there is none. On a provider that computes in bf16 only the bf16 variant may be taken, since the gate has judged no
+   other one in bf16.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from onyxrank.sessions.providers import AUTO, Provider
 
 @dataclass(frozen=True, slots=True)
 class VariantChoice:
-    """A variant, and why it was taken."""
+    """The variant that was chosen.
+
+    Attributes:
+        variant: the variant.
+        reason: a phrase for people that says why it was chosen.
+
+    """
 
     variant: Variant
     reason: str
@@ -29,14 +36,14 @@ def choose_variant(manifest: Manifest, asked: str, provider: Provider, family: M
     """Choose the variant to load.
 
     Args:
-        manifest: what the bundle holds.
-        asked: a variant's name, or ``auto``.
-        provider: what it will run on.
-        family: this machine.
+        manifest: the bundle's manifest.
+        asked: name of a variant, or ``auto``.
+        provider: the execution provider that the variant will run on.
+        family: the family of this machine's processor.
 
     Raises:
-        InvalidInput: if the bundle has no variant of that name; lists those it has.
-        BundleError: if no variant may be taken unasked.
+        InvalidInput: if the bundle has no variant of that name; the message lists those that it has.
+        BundleError: if `asked` is ``auto`` and no variant may be taken.
 
     """
     if asked != AUTO:
@@ -104,7 +111,7 @@ def _why_not(variant: Variant, family: MachineFamily) -> str:
 
 
 def _unsafe(variant: Variant) -> str:
-    """Why a variant made for this machine is not taken unasked."""
+    """Say why a variant that was made for this machine family is not taken unless it is asked for by name."""
     if variant.refused:
         return f"{variant.name} was refused by the quality gate"
     return f"with {variant.name} a score would depend on the other items of the list"

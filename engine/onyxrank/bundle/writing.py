@@ -1,4 +1,8 @@
-"""Writing a bundle whole or not at all: into a temporary folder beside the target, then renamed."""
+"""Writes a bundle whole or not at all.
+
+The files go into a temporary folder beside the target, which is renamed to the target when it is complete. So a
+reader never sees half a bundle, and an export that fails leaves the bundle that was there before.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from onyxrank.errors import BundleError
 
 
 def check_replaceable(target: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that `new_folder` would not write: to be asked before long work begins.
+    """Refuse a folder that `new_folder` would not write, so that a caller can ask before long work begins.
 
     Raises:
         BundleError: if `target` exists and may not be replaced, or is something other than a bundle.
@@ -33,11 +37,11 @@ def check_replaceable(target: Path, *, overwrite: bool) -> None:
 
 
 def check_writable(path: Path, option: str = "--out") -> None:
-    """Refuse a place where no file could be written: to be asked before long work begins.
+    """Refuse a place where no file could be written, so that a caller can ask before long work begins.
 
     Args:
-        path: the file.
-        option: what to name another one with.
+        path: the file to be written later.
+        option: the option of the command line with which the user can name another file; the error mentions it.
 
     Raises:
         BundleError: if no file can be made there.
@@ -50,7 +54,7 @@ def check_writable(path: Path, option: str = "--out") -> None:
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder that becomes `target` when the block ends well, and vanishes when it does not.
+    """Give a temporary folder that becomes `target` when the block ends well, and is removed when it does not.
 
     Raises:
         BundleError: if `target` exists and may not be replaced, or is something other than a bundle.
@@ -67,14 +71,14 @@ def new_folder(target: Path, *, overwrite: bool) -> Iterator[Path]:
             if target.exists():
                 os.replace(target, old)
             os.replace(folder, target)
-        except BaseException:  # an interruption too must not cost the bundle that was there
+        except BaseException:  # Ctrl-C must not cost the bundle that was there either
             if old.exists() and not target.exists():
                 os.replace(old, target)
             raise
 
 
 def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Hash and size of every file below a folder, by its path with forward slashes."""
+    """Hash and measure every file below a folder; the keys are paths inside it, with forward slashes."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST_NAME)
     return {
         path.relative_to(folder).as_posix(): FileEntry(sha256=hash_file(path), bytes=path.stat().st_size)
@@ -83,16 +87,16 @@ def file_entries(folder: Path) -> dict[str, FileEntry]:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write ``onyxrank.json``."""
+    """Write a manifest into a bundle's folder as ``onyxrank.json``."""
     text = json.dumps(manifest.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
     (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Add up the bytes of all files below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy content only: a bundle has no use for another machine's permissions or times."""
+    """Copy a file's content, but not its permissions and times: a bundle has no use for another machine's."""
     shutil.copyfile(source, target)

@@ -1,4 +1,5 @@
-"""What this machine is: the CPUs and instruction sets it gives the process, its fingerprint, its C library.
+"""What this machine is: its CPUs and instruction sets, its fingerprint, its C library.
 
-Nothing comes in but the system's own files; out go facts. Imports nothing of onyxrank but `errors`.
+The room reads what the operating system tells about itself and hands out facts; it decides nothing.
+It may import only `errors` of onyxrank.
 """

@@ -1,10 +1,10 @@
-"""What this machine gives the process: CPUs it may use and instruction sets it has.
+"""Finds out how many CPUs the process may use, and which instruction sets they have.
 
-1. The CPUs are those of the affinity mask, not those of the host.
-2. A container's quota lowers that: cgroup v2 ``cpu.max`` or v1 ``cpu.cfs_quota_us``, the tightest of the
-   process's group and all its parents, rounded up (a quota of 1.5 CPUs keeps two threads busy).
-3. Two CPUs can be two threads of one core; which are, Linux tells under ``/sys/devices/system/cpu``.
-4. Instruction sets come from ``/proc/cpuinfo`` where there is one.
+1. The process may use the CPUs of its affinity mask, which can be fewer than the host has.
+2. A container's quota lowers that number: cgroup v2 ``cpu.max`` or v1 ``cpu.cfs_quota_us``. The tightest quota of the
+   process's group and of all its parents counts, and is rounded up (a quota of 1.5 CPUs keeps two threads busy).
+3. Two CPUs can be two hardware threads of one core. Linux tells under ``/sys/devices/system/cpu`` which ones are.
+4. Instruction sets are read from ``/proc/cpuinfo`` where that exists.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 MachineFamily = Literal["avx512_vnni", "avx512", "avx2", "arm64", "other"]
+"""Kinds of processors that run a quantized graph with the same kernels; a variant names those it was made for."""
 
 _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUP_OF_SELF = Path("/proc/self/cgroup")
@@ -25,18 +26,25 @@ _CPUINFO = Path("/proc/cpuinfo")
 _MEMINFO = Path("/proc/meminfo")
 _CPUS = Path("/sys/devices/system/cpu")
 _ARM64_NAMES = ("aarch64", "arm64")
-_NUMBERS = ("cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
-"""What tells processors apart in ``/proc/cpuinfo``: of x86, then of ARM."""
+_MODEL_FIELDS = ("cpu family", "model", "stepping", "CPU implementer", "CPU variant", "CPU part", "CPU revision")
+"""Fields of ``/proc/cpuinfo`` that tell processor models apart: the first three on x86, the others on ARM."""
 
 
 def usable_cpus() -> int:
-    """CPUs this process may keep busy: affinity and container quota, at least 1."""
+    """Count the CPUs that this process may keep busy under its affinity mask and container quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return limit_cpus(allowed, cgroup_quota(_read(_CGROUP_OF_SELF), _CGROUP_ROOT))
 
 
 def usable_cores(cpus: Path = _CPUS) -> int:
-    """Cores behind those CPUs, at least 1; as many as CPUs where the system does not tell."""
+    """Count the cores that the usable CPUs belong to, at least 1.
+
+    Where the system does not tell which CPUs share a core, every CPU counts as a core of its own.
+
+    Args:
+        cpus: the folder in which Linux describes its CPUs.
+
+    """
     if not hasattr(os, "sched_getaffinity"):
         return usable_cpus()
     siblings = [_read(cpus / f"cpu{number}/topology/thread_siblings_list") for number in os.sched_getaffinity(0)]
@@ -44,12 +52,18 @@ def usable_cores(cpus: Path = _CPUS) -> int:
 
 
 def limit_cpus(allowed: int, quota: float | None) -> int:
-    """Whole CPUs under a quota in CPUs (None: no quota), at least 1."""
+    """Lower a number of CPUs to what a quota allows, in whole CPUs and at least 1.
+
+    Args:
+        allowed: CPUs of the affinity mask.
+        quota: the container's quota in CPUs, or None if it has none.
+
+    """
     return max(1, allowed if quota is None else min(allowed, math.ceil(quota)))
 
 
 def cgroup_quota(membership: str, root: Path) -> float | None:
-    """Find the tightest CPU quota on a process, in CPUs, or None.
+    """Find the tightest quota that the process's groups put on it, in CPUs; None if there is no quota.
 
     Args:
         membership: text of ``/proc/<pid>/cgroup``.
@@ -61,7 +75,7 @@ def cgroup_quota(membership: str, root: Path) -> float | None:
         _, _, rest = line.partition(":")
         controllers, _, group = rest.partition(":")
         if not controllers:
-            # Beside v1 hierarchies, v2 is mounted in a folder of its own.
+            # Where v1 is in use too, v2 is mounted in the folder "unified" beside the folders of v1's controllers.
             for mount in (root, root / "unified"):
                 quotas += [_quota_v2(folder) for folder in _upwards(mount, group)]
         elif "cpu" in controllers.split(","):
@@ -71,10 +85,10 @@ def cgroup_quota(membership: str, root: Path) -> float | None:
 
 
 def instruction_sets(cpuinfo: str | None = None) -> frozenset[str]:
-    """Names of the CPU's instruction sets as Linux spells them; empty where there is no ``/proc/cpuinfo``.
+    """Name the CPU's instruction sets as Linux spells them; the set is empty where there is no ``/proc/cpuinfo``.
 
     Args:
-        cpuinfo: text of ``/proc/cpuinfo``; this machine's by default.
+        cpuinfo: text to read instead of this machine's ``/proc/cpuinfo``.
 
     """
     text = _read(_CPUINFO) if cpuinfo is None else cpuinfo
@@ -82,28 +96,31 @@ def instruction_sets(cpuinfo: str | None = None) -> frozenset[str]:
 
 
 BF16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
-"""Instruction sets of x86 and ARM that compute in bfloat16; without one it is emulated, slower than fp32."""
+"""Instruction sets of x86 and ARM that compute in bfloat16.
+
+A CPU with none of them emulates it, which is slower than fp32.
+"""
 
 
 def has_bf16() -> bool:
-    """Whether the CPU computes in bfloat16; taken for granted where the system does not tell."""
+    """Say whether the CPU computes in bfloat16; it is assumed to where the system does not list instruction sets."""
     sets = instruction_sets()
     return not sets or bool(sets & BF16)
 
 
 def machine_family(flags: frozenset[str] | None = None, machine: str | None = None) -> MachineFamily:
-    """Name the family a quantized variant is made for.
+    """Name the family that a processor belongs to.
 
     Args:
-        flags: instruction sets; this machine's by default.
-        machine: architecture as ``platform.machine`` names it; this machine's by default.
+        flags: the processor's instruction sets; this machine's by default.
+        machine: the processor's architecture as ``platform.machine`` names it; this machine's by default.
 
     """
     flags = instruction_sets() if flags is None else flags
     if (platform.machine() if machine is None else machine).lower() in _ARM64_NAMES:
         return "arm64"
-    # AVX-VNNI is the same product on 256-bit registers: like AVX-512 VNNI it adds up in 32 bits, so
-    # onnxruntime's uint8 x int8 kernels do not saturate there; a variant gated on one holds on both.
+    # AVX-VNNI is the same multiply-and-add as AVX-512 VNNI on 256-bit registers. Both add up in 32 bits, so that
+    # onnxruntime's uint8 x int8 kernels saturate on neither, and a variant gated on one of them holds on both.
     if flags & {"avx512_vnni", "avx_vnni"}:
         return "avx512_vnni"
     if "avx512f" in flags:
@@ -112,15 +129,15 @@ def machine_family(flags: frozenset[str] | None = None, machine: str | None = No
 
 
 def cpu_name(cpuinfo: str | None = None) -> str:
-    """The CPU's model with its family and numbers: virtual machines often show no more than a brand as the model."""
+    """Name the CPU by its brand and the numbers of its model, since virtual machines often show a bare brand."""
     text = _read(_CPUINFO) if cpuinfo is None else cpuinfo
     model = _field(text, "model name") or _darwin_brand() or platform.processor() or platform.machine()
-    numbers = [f"{name} {value}" for name in _NUMBERS if (value := _field(text, name))]
+    numbers = [f"{name} {value}" for name in _MODEL_FIELDS if (value := _field(text, name))]
     return ", ".join([model, *numbers])
 
 
 def _darwin_brand() -> str:
-    """The processor's name on a Mac, such as "Apple M3"; empty elsewhere."""
+    """Ask a Mac for its processor's name, such as "Apple M3"; the answer is empty on other systems."""
     if platform.system() != "Darwin":
         return ""
     command = ("/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string")
@@ -128,7 +145,7 @@ def _darwin_brand() -> str:
 
 
 def describe() -> dict[str, object]:
-    """Facts of this machine for reports: JSON values only."""
+    """Collect the facts about this machine that a report states, as JSON values."""
     cpuinfo = _read(_CPUINFO)
     kib = (_field(_read(_MEMINFO), "MemTotal") or "").split()
     return {
@@ -143,10 +160,10 @@ def describe() -> dict[str, object]:
 
 
 def _upwards(mount: Path, group: str) -> Iterator[Path]:
-    """List the group's folder and every parent up to the mount point.
+    """List a group's folder and all its parents, up to the mount point.
 
-    Inside a container the path may be the host's and absent here; the walk still ends at the mount point,
-    which is then the container's own group.
+    Inside a container the group may be named by its path on the host, which does not exist here. The walk still ends
+    at the mount point, which is then the folder of the container's own group.
     """
     parts = [part for part in PurePosixPath(group).parts if part not in ("/", "..")]
     for depth in range(len(parts), -1, -1):
@@ -162,14 +179,14 @@ def _quota_v1(folder: Path) -> float | None:
 
 
 def _ratio(fields: list[str]) -> float | None:
-    """Quota over period; None for "max" and -1, which say that there is no quota."""
+    """Divide a quota by its period; None where the quota is "max" (v2) or -1 (v1), which mean that there is none."""
     if len(fields) != 2 or not all(field.isdecimal() for field in fields) or int(fields[1]) == 0:
         return None
     return int(fields[0]) / int(fields[1])
 
 
 def _field(text: str, name: str) -> str | None:
-    """Value of the first ``name : value`` line."""
+    """Return the value of the first line ``name : value``, or None if there is no such line."""
     for line in text.splitlines():
         key, colon, value = line.partition(":")
         if colon and key.strip() == name:
@@ -178,7 +195,7 @@ def _field(text: str, name: str) -> str | None:
 
 
 def _read(path: Path) -> str:
-    """Read a text file; empty where this system does not have or show it, which is an answer, not a fault."""
+    """Read a text file. It counts as empty where this system lacks or hides it: not every system has these files."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,13 +1,15 @@
 """Runs one graph on ONNX Runtime.
 
-This is the only module that opens graphs with onnxruntime. Its exceptions end here: what goes wrong while loading is
-a `BundleError` or `ProviderUnavailable`, what goes wrong while running an `OnyxrankError`, chained.
+This is the only module that opens graphs with onnxruntime, and the exceptions of onnxruntime end here. What goes
+wrong while loading becomes a `BundleError` or a `ProviderUnavailable`, and what goes wrong while running becomes an
+`OnyxrankError`, each chained to its cause.
 
-Memory: onnxruntime's arena keeps what its largest run needed, once per concurrent run. Micro-batches are
-bounded and the longest goes first, so it is sized once and stays. Patterns of allocation are not recorded:
-shapes differ from run to run, and every shape would keep its own.
+Memory: onnxruntime's arena keeps as much memory as the largest run needed, once for each run that goes on at the same
+time. Micro-batches are bounded, and the longest of a request runs first, so the arena soon has its final size. Memory
+patterns are switched off: onnxruntime would keep one for every shape, and shapes differ from run to run.
 
-Threads spin while a run goes on and stop with it, so that they do not take the CPUs from whoever works next.
+Threads: those of a session spin while a run goes on and stop when it ends, so that they do not take the CPUs from
+whoever works next.
 """
 
 from __future__ import annotations
@@ -30,25 +32,30 @@ from onyxrank.sessions.session import SessionInfo
 
 _CONFIG = {
     "session.set_denormal_as_zero": "1",
-    # The threads of a run would go on spinning for long after it and take the CPUs from whoever works next: another
-    # session, such as the items after the history, the event loop, another process (onnxruntime #11841).
+    # Without this, a session's threads spin long after a run and take the CPUs from whoever works next: the session
+    # that runs the items after the history, the event loop, or another process (onnxruntime #11841).
     "session.force_spinning_stop": "1",
 }
 _EXACT_SUMS = {"session.x64quantprecision": "1"}
-"""Where pairs of uint8 × int8 products are added in 16 bits (x86 without VNNI), take uint8 × uint8 instead."""
+"""Makes onnxruntime multiply uint8 × uint8 instead of uint8 × int8 on x86 processors without VNNI.
+
+There it adds pairs of uint8 × int8 products in 16 bits, and such a sum can saturate.
+"""
 _LOG_ERRORS = 3
+"""onnxruntime's level of logging at which it prints errors, but no warnings."""
 
 
 class OrtSession:
-    """A graph file on ONNX Runtime.
+    """A `Session` that runs a graph's file on ONNX Runtime.
 
     Args:
         path: the ONNX file.
-        graph: the inputs and outputs it must have.
-        provider: what it must run on.
-        threads: threads that one run may use.
-        more: provider options of this graph, besides the provider's own.
-        exact_sums: whether int8 sums must not saturate, on no CPU; slower on those where they would.
+        graph: the inputs and outputs that the file must have.
+        provider: the execution provider that the graph must run on.
+        threads: number of CPU threads that one run may use.
+        more: provider options for this graph, added to those that the provider always has.
+        exact_sums: whether sums of int8 products must not saturate on any CPU. Runs take longer on those CPUs where
+            they otherwise would.
 
     Raises:
         BundleError: if onnxruntime cannot load the file, or its inputs or outputs are not the graph's.
@@ -70,8 +77,8 @@ class OrtSession:
         self._outputs = list(graph.outputs)
         check_count(threads, "threads")
         # To flush denormals, onnxruntime sets the floating-point mode of its own threads, which is wanted (the
-        # scheduler's get it too, `flush_denormals`), and of the thread that makes a process's first session: there
-        # the host's arithmetic would change.
+        # scheduler's threads get it from `flush_denormals`). But it also sets that of the thread which makes the
+        # first session of a process. If that were the caller's thread, the host's arithmetic would change.
         with ThreadPoolExecutor(1) as bystander:
             options = {**provider.session_options(threads), **(more or {})}
             config = {**_CONFIG, **(_EXACT_SUMS if exact_sums else {})}
@@ -105,19 +112,23 @@ class OrtSession:
             raise OnyxrankError(f"onnxruntime failed to run {self._path} ({type(error).__name__})") from error
 
     def info(self) -> SessionInfo:
-        """Say what the session is and really runs on."""
+        """Report which providers, threads and options the session really uses."""
         return self._info
 
     def close(self) -> None:
-        """Free the graph once the runs in flight are done."""
+        """Free the graph as soon as the runs that have begun are done."""
         self._session = self._bound = None
 
 
 def offered_providers(asked: str) -> list[str]:
-    """List what onnxruntime offers, by its own names; a plugin's provider only where it is the one asked for.
+    """List onnxruntime's names of the providers that it offers here.
+
+    Args:
+        asked: public name of the provider that the caller wants, or ``auto``. A provider that comes with a plugin is
+            listed only if it is the one asked for, since to find out means to register the plugin.
 
     Raises:
-        ProviderUnavailable: if a plugin was asked for and does not run here.
+        ProviderUnavailable: if the provider asked for comes with a plugin that does not run here.
 
     """
     offered = list(_runtime().get_available_providers())
@@ -129,20 +140,23 @@ def offered_providers(asked: str) -> list[str]:
 
 
 def _runtime() -> Any:
-    """Import onnxruntime when the first graph is opened: it is a quarter of the time of `import onyxrank`."""
+    """Import onnxruntime, only when a graph is opened: it would take a quarter of the time of `import onyxrank`."""
     import onnxruntime
 
     return onnxruntime
 
 
 def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
-    """Read the shapes of a graph's inputs; what is no number varies.
+    """Read the shapes of a graph's inputs.
+
+    Returns:
+        A list of axes for each input, by name. An axis whose length varies is a string or None.
 
     Raises:
         BundleError: if onnxruntime cannot load the file.
 
     """
-    # Without `_CONFIG`: a session on the caller's own thread must not change how that computes.
+    # This session is made without `_CONFIG`: it is made on the caller's thread, whose arithmetic must not change.
     session = _create(path, PROVIDERS["cpu"], 1, {}, {})
     return {node.name: list(node.shape) for node in session.get_inputs()}
 
@@ -178,8 +192,9 @@ def _create(
 
 
 def _load_cuda(onnxruntime: Any) -> None:
-    """Load CUDA and cuDNN where pip installed them, which is not where the system's loader looks."""
-    # Without NVIDIA's packages onnxruntime would print what it misses; then the system's libraries are tried.
+    """Load CUDA and cuDNN from where pip installed them, since the system's loader does not look there."""
+    # Where NVIDIA's packages are not installed, onnxruntime would print what it misses. The system's own libraries
+    # are then tried when the session is made.
     if hasattr(onnxruntime, "preload_dlls") and importlib.util.find_spec("nvidia"):
         onnxruntime.preload_dlls()
 

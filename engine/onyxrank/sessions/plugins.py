@@ -1,4 +1,7 @@
-"""Execution providers that are packages of their own, beside the ordinary onnxruntime: each is registered once."""
+"""Registers execution providers that come in Python packages of their own and plug into the ordinary onnxruntime.
+
+A plugin is registered once in a process, since onnxruntime refuses a second registration under the same name.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +17,18 @@ _registered: set[str] = set()
 
 
 def plugin_devices(provider: Provider, runtime: Any) -> list[Any]:
-    """The devices of a plugin that its provider runs on, registering it with onnxruntime the first time.
+    """List the device that a plugin's provider is to run on, and register the plugin if that has not been done.
 
     Args:
-        provider: one that has a plugin.
+        provider: a provider that has a plugin.
         runtime: the module ``onnxruntime``.
 
+    Returns:
+        The first device that fits, in a list, as onnxruntime takes it.
+
     Raises:
-        ProviderUnavailable: if the plugin is not installed, cannot be registered, or offers no such device here; or
-            the CPU lacks bf16 and the provider needs it.
+        ProviderUnavailable: if the plugin is not installed, cannot be registered or finds no such device here, or if
+            the provider needs bf16 and the CPU lacks it.
 
     """
     if provider.needs_bf16 and not has_bf16():
@@ -35,9 +41,8 @@ def plugin_devices(provider: Provider, runtime: Any) -> list[Any]:
         if provider.plugin not in _registered:
             try:
                 runtime.register_execution_provider_library(provider.plugin, plugin.get_library_path())
-            except (
-                Exception
-            ) as error:  # onnxruntime's exceptions have no other base class; older ones lack the function
+            # onnxruntime's exceptions have no other base class, and older versions lack the function.
+            except Exception as error:
                 raise unavailable(
                     provider,
                     f"onnxruntime {runtime.__version__} does not take {provider.plugin} ({type(error).__name__})",

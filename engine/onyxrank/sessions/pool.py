@@ -1,4 +1,4 @@
-"""Several sessions of one graph as one: as many runs at once as there are sessions."""
+"""Combines several sessions of one graph into one session that can run as many micro-batches at once."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from onyxrank.sessions.session import Session, SessionInfo
 
 
 class SessionPool:
-    """Sessions of one graph, each with threads of its own; a `Session` itself.
+    """A `Session` that stands for several sessions of one graph, each of which has its own threads.
 
-    A run takes a free session and waits while there is none.
+    A run takes a session that is free, and waits while none is.
 
     Args:
-        sessions: at least one; closed with the pool.
+        sessions: the sessions, at least one; closing the pool closes them.
 
     """
 
     def __init__(self, sessions: Sequence[Session]) -> None:
         self._sessions = sessions
+        # The session that ran last is taken first, so that few runs at a time use the same sessions, whose memory
+        # has already grown to its size.
         self._free: queue.LifoQueue[Session] = queue.LifoQueue()
         for session in sessions:
             self._free.put(session)
@@ -34,7 +36,7 @@ class SessionPool:
             self._free.put(session)
 
     def info(self) -> SessionInfo:
-        """Say what each session is and really runs on."""
+        """Report what each of the sessions really uses; they are all alike."""
         return self._sessions[0].info()
 
     def close(self) -> None:

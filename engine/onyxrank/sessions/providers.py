@@ -1,11 +1,12 @@
-"""Execution providers: the names a caller may ask for, and whether what runs is what was asked.
+"""The execution providers that a caller may ask for by name, and the check that the one asked for really runs.
 
-1. A provider asked for by name must be offered by the installed onnxruntime, and be the first in the list
-   that the finished session itself reports; anything else is an error that says what to install.
-2. ``auto`` tries the offered providers that compute what fp32 on the CPU does, fastest first, and ends at the CPU;
-   `Ranker.info` says why. The others run when asked for, or when `onyxrank tune` has found them the fastest.
+1. A provider that is asked for by name must be offered by the installed onnxruntime, and must be the first in the
+   list that the finished session itself reports. Anything else is an error, which says what to install.
+2. ``auto`` tries those offered providers that compute the same as fp32 on the CPU, fastest first, and ends at the
+   CPU. `Ranker.info` says which one was taken and why. The other providers run only when they are asked for, or when
+   `onyxrank tune` has found them to be the fastest.
 
-To add a provider, add a line to the table.
+To add a provider, add an entry to `_TABLE`.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ from dataclasses import dataclass, field
 from onyxrank.errors import InvalidInput, ProviderUnavailable
 
 _PRECISION = "INFERENCE_PRECISION_HINT"
+"""OpenVINO's name for the precision in which a device computes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provider:
-    """One line of the table.
+    """An execution provider: what runs a graph's operators, on which device and with which options.
 
     Attributes:
-        name: what the caller asks for.
-        ort_name: what onnxruntime calls it.
-        install: how to get an onnxruntime that offers it.
-        gains_from: ``int8`` or ``fp16``, where such graphs run faster there than fp32 ones; ``bf16`` where the CPU
-            computes fp32 ones in bfloat16.
-        options: provider options of the session.
-        unasked: whether ``auto`` may take it.
-        plugin: Python package of a provider that is not part of onnxruntime itself; empty for one that is.
-        device: of a plugin's devices, the one to run on.
-        config: of OpenVINO's device, threads excepted.
-        memory: the device whose memory runs are bound to, by onnxruntime's name; empty for the host's.
-        beneath: onnxruntime's names of those that run the nodes it cannot; the CPU is always the last.
+        name: public name, by which a caller asks for the provider.
+        ort_name: onnxruntime's name for the provider.
+        install: how to get an onnxruntime that offers the provider, for error messages.
+        gains_from: the precision that is faster than plain fp32 on this provider: ``int8`` or ``fp16`` for graphs in
+            that precision, ``bf16`` where the provider computes fp32 graphs in bfloat16.
+        options: provider options with which its sessions are made.
+        unasked: whether ``auto`` may take the provider.
+        plugin: Python package that brings the provider; empty if onnxruntime itself does.
+        device: the one of the plugin's devices to run on; empty without a plugin.
+        config: configuration of OpenVINO's device, except for the number of threads.
+        memory: onnxruntime's name for the device whose memory holds a run's inputs; empty for the host's memory.
+        beneath: onnxruntime's names of the providers that run those operators which this one cannot, in order of
+            preference; the CPU always comes last and is not listed.
 
     """
 
@@ -53,25 +56,29 @@ class Provider:
 
     @property
     def needs_bf16(self) -> bool:
-        """Whether the CPU must compute in bfloat16: it would silently take fp32 otherwise."""
+        """Whether the CPU must have bfloat16; on one that lacks it the provider would silently compute in fp32."""
         return self.gains_from == "bf16"
 
     @property
     def on_cpu(self) -> bool:
-        """Whether it runs on the CPUs that PyTorch on the CPU would run on."""
+        """Whether the provider runs on the CPU, so that PyTorch on the CPU is a fair comparison."""
         return self.name == "cpu" or self.device == "CPU"
 
     @property
     def pays_for_shapes(self) -> bool:
-        """Whether the first run of every shape takes longer."""
+        """Whether the first run with new input shapes takes longer than later ones with the same shapes."""
         return bool(self.memory or self.plugin)
 
     def takes(self, precision: str) -> bool:
-        """Whether variants of a precision may be tried on it: what it gains from, and fp32 where it computes that."""
+        """Say whether variants of a precision may be tried on the provider.
+
+        They may if it gains from the precision. fp32 variants may too, except on a provider that computes in bf16:
+        there the gate has judged the bf16 variant alone.
+        """
         return precision.partition("_")[0] in (self.gains_from, "bf16" if self.needs_bf16 else "fp32")
 
     def session_options(self, threads: int) -> dict[str, str]:
-        """Provider options of a session with that many threads."""
+        """Return the provider options for a session whose runs use a number of CPU threads."""
         if not self.config:
             return dict(self.options)
         config = {self.device: {**self.config, "INFERENCE_NUM_THREADS": str(threads)}}
@@ -82,13 +89,14 @@ _TABLE = (
     Provider(
         name="cuda",
         ort_name="CUDAExecutionProvider",
-        # The two packages own the same folder, so the CPU one has to go, and the other be put back whole.
+        # The packages for CPU and GPU own the same folder. Uninstalling the CPU's takes files of the other one with
+        # it, which must therefore be installed again.
         install=(
             "pip install 'onyxrank[gpu]', then pip uninstall onnxruntime and "
             "pip install --force-reinstall --no-deps onnxruntime-gpu, on a machine with CUDA and cuDNN"
         ),
         gains_from="fp16",
-        # TensorFloat-32 keeps 10 bits of a factor: scores would no longer be those of the CPU.
+        # TensorFloat-32 keeps only 10 bits of each factor's mantissa, so that scores would differ from the CPU's.
         options={"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"},
         unasked=True,
         memory="cuda",
@@ -137,19 +145,19 @@ _TABLE = (
 
 AUTO = "auto"
 PROVIDERS: Mapping[str, Provider] = {provider.name: provider for provider in _TABLE}
-"""Providers by public name; ``auto`` tries those it may take in this order."""
+"""Providers by public name. ``auto`` tries those that it may take in this order."""
 
 
 def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
     """List the providers to try, in order.
 
     Args:
-        asked: a public name, or ``auto``.
-        offered: names of the providers that this machine's onnxruntime and its plugins offer.
+        asked: public name of a provider, or ``auto``.
+        offered: onnxruntime's names of the providers that it and its plugins offer on this machine.
 
     Raises:
-        InvalidInput: if there is no such name.
-        ProviderUnavailable: if this onnxruntime does not offer what was asked for.
+        InvalidInput: if no provider has that name.
+        ProviderUnavailable: if the provider that was asked for is not offered here.
 
     """
     if asked == AUTO:
@@ -165,14 +173,14 @@ def candidates(asked: str, offered: Sequence[str]) -> list[Provider]:
 
 
 def check_running(provider: Provider, running: Sequence[str]) -> None:
-    """Compare what a session reports with what it was made for.
+    """Check that a session runs on the provider that it was made for.
 
     Args:
-        provider: what was asked for.
-        running: the session's own ``get_providers()``.
+        provider: the provider that the session was made for.
+        running: what the session's own ``get_providers()`` returns.
 
     Raises:
-        ProviderUnavailable: if another provider is first.
+        ProviderUnavailable: if another provider comes first there.
 
     """
     if not running or running[0] != provider.ort_name:
@@ -180,7 +188,7 @@ def check_running(provider: Provider, running: Sequence[str]) -> None:
 
 
 def unavailable(provider: Provider, reason: str) -> ProviderUnavailable:
-    """Make the error that says why a provider does not run and what to do."""
+    """Make the error that says why a provider does not run and how to get it."""
     return ProviderUnavailable(
         f"provider {provider.name!r} is not available: {reason}. To use it: {provider.install}; "
         f"or ask for provider='{AUTO}'"

@@ -1,8 +1,11 @@
-"""TensorRT's options: the ranges of shapes that its engines are built for, and where these are kept.
+"""TensorRT's options: the ranges of shapes that its engines are built for, and the folder that keeps them.
 
-An engine takes minutes to build and serves a range of shapes, here up to the bundle's limits: no request builds one.
-It belongs to a machine, as a profile does, and to a graph: TensorRT finds its engines by names and shapes, not by
-weights. So it lies beside the profile in ``profiles/tensorrt-<digest of the fingerprint>-<start of the graph's>``.
+TensorRT compiles a graph into an engine, which takes minutes, and which then serves a range of shapes. The range here
+reaches up to the bundle's limits, so that no request has to wait for an engine.
+
+An engine belongs to one machine, as a profile does, and to one graph. TensorRT finds engines by names and shapes but
+not by weights, so each graph needs a folder of its own. It lies beside the profiles:
+``profiles/tensorrt-<digest of the machine's fingerprint>-<start of the graph's SHA-256>``.
 """
 
 from __future__ import annotations
@@ -15,29 +18,36 @@ from onyxrank.machine.fingerprint import PROFILE_FOLDER, Fingerprint, digest, ma
 from onyxrank.sessions.shape_buckets import Sizes
 
 Shapes = Mapping[str, Sequence[int | str | None]]
-"""Of a graph's inputs, by name; what is no number varies."""
+"""The shapes of a graph's inputs by name; an axis whose length varies is a string or None."""
 
 
 def engine_folder(bundle: Path, fingerprint: Fingerprint, sha256: str) -> Path:
-    """Where a bundle keeps a machine's engines of the graph with that hash."""
+    """Name the folder in which a bundle keeps a machine's engines of one graph.
+
+    Args:
+        bundle: the bundle's folder.
+        fingerprint: the machine's fingerprint.
+        sha256: SHA-256 of the graph's file.
+
+    """
     return bundle / PROFILE_FOLDER / f"tensorrt-{digest(fingerprint)}-{sha256[:12]}"
 
 
 def engine_options(
     shapes: Shapes, sizes: Sizes, micro_batch_tokens: int, bundle: Path, sha256: str, *, half: bool = False
 ) -> dict[str, str]:
-    """Options of a session, by onnxruntime's names.
+    """Return a session's provider options, by onnxruntime's names, and make the folder for its engines.
 
     Args:
-        shapes: of the graph's inputs.
-        sizes: its largest arrays.
-        micro_batch_tokens: as many as most runs have.
-        bundle: the folder that keeps the engines.
-        sha256: of the graph.
-        half: whether the graph is in fp16, which TensorRT must be allowed.
+        shapes: the shapes of the graph's inputs.
+        sizes: the sizes of the largest arrays that the graph is run on.
+        micro_batch_tokens: number of tokens that most runs have; TensorRT optimises for it.
+        bundle: the bundle's folder, in which the engines are kept.
+        sha256: SHA-256 of the graph's file.
+        half: whether the graph is in fp16, in which TensorRT computes only if it is allowed to.
 
     Raises:
-        ProviderUnavailable: if the engines cannot be kept there.
+        ProviderUnavailable: if the folder cannot be made.
 
     """
     folder = engine_folder(bundle, machine_fingerprint(), sha256)
@@ -55,17 +65,17 @@ def engine_options(
         "trt_engine_cache_path": str(folder),
         "trt_timing_cache_enable": "1",
         "trt_timing_cache_path": str(folder),
-        **{f"trt_profile_{name}_shapes": _told(shapes, extent) for name, extent in ranges.items()},
+        **{f"trt_profile_{name}_shapes": _format_shapes(shapes, extent) for name, extent in ranges.items()},
         **({"trt_fp16_enable": "1"} if half else {}),
     }
 
 
-def _told(shapes: Shapes, sizes: Sizes) -> str:
-    """All inputs with their varying axes at these sizes, as TensorRT reads them."""
-    told = []
+def _format_shapes(shapes: Shapes, sizes: Sizes) -> str:
+    """Write the shapes of all inputs as TensorRT reads them, with the axes that vary at the given sizes."""
+    formatted = []
     for name, shape in shapes.items():
-        # Token ids are [rows, tokens]; all that varies in keys and values is the state's length.
+        # Token ids are [rows, tokens]; the only axis that varies in keys and values is the state's length.
         varying = (sizes.rows, sizes.tokens) if len(shape) == 2 else (sizes.state,) * len(shape)
         axes = [have if isinstance(have, int) else want for have, want in zip(shape, varying, strict=True)]
-        told.append(f"{name}:{'x'.join(map(str, axes))}")
-    return ",".join(told)
+        formatted.append(f"{name}:{'x'.join(map(str, axes))}")
+    return ",".join(formatted)

@@ -44,8 +44,9 @@ from onyxrank.measure.bench import now
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.overlap import top_overlap
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
+from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.sample import write_requests
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.tuning import tune_bundle
 from peers.checkpoint import checkpoint_key, peer_checkpoint
 from peers.environments import OWN, python_of
 from peers.process import PeerFailed, PeerProcess

@@ -27,9 +27,10 @@ from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import describe
 from onyxrank.measure.bench import now
 from onyxrank.tune.contestants import Contestants
+from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.race import Standing, race
 from onyxrank.tune.sample import sample_of, spread
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.tuning import tune_bundle
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TIMES, FASTEST, REQUESTS = 2, 3, 4

@@ -17,8 +17,9 @@ from onyxrank.loading.setting import Setting
 from onyxrank.machine.fingerprint import machine_fingerprint
 from onyxrank.measure.latency import TELLS_P99
 from onyxrank.tune.deploy import check_deployable, deploy
+from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.space import Target
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.tuning import tune_bundle
 
 _SHOWN = 12
 _BAR = 1000

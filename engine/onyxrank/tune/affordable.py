@@ -1,6 +1,6 @@
-"""Cuts the lists of a sample where they are too long for the budget, so that every setting has its turns.
+"""Cuts the lists of a sample if they are too long for the budget, so that every setting can have its turns.
 
-Time grows with the items of a list, so that a shorter one tells settings apart too.
+The time of a request grows with the number of its items, so shorter lists tell fast settings from slow ones too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 
 FEWEST = 16
-"""Items that a list keeps: what two micro-batches of cross hold."""
+"""Least number of items to which a list is cut. Two micro-batches of cross hold as many."""
 
 
 def affordable(
@@ -22,18 +22,18 @@ def affordable(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[EncodedRequest]:
-    """The requests, their lists cut by one share if so many turns of them would take longer.
+    """Return the requests, with all lists cut by the same share if they would otherwise take too long.
 
     Args:
-        requests: at least one; the last is tried.
-        score: scores a request under some setting.
-        turns: of all requests.
-        seconds: for all turns.
-        clock: gives seconds.
+        requests: the requests, at least one; the last is scored to estimate the time of an item.
+        score: function that scores a request under some setting.
+        turns: how many times all the requests are to be scored.
+        seconds: how long all turns together may take.
+        clock: function that returns the time in seconds.
 
     """
     tried = first_items(requests[-1], FEWEST)
-    score(first_items(tried, 1))  # what a first run prepares is not its time
+    score(first_items(tried, 1))  # a first run also prepares the session, which must not count as an item's time
     began = clock()
     score(tried)
     per_item = (clock() - began) / len(tried.items)
@@ -44,6 +44,6 @@ def affordable(
 
 
 def first_items(request: EncodedRequest, count: int) -> EncodedRequest:
-    """The request with at most so many of its items."""
+    """Return a request with at most `count` of its items, the first ones."""
     offsets = request.items.offsets[: count + 1]
     return replace(request, items=Ragged(request.items.ids[: offsets[-1]], offsets))

@@ -1,9 +1,9 @@
-"""Whether a setting answers on this machine what fp32 answers: the last check before it is chosen.
+"""Compares a setting's scores with fp32's on this machine, as the last check before the setting is chosen.
 
-The quality gate has judged the graph where it was exported. Another CPU runs other kernels, and a provider may
-compute in another precision, so the scores of the bundle's sample are compared once more, here: unlike the gate's own
-lists it has no labels and travels in the bundle. It is small beside them: a setting is refused when its overlap is
-below the limit by more than chance explains.
+The quality gate judged the graph on the machine that exported it. Another CPU runs other kernels, and a provider may
+compute in another precision, so scores are compared again on this machine. The gate's own lists are not here, so the
+comparison uses the bundle's sample, which has no labels. The sample is also much smaller, so a setting is refused
+only if its overlap with fp32 is below the limit by more than chance explains.
 """
 
 from __future__ import annotations
@@ -21,26 +21,28 @@ from onyxrank.measure.overlap import top_overlap
 from onyxrank.request.token_ids import EncodedRequest
 
 LEAST_OVERLAP = 0.9
-"""As of the quality gate."""
+"""Least share of fp32's best items that a setting must have among its own; the quality gate has the same limit."""
 MOST_DIFFERENCE = 0.05
-"""Of a probability, on average: int8 stays at a fifth of that, unless a kernel overflows."""
+"""Most that a probability may differ from fp32's on average; int8 is at a fifth of it unless a kernel overflows."""
 _CHANCE = 2.0
-"""Standard errors that are taken for chance."""
+"""Number of standard errors by which an overlap may fall below the limit by chance."""
 _ALONE = 8
+"""Items that are also scored alone, to see whether an item's score depends on the others of its list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How a setting's scores compare with fp32 on the CPU.
+    """How a setting's scores compare with those of fp32 on the CPU.
 
     Attributes:
-        overlap: mean share of fp32's best items that are among the setting's; the best 10, or half of a shorter list.
-        overlap_error: its standard error over the requests.
-        mean_difference: of a probability.
-        largest_difference: likewise.
-        batch_deviation: largest change of a probability when an item is scored alone.
-        faults: what is out of the limits; empty if it may be chosen.
-        lists: how many were compared.
+        overlap: share of fp32's best items that are among the setting's best, as a mean over the lists. The best are
+            the first 10, or the first half of a shorter list.
+        overlap_error: standard error of the overlap over the lists.
+        mean_difference: mean absolute difference of a probability from fp32's.
+        largest_difference: largest absolute difference of a probability from fp32's.
+        batch_deviation: largest change of a probability when an item is scored alone instead of in its list.
+        faults: phrases that say which limits are broken; empty if the setting may be chosen.
+        lists: number of lists that were compared.
 
     """
 
@@ -54,7 +56,7 @@ class Agreement:
 
     @classmethod
     def none(cls, fault: str) -> Agreement:
-        """There are no scores to compare."""
+        """Make the agreement of a setting that has no scores to compare, for the reason `fault`."""
         return cls(
             overlap=0.0,
             overlap_error=0.0,
@@ -65,7 +67,7 @@ class Agreement:
         )
 
     def to_json(self) -> dict[str, object]:
-        """JSON values."""
+        """Return the attributes as JSON values."""
         return {
             name: list(value) if isinstance(value, tuple) else round(value, 6) for name, value in asdict(self).items()
         }
@@ -74,12 +76,12 @@ class Agreement:
 def compare(
     architecture: Architecture, requests: Sequence[EncodedRequest], expected: Sequence[NDArray[np.float32]]
 ) -> Agreement:
-    """Score the sample and compare.
+    """Score lists under a setting and compare the scores with fp32's.
 
     Args:
-        architecture: the setting.
-        requests: the sample.
-        expected: fp32's scores of it.
+        architecture: the model, opened with the setting.
+        requests: the lists to score.
+        expected: fp32's scores of each list.
 
     """
     try:
@@ -92,19 +94,19 @@ def compare(
     difference = float(differences.mean())
     longest = max(requests, key=lambda request: len(request.items))
     deviation = batch_deviation(architecture, [longest], most_items=_ALONE)
-    found = []
+    faults = []
     if overlap + _CHANCE * error < LEAST_OVERLAP:
-        found.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
+        faults.append(f"keeps {overlap:.1%} of fp32's best items (limit {LEAST_OVERLAP:.0%})")
     if difference > MOST_DIFFERENCE:
-        found.append(f"a probability differs by {difference:.3f} on average (limit {MOST_DIFFERENCE})")
+        faults.append(f"a probability differs by {difference:.3f} on average (limit {MOST_DIFFERENCE})")
     if deviation > BATCH_INVARIANT:
-        found.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
+        faults.append(f"a score changes by {deviation:.1e} with the other items (limit {BATCH_INVARIANT:.0e})")
     return Agreement(
         overlap=overlap,
         overlap_error=error,
         mean_difference=difference,
         largest_difference=float(differences.max()),
         batch_deviation=deviation,
-        faults=tuple(found),
+        faults=tuple(faults),
         lists=len(requests),
     )

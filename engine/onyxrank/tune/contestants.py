@@ -1,6 +1,8 @@
-"""Settings that can run the sample; those that differ in the micro-batch alone share their sessions.
+"""Opens the settings that race, so that each can run the sample.
 
-But not on providers that pay for shapes: there sessions pad to the sizes of their micro-batch.
+Settings that differ only in the size of the micro-batch share their sessions, which saves the time of opening them.
+They do not share on providers on which new shapes take longer, since sessions there pad to the sizes of their own
+micro-batch.
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from onyxrank.tune.shapes import shortened
 
 
 class Contestants:
-    """Opens settings when they are needed; `close` closes all.
+    """The settings of a bundle, opened when they are needed; `close` closes them all.
 
     Args:
-        bundle: whose settings.
+        bundle: the bundle to tune.
         requests: the sample, encoded.
-        clients: requests that are sent at once.
+        clients: number of callers that send requests at the same time.
+
+    Attributes:
+        requests: the sample, encoded; it may be replaced between two races.
 
     """
 
@@ -42,43 +47,51 @@ class Contestants:
         self._open: dict[Setting, Scheduler] = {}
 
     def scheduler(self, setting: Setting) -> Scheduler:
-        """The setting, ready to score; nothing is kept of a history from one call to the next.
+        """Open a setting, if it is not open, and return what scores under it.
+
+        No history is kept from one call to the next, so that repeated runs of the sample take as long as the first.
 
         Raises:
             ProviderUnavailable: if its provider does not really run.
 
         """
         if setting not in self._open:
-            kind = _kind(setting)
-            if kind not in self._sessions:
+            key = _sessions_key(setting)
+            if key not in self._sessions:
                 variant = self._bundle.manifest.variant(setting.variant)
-                self._sessions[kind] = open_sessions(self._bundle, variant, setting)
-            sessions = self._sessions[kind]
-            # No limit on the queue: a refused request would count as a setting that does not run.
+                self._sessions[key] = open_sessions(self._bundle, variant, setting)
+            sessions = self._sessions[key]
+            # The queue has no limit, since a refused request would look like a setting that does not run.
             self._open[setting] = assemble(self._bundle, sessions, setting, 0, sys.maxsize)
         return self._open[setting]
 
     def runs(self, settings: Iterable[Setting], first_turn: int = 0) -> dict[Setting, Run]:
-        """What runs the sample, by setting, its lengths a little different from one run to the next (`shapes`).
+        """Return a function for each setting that runs the sample once and times it.
 
-        All begin with the same turn: whoever ran before would otherwise have other lengths than the rest. A setting
-        is opened and warmed up, untimed, when it runs first.
+        The lengths in the sample differ a little from one run to the next (`shapes`). A setting is opened and warmed
+        up, untimed, at its first run.
+
+        Args:
+            settings: the settings that are to race.
+            first_turn: turn whose lengths the first run has. All settings begin with the same turn, since one that
+                ran in an earlier race would otherwise have other lengths than the rest.
+
         """
         return {setting: self._run(setting, first_turn) for setting in settings}
 
     def release(self, setting: Setting) -> None:
-        """Close a setting, and the sessions that no open one uses; `scheduler` opens it again."""
+        """Close a setting, and its sessions if no open setting uses them; `scheduler` would open it again."""
         self._keep(self._open.keys() - {setting})
 
     def keep(self, settings: Iterable[Setting]) -> None:
-        """Close every setting but these, and the sessions that none of them uses."""
+        """Close all settings except these, and the sessions that none of these uses."""
         self._keep(set(settings))
 
     def _keep(self, wanted: Set[Setting]) -> None:
         for setting in self._open.keys() - wanted:
             self._open.pop(setting).finish()
-        for kind in self._sessions.keys() - {_kind(setting) for setting in wanted}:
-            _close(self._sessions.pop(kind))
+        for key in self._sessions.keys() - {_sessions_key(setting) for setting in wanted}:
+            _close(self._sessions.pop(key))
 
     def _run(self, setting: Setting, first_turn: int) -> Callable[[], Round]:
         turns = itertools.count(first_turn)
@@ -106,8 +119,8 @@ class Contestants:
         self.keep(())
 
 
-def _kind(setting: Setting) -> Setting:
-    """What settings with the same sessions have in common."""
+def _sessions_key(setting: Setting) -> Setting:
+    """Return a key that is equal for settings that can share their sessions."""
     return setting if PROVIDERS[setting.provider].pays_for_shapes else replace(setting, micro_batch_tokens=1)
 
 

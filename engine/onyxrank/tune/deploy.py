@@ -1,4 +1,4 @@
-"""A slim folder for the machine that was tuned on: a bundle with just the graphs of its profile."""
+"""Writes a slim bundle for the machine that was tuned on, with only the graphs that its profile needs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onyxrank.errors import BundleError
 from onyxrank.loading.profile import Profile, profile_path, write_profile
 from onyxrank.sessions.tensorrt import engine_folder
 
-_SETTINGS = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
-"""What other tools look for beside the tokenizer; small."""
+_CONFIG_FILES = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
+"""Small files that other tools look for beside the tokenizer, so that the slim bundle opens in them too."""
 
 
 def check_deployable(bundle: Bundle, target: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that `deploy` would not write: to be asked before long work begins.
+    """Refuse a folder that `deploy` would not write, so that a caller can ask before long work begins.
 
     Raises:
         BundleError: if `target` exists and may not be replaced, cannot be written, or is the bundle itself or a
@@ -35,19 +35,22 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
     """Write the files that a profile needs as a bundle of their own, with the profile in it.
 
     Args:
-        bundle: what was tuned.
-        profile: what was found.
+        bundle: the bundle that was tuned.
+        profile: the profile that was found for it on this machine.
         target: the folder to write, whole or not at all.
-        overwrite: replace a bundle that is there.
+        overwrite: whether to replace a bundle that is already there.
+
+    Returns:
+        The manifest of the slim bundle.
 
     Raises:
-        BundleError: as `check_deployable`.
+        BundleError: if `check_deployable` refuses the folder.
 
     """
     check_deployable(bundle, target, overwrite=overwrite)
     manifest = bundle.manifest
     variant = manifest.variant(profile.setting.variant)
-    needed = {manifest.tokenizer.file, *variant.files.values(), *_SETTINGS}
+    needed = {manifest.tokenizer.file, *variant.files.values(), *_CONFIG_FILES}
     files = {name: entry for name, entry in manifest.files.items() if name in needed}
     slim = replace(manifest, variants=(variant,), files=files)
     with new_folder(target, overwrite=overwrite) as folder:
@@ -59,7 +62,8 @@ def deploy(bundle: Bundle, profile: Profile, target: Path, *, overwrite: bool = 
             built, kept = (
                 engine_folder(each, profile.fingerprint, files[name].sha256) for each in (bundle.folder, folder)
             )
-            if built.is_dir():  # it took minutes, and the slim folder may be read-only where it serves
+            # TensorRT's engines took minutes to build, and the slim folder may be read-only where it serves.
+            if built.is_dir():
                 shutil.copytree(built, kept)
         write_manifest(folder, slim)
     return slim

@@ -1,12 +1,13 @@
-"""Measures settings against each other, and spends no time on those that have lost.
+"""Measures settings against each other, and spends no more time on those that have lost.
 
-0. A setting is opened when its turn comes first; one that does not run is out, with the reason.
-1. A round runs every setting that is left once, in an order that changes from round to round, so that what disturbs
-   the machine disturbs all alike.
-2. After each round a setting is dropped when its fastest round is slower than the leader's median by a margin: noise
-   only adds time, so its best is what it could do. After one round alone the margin is wider.
-3. The race ends after so many rounds, when one is left that has been measured often enough, or when time is up. What
-   was measured by then stands, also when it was interrupted.
+1. A round runs every setting that is left once. The order changes from round to round, so that what disturbs the
+   machine disturbs all settings alike.
+2. A setting is opened at its first turn. One that does not run is out of the race, with the reason.
+3. After each round a setting is dropped if its fastest round is slower than the leader's median by a margin. Noise
+   only adds time, so the fastest round shows what a setting can do. After the first round the margin is wider, since
+   one round of the leader is not yet a median.
+4. The race ends after a number of rounds, when only one setting is left and has been measured often enough, when time
+   is up, or when the caller interrupts it. What was measured by then counts in every case.
 """
 
 from __future__ import annotations
@@ -22,23 +23,28 @@ from onyxrank.errors import OnyxrankError
 from onyxrank.loading.setting import Setting
 
 Run = Callable[[], "Round"]
-"""Runs the sample once under one setting; `OnyxrankError` says that the setting does not run here."""
+"""A function that runs the sample once under one setting. It raises `OnyxrankError` if the setting does not run."""
 
 MARGIN, _FIRST_MARGIN = 1.1, 1.5
+"""How many times as slow as the leader a setting may be at its best, after later rounds and after the first one."""
 ENOUGH = 3
+"""Rounds after which a setting that is left alone need not run any more."""
 _LEVEL = 1.02
-"""Of the fastest median: less than two races of one setting differ by."""
+"""Settings whose medians are within this ratio of the fastest count as equally fast.
+
+Two races of one and the same setting differ by more than that.
+"""
 REST_S = 0.02
-"""Lets the machine come to rest after the run before, whose allocations and threads end a little later."""
+"""Seconds of rest before each run, since allocations and threads of the run before end a little after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Seconds of one run of the sample.
+    """How long one run of the sample took.
 
     Attributes:
-        wall_s: for all requests together.
-        requests_s: of each request.
+        wall_s: seconds from the first request's start to the last one's end.
+        requests_s: seconds that each request took.
 
     """
 
@@ -48,12 +54,12 @@ class Round:
 
 @dataclass(slots=True)
 class Standing:
-    """What was measured of a setting.
+    """Where a setting stands in a race.
 
     Attributes:
         setting: the setting.
-        rounds: in their order.
-        fate: why it is out of the race; empty while it is in it.
+        rounds: its measured rounds, in their order.
+        fate: sentence that says why the setting is out of the race; empty while it is still in it.
 
     """
 
@@ -72,7 +78,7 @@ class Standing:
         return min(each.wall_s for each in self.rounds)
 
     def percentile_s(self, share: float) -> float:
-        """Seconds within which that share of the requests was answered, by the nearest rank."""
+        """Seconds within which a share of the requests was answered, such as 0.99; by the method of nearest rank."""
         ordered = sorted(seconds for each in self.rounds for seconds in each.requests_s)
         return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
@@ -82,10 +88,11 @@ class Result:
     """How a race ended.
 
     Attributes:
-        standings: of every setting that was measured, fastest first, those still in the race before the others.
-        failed: why settings do not run.
+        standings: standings of all settings that were measured. Those still in the race come before those that are
+            out of it, and within each group the fastest comes first.
+        failed: settings that do not run, with the reasons.
         unmeasured: settings whose turn never came.
-        interrupted: whether the caller's interruption ended it.
+        interrupted: whether the caller interrupted the race.
 
     """
 
@@ -96,7 +103,7 @@ class Result:
 
     @classmethod
     def of(cls, standings: Iterable[Standing], interrupted: bool) -> Result:
-        """Sort out what became of each setting."""
+        """Make the result of a race out of the standings of all settings that took part, in any order."""
         every = list(standings)
         measured = [standing for standing in every if standing.rounds]
         measured.sort(key=lambda standing: (bool(standing.fate), standing.median_s))
@@ -109,7 +116,10 @@ class Result:
         )
 
     def after(self, before: Result) -> Result:
-        """The standings of both this race and the one before it, whose settings it may have measured again."""
+        """Combine this race's result with that of a race before it.
+
+        Where both have measured a setting, this race's standing counts.
+        """
         again = {standing.setting for standing in self.standings}
         both = Result.of(
             [*self.standings, *(standing for standing in before.standings if standing.setting not in again)],
@@ -130,24 +140,24 @@ def race(
     first_deadline: float | None = None,
     margin: float = MARGIN,
     enough: int = ENOUGH,
-    told: Callable[[Standing], None] = lambda _: None,
-    dropped: Callable[[Setting], None] = lambda _: None,
+    on_run: Callable[[Standing], None] = lambda _: None,
+    on_drop: Callable[[Setting], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
     rest: Callable[[float], None] = time.sleep,
 ) -> Result:
     """Race settings.
 
     Args:
-        runs: what runs the sample, by setting; at least one.
-        rounds: most rounds.
-        deadline: time of the clock after which nothing more is begun, once a setting has run.
-        first_deadline: that of the first round, where it differs.
-        margin: how much slower than the leader a setting may be at its best.
-        enough: rounds after which one that is alone need not run on.
-        told: hears of each run.
-        dropped: hears of each setting that is out.
-        clock: gives seconds.
-        rest: waits that many seconds before each run.
+        runs: function that runs the sample once, for each setting; at least one.
+        rounds: most rounds to run.
+        deadline: time of the clock after which no further run is begun, except that one setting is always measured.
+        first_deadline: the deadline of the first round if it is another one, or None.
+        margin: how many times as slow as the leader a setting may be at its best without being dropped.
+        enough: rounds after which the race ends if only one setting is left.
+        on_run: called after each run with the setting's standing.
+        on_drop: called with each setting that is out of the race.
+        clock: function that returns the time in seconds.
+        rest: function that waits a number of seconds; called before each run.
 
     Raises:
         KeyboardInterrupt: if interrupted before anything was measured.
@@ -170,12 +180,12 @@ def race(
                 except OnyxrankError as error:
                     standing.fate = str(error)
                     continue
-                told(standing)
+                on_run(standing)
             running = [standing for standing in left if not standing.fate]
             _drop(running, margin if number else max(margin, _FIRST_MARGIN))
             for standing in left:
                 if standing.fate:
-                    dropped(standing.setting)
+                    on_drop(standing.setting)
     except _TimeIsUp:
         pass
     except KeyboardInterrupt:
@@ -186,7 +196,11 @@ def race(
 
 
 def small_runs_first(result: Result) -> Result:
-    """Move the smallest of those that differ from the fastest in the micro-batch alone and are level to the front."""
+    """Prefer small micro-batches among settings that are equally fast.
+
+    Of the settings that differ from the fastest only in the size of the micro-batch and are as fast within `_LEVEL`,
+    the one with the smallest micro-batch moves to the front.
+    """
     if not result.standings:
         return result
     fastest = result.standings[0]
@@ -202,10 +216,11 @@ def small_runs_first(result: Result) -> Result:
 
 
 class _TimeIsUp(Exception):
-    pass
+    """Ends a race in the middle of a round."""
 
 
 def _drop(left: list[Standing], margin: float) -> None:
+    """Give a fate to each standing that has lost."""
     if not left:
         return
     leader = min(left, key=lambda standing: standing.median_s)

@@ -1,4 +1,4 @@
-"""The requests to measure with: the caller's own, those of the bundle, or made-up ones."""
+"""The sample: the requests to measure with, which are the caller's own, the bundle's, or made-up ones."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from onyxrank.measure.requests import Request, Workload, make_request
 from onyxrank.request.items import to_events, to_items
 
 SAMPLE_FILE = "sample.jsonl"
-"""Requests that a bundle carries: made of the catalogue's texts at export, of no shopper's."""
+"""File of requests that a bundle carries. Export makes them of the catalogue's texts, and of no shopper's history."""
 _MADE_UP_ITEMS = (100, 10)
+"""Numbers of items in the two requests that are made up for a bundle without a sample."""
 
 
 def sample_of(bundle: Bundle, path: Path | None) -> tuple[tuple[Request, ...], str]:
-    """The requests to measure with, and where they are from.
+    """Find the requests to measure with.
 
     Args:
         bundle: the bundle to tune.
-        path: the caller's file; None takes the bundle's, or makes some of words of its vocabulary.
+        path: the caller's file of requests, or None for the bundle's own. If the bundle has none, requests are made
+            of words of its vocabulary.
+
+    Returns:
+        The requests, and a phrase for people that says where they are from.
 
     Raises:
-        InvalidInput: naming the file and the line at fault.
+        InvalidInput: if a file cannot be read; it names the file and the line at fault.
 
     """
     if path is not None:
@@ -44,10 +49,11 @@ def sample_of(bundle: Bundle, path: Path | None) -> tuple[tuple[Request, ...], s
 
 
 def read_requests(path: Path) -> tuple[Request, ...]:
-    """Read a jsonl file of ``{"history": text or texts, "items": [...]}``, each as `Ranker.rank` takes it.
+    """Read a jsonl file with a line ``{"history": …, "items": […]}`` for each request, as `Ranker.rank` takes them.
 
     Raises:
-        InvalidInput: naming the file, and the line and field at fault; never their text.
+        InvalidInput: if the file cannot be read; it names the file, the line and the field at fault, but never quotes
+            their text.
 
     """
     if not path.is_file():
@@ -62,7 +68,7 @@ def read_requests(path: Path) -> tuple[Request, ...]:
 
 
 def write_requests(requests: Sequence[Request], path: Path) -> None:
-    """Write what `read_requests` reads."""
+    """Write requests to a file that `read_requests` reads."""
     with path.open("w", encoding="utf-8") as file:
         for request in requests:
             items = [{"id": item.id, "title": item.title, "description": item.description} for item in request.items]
@@ -70,7 +76,10 @@ def write_requests(requests: Sequence[Request], path: Path) -> None:
 
 
 def spread(requests: Sequence[Request], most: int) -> tuple[Request, ...]:
-    """At most that many of the requests, evenly over all sizes: the middle one of each group of similar size."""
+    """Choose at most `most` requests, evenly over all sizes of their lists, in ascending order of size.
+
+    The requests are divided by size into as many groups, and the middle one of each group is chosen.
+    """
     ordered = sorted(requests, key=lambda request: len(request.items))
     if len(ordered) <= most:
         return tuple(ordered)
@@ -86,7 +95,7 @@ def _requests(path: Path) -> Iterator[Request]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError):
-                # Its message, and the chain to it, would quote the line.
+                # The error is not chained, since the message of the cause would quote the line.
                 raise InvalidInput(f"{place} is not JSON", field="requests", index=number - 1) from None
             if not isinstance(row, dict) or not {"history", "items"} <= row.keys():
                 raise InvalidInput(

@@ -1,7 +1,8 @@
-"""Requests of ever other shapes, as those of real traffic are.
+"""Varies the lengths of the sample's requests from run to run, as the lengths in real traffic vary.
 
-Some providers find kernels for each shape they have not seen, and OpenVINO takes up to half as long again for that. A
-race over the same few requests would hide it, and choose a setting that is slower in service than the one it beat.
+Some providers look for kernels when they see a shape for the first time, and OpenVINO then takes up to half as long
+again. A race that ran the same few requests over and over would hide that, and could choose a setting that is slower
+in service than the one that it beat.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import numpy as np
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 
 _HISTORY_SHARE, _ITEM_SHARE = 8, 16
-"""Of a history, and of the longest item, at most one token in so many is left out: the work stays nearly the same."""
+"""At most one in 8 tokens of a history and one in 16 of the longest item are left out, so that the work stays nearly
+the same."""
 
 
 def shortened(request: EncodedRequest, turn: int) -> EncodedRequest:
-    """The request as the next one might be: a few tokens shorter, and as many items.
+    """Return a request whose history and items are a few tokens shorter; the number of items stays the same.
 
     Args:
-        request: as it is at turn 0.
-        turn: turns that follow each other leave out different numbers of tokens.
+        request: the request, which is returned unchanged at turn 0.
+        turn: number of the run; each leaves out another number of tokens than the run before.
 
     """
     history, items = request.history, request.items
     missing = turn % (1 + (len(history) - 2) // _HISTORY_SHARE)
-    # Each segment keeps its separator, and each item a token before it.
+    # The history and each item keep the separator at their end, and each item at least one token before it.
     history = np.concatenate((history[: len(history) - 1 - missing], history[-1:]))
     lengths = items.lengths
     missing = turn % (1 + int(lengths.max(initial=1) - 1) // _ITEM_SHARE)

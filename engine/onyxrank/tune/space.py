@@ -1,11 +1,11 @@
-"""The settings worth measuring on a machine.
+"""Lists the settings that are worth measuring on a machine: all combinations of the following.
 
-1. Variants: those that `Ranker.load` may take unasked, so none that the quality gate refused, none made for another
-   machine family, and none whose scores depend on the other items of the list.
-2. Providers: those that really run here.
-3. Layouts of the CPUs: one run on all of them, or several runs at once on a share each; and the same with one thread
-   for each core, where cores have two CPUs.
-4. Micro-batches: a quarter to four times what is fast on most machines.
+1. Variants: those that `Ranker.load` may take unasked. So there is none that the quality gate refused, none that was
+   made for another machine family, and none whose scores depend on the other items of the list.
+2. Providers: those that really run on this machine.
+3. Layouts of the CPUs: one run at a time on all CPUs, or several runs at once, each on an equal share of them. Where
+   cores have two CPUs, the same layouts with one thread for each core follow.
+4. Micro-batches: from a quarter to four times the size that is fast on most machines.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from onyxrank.sessions.providers import PROVIDERS, Provider, candidates
 
 Target = Literal["latency", "throughput"]
 TARGETS: tuple[Target, ...] = ("latency", "throughput")
-_FACTORS = (0.25, 0.5, 1, 2, 4)
-_ON_A_CARD = (4096, 16384, 65536)
+_MICRO_BATCH_FACTORS = (0.25, 0.5, 1, 2, 4)
+"""Sizes of a micro-batch on the CPU, as multiples of the architecture's default."""
+_GPU_MICRO_BATCHES = (4096, 16384, 65536)
+"""Sizes of a micro-batch on a GPU, in tokens: its many units need far more rows than a CPU to be kept busy."""
 
 
 def layouts(cpus: int, cores: int) -> list[Layout]:
-    """Layouts that use every CPU, the default one first; then those with a thread for every core."""
+    """List the layouts that use every CPU, the default one first, and then those with one thread for each core."""
     found: list[Layout] = []
     for count in dict.fromkeys((cpus, cores)):
         shares = [share for share in (1, 2, 4, 8, 16, 32, 64) if share < count and count % share == 0]
@@ -37,19 +39,22 @@ def layouts(cpus: int, cores: int) -> list[Layout]:
 
 
 def allowed_variants(manifest: Manifest, provider: Provider, family: str) -> list[Variant]:
-    """The variants that may be chosen for a provider."""
+    """List the variants that may be chosen on a provider and a machine family."""
     return [variant for variant in manifest.unasked(family) if provider.takes(variant.precision)]
 
 
 def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict[str, str]]:
-    """The providers that run here, and why the others do not.
+    """Find the providers that run here.
 
     Args:
-        names: the only ones to look at; all if None. One named that does not run is an error.
+        names: public names of the only providers to look at, or None for all.
+
+    Returns:
+        The providers that run, and the reasons why the others do not, by their names.
 
     Raises:
-        InvalidInput: if there is no such name.
-        ProviderUnavailable: if one that was named does not run.
+        InvalidInput: if there is no provider of a name.
+        ProviderUnavailable: if a provider in `names` does not run here.
 
     """
     running: list[Provider] = []
@@ -64,10 +69,10 @@ def running_providers(names: Sequence[str] | None) -> tuple[list[Provider], dict
     return running, reasons
 
 
-def heats(
+def setting_groups(
     manifest: Manifest, providers: Iterable[Provider], family: str, cpus: int, cores: int
 ) -> list[list[Setting]]:
-    """Per variant and provider, the settings to measure; the first of each is its default."""
+    """List the settings to measure in one group for each variant on each provider, the default setting first."""
     return [
         settings_of(variant.name, manifest.architecture, provider, cpus, cores)
         for provider in providers
@@ -76,20 +81,19 @@ def heats(
 
 
 def settings_of(variant: str, architecture: str, provider: Provider, cpus: int, cores: int) -> list[Setting]:
-    """A variant's layouts and micro-batches on a provider, the default ones first."""
-    base = ARCHITECTURES[architecture].default_micro_batch_tokens
+    """List a variant's settings on a provider: all layouts with all micro-batches, the defaults first."""
+    default = ARCHITECTURES[architecture].default_micro_batch_tokens
     on_cpu = provider.name == "cpu" or provider.plugin
-    plans = layouts(cpus, cores) if on_cpu else [Layout(1)]
-    tokens = [int(base * factor) for factor in _FACTORS] if on_cpu else list(_ON_A_CARD)
-    tokens.sort(key=lambda count: count != base)
+    sizes = [int(default * factor) for factor in _MICRO_BATCH_FACTORS] if on_cpu else list(_GPU_MICRO_BATCHES)
+    sizes.sort(key=lambda tokens: tokens != default)
     return [
         Setting(
             variant=variant,
             provider=provider.name,
-            threads=plan.threads,
-            sessions=plan.sessions,
-            micro_batch_tokens=count,
+            threads=layout.threads,
+            sessions=layout.sessions,
+            micro_batch_tokens=tokens,
         )
-        for plan in plans
-        for count in tokens
+        for layout in (layouts(cpus, cores) if on_cpu else [Layout(1)])
+        for tokens in sizes
     ]

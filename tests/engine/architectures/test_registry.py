@@ -19,7 +19,8 @@ from onyxrank.architectures.registry import ARCHITECTURES
 from onyxrank.bundle.manifest import Manifest, Variant
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.writing import copy_file, file_entries, write_manifest
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.options import TuneOptions
+from onyxrank.tune.tuning import tune_bundle
 
 TITLES = ["tent", "steel tent pegs", "red lamp", "tent pegs"]
 

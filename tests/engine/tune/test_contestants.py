@@ -13,7 +13,7 @@ from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions.providers import PROVIDERS
 from onyxrank.tune import contestants
 from onyxrank.tune.comparison import lists_to_compare
-from onyxrank.tune.space import heats
+from onyxrank.tune.space import setting_groups
 
 CPU = PROVIDERS["cpu"]
 
@@ -25,7 +25,7 @@ def bundle(request):
 
 def test_sessions_are_closed_with_the_last_setting_that_uses_them(bundle):
     lists = lists_to_compare(bundle, load_encoder(bundle), None)
-    first, second = heats(bundle.manifest, [CPU], machine_family(), 1, 1)[0][:2]
+    first, second = setting_groups(bundle.manifest, [CPU], machine_family(), 1, 1)[0][:2]
     with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
         scores = [opened.scheduler(each).score(lists[:1])[0] for each in (first, second)]
         [sessions] = opened._sessions.values()
@@ -42,7 +42,7 @@ def test_in_a_race_all_settings_have_the_same_lengths_whoever_ran_before(bundle,
     lists = lists_to_compare(bundle, load_encoder(bundle), None)
     seen = []
     monkeypatch.setattr(contestants, "shortened", lambda request, turn: seen.append(turn) or request)
-    first, second = heats(bundle.manifest, [CPU], machine_family(), 1, 1)[0][:2]
+    first, second = setting_groups(bundle.manifest, [CPU], machine_family(), 1, 1)[0][:2]
     with closing(contestants.Contestants(bundle, lists[:1], 1)) as opened:
         before = opened.runs([first])
         for _ in range(3):
@@ -60,5 +60,5 @@ def test_sessions_that_pad_to_a_micro_batchs_sizes_are_of_that_micro_batch():
         for tokens in (256, 4096)
     )
     on_cpu = [dataclasses.replace(setting, provider="cpu") for setting in (small, large)]
-    assert contestants._kind(small) != contestants._kind(large)
-    assert contestants._kind(on_cpu[0]) == contestants._kind(on_cpu[1])
+    assert contestants._sessions_key(small) != contestants._kind(large)
+    assert contestants._sessions_key(on_cpu[0]) == contestants._kind(on_cpu[1])

@@ -11,8 +11,9 @@ from onyxrank.bundle.opening import open_bundle
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions.tensorrt import engine_folder
 from onyxrank.tune.deploy import check_deployable, deploy
+from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.tuning import tune_bundle
 
 QUICK = TuneOptions(budget_s=1.0)
 

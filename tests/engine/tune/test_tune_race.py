@@ -53,7 +53,7 @@ def test_the_fastest_wins_and_the_slow_are_not_measured_again():
 def test_who_is_out_is_told():
     broken = OnyxrankError("out of memory")
     machine, out = Machine({"slow": [2.0], "broken": [broken], "fast": [1.0], "behind": [1.3]}), []
-    machine.race(rounds=3, dropped=out.append)
+    machine.race(rounds=3, on_drop=out.append)
     assert sorted(each.variant for each in out[:2]) == ["broken", "slow"]
     assert [each.variant for each in out[2:]] == ["behind"]
 

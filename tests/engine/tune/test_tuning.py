@@ -21,12 +21,13 @@ from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import machine_family, usable_cores, usable_cpus
 from onyxrank.measure.requests import Request
 from onyxrank.sessions.providers import PROVIDERS
-from onyxrank.tune import comparison, contestants, space, tuning
+from onyxrank.tune import comparison, contestants, search, space, tuning
 from onyxrank.tune.comparison import Comparison, lists_to_compare, reference_of
+from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.race import Result, Round, Standing
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests, write_requests
-from onyxrank.tune.space import allowed_variants, heats, layouts, running_providers
-from onyxrank.tune.tuning import TuneOptions, tune_bundle
+from onyxrank.tune.space import allowed_variants, layouts, running_providers, setting_groups
+from onyxrank.tune.tuning import tune_bundle
 
 CPU, CUDA = PROVIDERS["cpu"], PROVIDERS["cuda"]
 QUICK = TuneOptions(budget_s=1.0)
@@ -79,7 +80,7 @@ def test_only_variants_that_may_be_loaded_unasked(tiny_bundle):
 
 
 def test_the_default_is_the_first_of_its_heat(bundle):
-    for group in heats(bundle.manifest, [CPU], machine_family(), 4, 4):
+    for group in setting_groups(bundle.manifest, [CPU], machine_family(), 4, 4):
         assert (group[0].threads, group[0].sessions) == (4, 1)
         assert group[0].micro_batch_tokens == ARCHITECTURES[bundle.manifest.architecture].default_micro_batch_tokens
         assert len(set(group)) == len(group) == 15
@@ -174,7 +175,7 @@ def test_settings_that_do_not_open_are_told_and_the_others_race(bundle, monkeypa
     monkeypatch.setattr(contestants, "open_sessions", open_sessions)
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
     monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
-    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(search, "_ROUNDS", 1)
     profile = tune_bundle(bundle, PATIENT)
     assert profile.setting.threads == 2
     assert set(profile.report["settings_failed"].values()) == {"no such luck"}
@@ -201,7 +202,7 @@ def test_an_interruption_between_the_heats_keeps_the_first(bundle, monkeypatch):
 
 
 def test_the_finalists_behind_the_chosen_one_are_compared_while_there_is_time(bundle, monkeypatch):
-    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(search, "_ROUNDS", 1)
     profile = tune_bundle(bundle, PATIENT)
     compared = [row["agreement"] is not None for row in profile.report["table"]]
     assert compared == [number < 3 for number in range(len(compared))]
@@ -234,14 +235,14 @@ def test_an_interruption_of_the_comparison_keeps_the_best_and_a_second_ends_it(b
 
 
 def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch):
-    leader, other = heats(bundle.manifest, [CPU], machine_family(), 2, 2)[0][:2]
+    leader, other = setting_groups(bundle.manifest, [CPU], machine_family(), 2, 2)[0][:2]
     out = Standing(other, [Round(0.1, (0.001,) * 4)], "slow")
     standings = [Standing(leader, [Round(0.04, (0.01,) * 4)] * 25), out]
-    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: Result(standings))
+    monkeypatch.setattr(search.Search, "run", lambda self, groups: Result(standings))
     limited = dataclasses.replace(PATIENT, p99_ms=5.0)
     whole = Standing(other, [Round(0.1, (0.001,) * 4)] * 25)
     asked = []
-    monkeypatch.setattr(tuning._Search, "again", lambda self, settings: asked.append(settings) or Result([whole]))
+    monkeypatch.setattr(search.Search, "again", lambda self, settings: asked.append(settings) or Result([whole]))
     assert tune_bundle(bundle, limited).setting == other
     assert asked == [[other]]
     with pytest.raises(OnyxrankError, match=r"no time to tell whether a setting answers .* within 5 ms"):
@@ -254,13 +255,13 @@ def test_the_99th_percentile_is_not_told_from_a_round_or_two(bundle, monkeypatch
 def test_what_lost_to_graphs_that_disagree_races_again_in_the_time_that_is_left(bundle, monkeypatch):
     if len(allowed_variants(bundle.manifest, CPU, machine_family())) < 2:
         pytest.skip("the gate let no int8 through: there is nothing else to choose")
-    groups = heats(bundle.manifest, [CPU], machine_family(), 2, 2)
+    groups = setting_groups(bundle.manifest, [CPU], machine_family(), 2, 2)
     fp32 = next(group for group in groups if group[0].variant == reference_of(bundle).variant)
     int8 = next(group for group in groups if group is not fp32)
     standings = [Standing(int8[0], [Round(0.1, (0.1,))] * 3), Standing(fp32[0], [Round(0.3, (0.3,))], "slow")]
     monkeypatch.setattr(tuning, "usable_cpus", lambda: 2)
     monkeypatch.setattr(tuning, "usable_cores", lambda: 2)
-    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: Result(standings))
+    monkeypatch.setattr(search.Search, "run", lambda self, groups: Result(standings))
     honest, seen = comparison.compare, []
 
     def judge(*arguments):
@@ -298,10 +299,10 @@ def test_the_callers_lists_and_the_bundles_are_compared_by_turns(bundle, tmp_pat
 
 
 def test_the_exhaustive_search_drops_nothing(bundle, monkeypatch):
-    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(search, "_ROUNDS", 1)
     profile = tune_bundle(bundle, dataclasses.replace(PATIENT, exhaustive=True))
     rows = profile.report["table"]
-    settings = heats(bundle.manifest, [CPU], machine_family(), usable_cpus(), usable_cores())
+    settings = setting_groups(bundle.manifest, [CPU], machine_family(), usable_cpus(), usable_cores())
     assert len(rows) == sum(map(len, settings))
     assert not [row for row in rows if row["fate"]]
 
@@ -322,7 +323,7 @@ def test_a_setting_that_disagrees_with_fp32_is_passed_over_with_all_of_its_graph
         return dataclasses.replace(seen[-1], faults=("differs",)) if len(seen) == 1 else seen[-1]
 
     monkeypatch.setattr(comparison, "compare", judge)
-    monkeypatch.setattr(tuning, "_ROUNDS", 1)
+    monkeypatch.setattr(search, "_ROUNDS", 1)
     profile = tune_bundle(bundle, PATIENT)
     refused, *rows = profile.report["table"]
     assert refused["agreement"]["faults"] == ["differs"]
@@ -351,7 +352,7 @@ def test_lists_that_cannot_be_compared_are_told_before_anything_is_measured(bund
     unreadable = Request(("steel",), tuple(Item(str(number), "\u200b") for number in range(3)))
     write_requests([Request(("steel",), (Item("a", "tent"),)), unreadable], tmp_path / "mine.jsonl")
     monkeypatch.setattr(tuning, "_RACED", 1)
-    monkeypatch.setattr(tuning._Search, "run", lambda self, groups: pytest.fail("measured"))
+    monkeypatch.setattr(search.Search, "run", lambda self, groups: pytest.fail("measured"))
     with pytest.raises(InvalidInput, match=r"items\[0\].title has only characters the tokenizer drops"):
         tune_bundle(bundle, dataclasses.replace(QUICK, requests=tmp_path / "mine.jsonl"))
 
@@ -375,13 +376,13 @@ def test_a_limit_is_told_from_the_large_requests_too(bundle, tmp_path):
 
 @pytest.mark.parametrize(("count", "rounds"), [(1, 100), (4, 25), (30, 10)])
 def test_a_limit_is_told_from_a_hundred_requests_whatever_their_number(bundle, tmp_path, monkeypatch, count, rounds):
-    honest, asked = tuning.race, []
+    honest, asked = search.race, []
 
     def race(runs, *, rounds, **options):
         asked.append(rounds)
         return honest(runs, rounds=1, **options)
 
-    monkeypatch.setattr(tuning, "race", race)
+    monkeypatch.setattr(search, "race", race)
     write_requests([Request((), (Item("a", "tent"),))] * count, tmp_path / "rows.jsonl")
     tune_bundle(bundle, TuneOptions(budget_s=1.0, requests=tmp_path / "rows.jsonl", p99_ms=1e6, exhaustive=True))
     assert asked == [rounds]

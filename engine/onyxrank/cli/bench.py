@@ -11,10 +11,11 @@ import typer
 
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.writing import check_writable
-from onyxrank.cli import console, extras
+from onyxrank.cli import console
 from onyxrank.cli.durations import seconds
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.setting import Setting
+from onyxrank.machine import extras
 from onyxrank.measure.bench import EAGER_REFERENCE, bench_bundle
 from onyxrank.measure.engine_ways import TUNED
 from onyxrank.measure.latency import TELLS_P99

@@ -10,13 +10,14 @@ import typer
 
 from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.cli import bench, console, extras
+from onyxrank.cli import bench, console
 from onyxrank.cli.evaluate import interval_line, quality_table, run_evaluation
 from onyxrank.cli.export import export_run
 from onyxrank.cli.inspect import variants_table
 from onyxrank.cli.rank import ranking_table
 from onyxrank.cli.train import train_run
 from onyxrank.errors import GATE_REFUSED, InvalidInput, OnyxrankError
+from onyxrank.machine import extras
 from onyxrank.ranker import Ranker
 from onyxrank.request.truncation import Limits
 

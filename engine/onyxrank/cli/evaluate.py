@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from onyxrank.cli import console, extras
+from onyxrank.cli import console
+from onyxrank.machine import extras
 from onyxrank.ranker import Ranker
 
 _COLUMNS = {

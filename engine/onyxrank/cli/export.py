@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from onyxrank.bundle.writing import check_replaceable
-from onyxrank.cli import console, extras
+from onyxrank.cli import console
 from onyxrank.cli.inspect import variants_table
+from onyxrank.machine import extras
 from onyxrank.request.truncation import Limits
 
 

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from onyxrank.cli import console
-from onyxrank.cli.items_file import read_items
 from onyxrank.ranker import Ranker
+from onyxrank.request.items_file import read_items
 from onyxrank.request.ranking import Ranking
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from onyxrank.cli import extras
 from onyxrank.cli.load_options import with_load_options
 from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
+from onyxrank.machine import extras
 
 
 @with_load_options(SERVER_OPTIONS)

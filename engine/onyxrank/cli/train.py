@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress, TaskID
 
-from onyxrank.cli import console, extras
+from onyxrank.cli import console
+from onyxrank.machine import extras
 from onyxrank.request.truncation import Limits
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from onyxrank.cli.items_file import read_items
 from onyxrank.request.items import Item
+from onyxrank.request.items_file import read_items
 
 _WORD = re.compile(r"\w+")
 _COMMON = 0.2

@@ -14,8 +14,8 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.cli.items_file import read_items
 from onyxrank.errors import OnyxrankError
+from onyxrank.request.items_file import read_items
 from onyxrank.serve import logs
 from onyxrank.serve.app import SETTINGS
 from onyxrank.serve.connection import Connection

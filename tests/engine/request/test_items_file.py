@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from onyxrank import InvalidInput, Item, MissingExtra
-from onyxrank.cli import items_file
-from onyxrank.cli.items_file import read_items
+from onyxrank.request import items_file
+from onyxrank.request.items_file import read_items
 
 ITEMS = (Item("1", "red tent", "two persons"), Item("2", 'café; "lamp", 5\'', ""), Item("3", "hose\nlong", ""))
 FRAME = pl.DataFrame(

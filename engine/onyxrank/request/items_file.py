@@ -1,4 +1,8 @@
-"""Reads the items to rank from a file."""
+"""Reads items from a file: jsonl, csv or parquet.
+
+Every reader yields rows as mappings of column names to values, and `to_items` makes items of them, as it does for the
+items of a call.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +12,25 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from onyxrank.cli import extras
 from onyxrank.errors import InvalidInput
+from onyxrank.machine import extras
 from onyxrank.request.items import Item, to_items
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
-_LONGEST_FIELD = 2**31 - 1  # the library's own limit is 128 kB
+_LONGEST_FIELD = 2**31 - 1
+"""Characters that a field of a csv file may have. Python's own limit of 128 kB is too small for long descriptions."""
 
 
 def read_items(path: Path) -> tuple[Item, ...]:
-    """Read items, in the order of the file; its other columns are ignored.
+    """Read items in the order of the file. Columns that items do not have are ignored.
 
     Args:
-        path: a jsonl file (one object a line), a csv file with a header, or a parquet file.
+        path: a jsonl file with one object on each line, a csv file with a header, or a parquet file.
 
     Raises:
-        InvalidInput: naming the file, and the row and field at fault (rows count from 1, without a header).
-        MissingExtra: if a parquet file is given and polars is not installed.
+        InvalidInput: if the file cannot be read; it names the file, and the row and the field at fault. Rows count
+            from 1, and a header is no row.
+        MissingExtra: if the file is parquet and polars is not installed.
 
     """
     suffix = path.suffix.lower()

@@ -16,8 +16,9 @@ import model
 from cells import FULL, ITEM_TOKENS, QUICK, Bench
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.machine.cpus import describe, usable_cpus
-from onyxrank.measure.bench import load_ways, now, versions
+from onyxrank.measure.bench import now, versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants
+from onyxrank.measure.loaded_ways import load_ways
 from onyxrank.measure.requests import Workload, make_request
 from onyxrank_export.eager import eager_ways
 from onyxrank_export.quiet import quiet

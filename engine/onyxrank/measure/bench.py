@@ -1,26 +1,24 @@
-"""One workload on this machine, every way beside the others: the engine's variants and eager PyTorch.
+"""Measures several ways of ranking one request beside each other: the engine's variants and eager PyTorch.
 
-1. The ways are loaded one after the other; what each adds to this process's memory is noted.
-2. Each scores the request; how far it is from the first fp32 way of its bundle is noted, so that no figure goes
-   unseen that is of a model that answers something else.
+1. The ways are loaded one after the other (`loaded_ways`), and the memory that each adds to this process is noted.
+2. Each way scores the request, and its distance from the first fp32 way of the same bundle is noted, so that a reader
+   sees if a figure belongs to a model that gives other answers.
 3. The ways are measured in turn, from texts to a sorted ranking.
-4. Several callers then ask the engine's ways at once.
-5. Speed is given against eager PyTorch in sorted batches, fp32, of the same rounds, for what ran on the CPUs too.
-6. The report says whether other processes took the CPUs meanwhile; see `load` for what that does to PyTorch.
+4. Then several callers at once ask each of the engine's ways.
+5. Speed-ups are against eager PyTorch in sorted fp32 batches in the same rounds, and are given only for ways that ran
+   on the CPU as it did.
+6. The report says whether other processes took the CPUs meanwhile; `load` explains what that does to PyTorch.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from itertools import chain
-
-import numpy as np
-from numpy.typing import NDArray
 
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.errors import InvalidInput
@@ -30,7 +28,8 @@ from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants, prefixes, tuned_way
 from onyxrank.measure.latency import Samples, interleave
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
-from onyxrank.measure.memory import current_bytes, peak_bytes, reset_peak
+from onyxrank.measure.loaded_ways import load_ways
+from onyxrank.measure.memory import peak_bytes
 from onyxrank.measure.peak import PeakFactory
 from onyxrank.measure.report import BenchReport, Shares, WayReport
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
@@ -39,21 +38,23 @@ from onyxrank.measure.ways import BATCHES, EagerFactory, EngineWay, Say, Way
 from onyxrank.sessions.providers import AUTO, PROVIDERS
 
 EAGER_REFERENCE = BATCHES
-"""Name of the way that speed is given against."""
-_AT_ONCE = 0.05
-"""Of the budget, for the callers at once of one way."""
+"""Name of the way against which speed-ups are given."""
+_AT_ONCE_SHARE = 0.05
+"""Share of the budget in which several callers at once ask one of the engine's ways."""
 _VERSIONED = ("onyxrank", "onnxruntime", "numpy", "tokenizers", "torch", "transformers")
+"""Packages whose versions the report states; the last two take part only with eager PyTorch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A way and what it is given.
+    """A way and the request that it is to rank.
 
     Attributes:
         way: the way.
-        request: what it ranks.
-        times: for how many such requests, one after the other, its figure stands.
-        note: what a reader of the figure must know.
+        request: the request that it ranks.
+        times: number of such requests, one after the other, for which the measured time is to stand. It is more than
+            1 for a way that is too slow to run on the whole list.
+        note: what a reader of the figures must know; empty if nothing.
 
     """
 
@@ -61,23 +62,6 @@ class Entrant:
     request: Request
     times: int = 1
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedWay:
-    """A way that is ready, and what was seen while it got ready.
-
-    Attributes:
-        way: the way.
-        added_memory_bytes: what it added to the process at the peak; None where the system does not tell.
-        score_difference: largest difference of a probability from the first fp32 way of the same bundle; None where
-            there is none.
-
-    """
-
-    way: Way
-    added_memory_bytes: int | None
-    score_difference: float | None
 
 
 def bench_bundle(
@@ -100,38 +84,39 @@ def bench_bundle(
 ) -> BenchReport:
     """Measure a bundle on this machine.
 
-    Where `onyxrank tune` has left a profile of this machine, its setting is measured too, as the way ``tuned``,
-    unless variants, provider, threads or micro-batch are chosen here.
+    If `onyxrank tune` has left a profile of this machine, its setting is measured too, as the way ``tuned``. It is
+    left out if variants, provider, threads or micro-batch are chosen here.
 
     Args:
-        bundle: the folder.
+        bundle: the bundle's folder.
         workload: the size of the request.
-        repeats: most measured runs per way.
-        budget_s: seconds of measuring after which no further round is begun; loading comes on top, and a twentieth
-            for each of the engine's ways, in which several callers ask at once.
-        variants: the variants to measure; None for all that were made for this machine.
-        provider: execution provider of the engine.
-        threads: CPU threads of every way; all that this process may use by default.
-        micro_batch_tokens: of the engine; its default if None.
-        eager: loads the eager PyTorch ways; None measures the engine alone.
-        beside: further bundles for the same texts, such as one of another architecture, for the engine alone.
-        pool: real texts for the request; it is made of vocabulary words if None.
-        seed: of the request.
-        peak: measures the machine's matrix products; None leaves the share of them out.
-        price: hourly price of the machine, to give costs.
-        say: told each step as it begins.
+        repeats: most measured runs of each way.
+        budget_s: seconds of measuring after which no further round is begun. Loading comes on top, and so does a
+            twentieth of the budget for each of the engine's ways, in which several callers at once ask it.
+        variants: names of the variants to measure, or None for all that were made for this machine.
+        provider: public name of the engine's execution provider, or ``auto``.
+        threads: number of CPU threads that every way uses, or None for all that this process may use.
+        micro_batch_tokens: most tokens of one of the engine's runs, or None for the architecture's default.
+        eager: function that loads the eager PyTorch ways, or None to measure the engine alone.
+        beside: folders of further bundles to measure with the same texts, such as one of another architecture; only
+            the engine runs them.
+        pool: real texts to make the request of, or None to make it of words of the vocabulary.
+        seed: seed for making the request.
+        peak: function that measures the peak of the machine's matrix products, or None to leave the shares of it out.
+        price: price of the machine an hour, or None for no costs.
+        say: function that is called with a sentence about each step as it begins.
 
     Raises:
-        BundleError: if the bundle is missing or damaged.
+        BundleError: if a bundle is missing or damaged.
         ProviderUnavailable: if the provider does not run.
-        InvalidInput: if there is no such variant, the workload is larger than the bundle's limits, or bundles of one
-            architecture lie in folders of one name.
+        InvalidInput: if there is no variant of a name, the workload is larger than the bundle's limits, or two
+            bundles of one architecture lie in folders of the same name.
 
     """
     bundles = [open_bundle(folder) for folder in (bundle, *beside)]
     opened = bundles[0]
     request = make_request(opened, workload, pool=pool, seed=seed)
-    chosen = variants is not None or threads is not None or micro_batch_tokens is not None or provider != AUTO
+    by_hand = variants is not None or threads is not None or micro_batch_tokens is not None or provider != AUTO
     threads = threads or usable_cpus()
     names = machine_variants(opened, provider) if variants is None else tuple(dict.fromkeys(variants))
     if not names:
@@ -149,7 +134,7 @@ def bench_bundle(
                     micro_batch_tokens=micro_batch_tokens,
                     prefix=prefix,
                 ),
-                () if chosen else tuned_way(one, prefix=prefix),
+                () if by_hand else tuned_way(one, prefix=prefix),
             )
             for one, prefix in zip(bundles, labels, strict=True)
         )
@@ -160,7 +145,10 @@ def bench_bundle(
         callers = max(2, threads)
         at_once = {
             row.way.name: measure_throughput(
-                partial(row.way.rank, request), items=len(request.items), callers=callers, seconds=budget_s * _AT_ONCE
+                partial(row.way.rank, request),
+                items=len(request.items),
+                callers=callers,
+                seconds=budget_s * _AT_ONCE_SHARE,
             )
             for row in loaded
             if isinstance(row.way, EngineWay)
@@ -202,52 +190,22 @@ def bench_bundle(
     )
 
 
-def load_ways(ways: Iterable[Way], request: Request, closing: ExitStack, say: Say) -> list[LoadedWay]:
-    """Load, prepare and try ways, one after the other.
-
-    Args:
-        ways: at least one; loads each when it is asked for the next.
-        request: what each is prepared for and scores.
-        closing: closes them.
-        say: told of each way.
-
-    """
-    loaded: list[tuple[Way, int | None, NDArray[np.float32]]] = []
-    coming = iter(ways)
-    while True:
-        before = current_bytes()
-        way = next(coming, None)
-        if way is None:
-            break
-        closing.callback(way.close)
-        say(f"preparing {way.name}")
-        way.prepare(request)
-        tells = reset_peak()  # preparing may try settings that need more
-        scores = way.score(request)
-        peak = peak_bytes()
-        added = max(0, peak - before) if tells and peak is not None and before is not None else None
-        loaded.append((way, added, scores))
-
-    def bundle_of(way: Way) -> tuple[object, ...]:
-        """Of one that names none, the first's: PyTorch runs that."""
-        return tuple(way.settings.get(name, loaded[0][0].settings.get(name)) for name in ("architecture", "bundle"))
-
-    expected: dict[object, NDArray[np.float32]] = {}
-    for way, _, scores in loaded:
-        if way.settings.get("precision") == "fp32":
-            expected.setdefault(bundle_of(way), scores)
-
-    def difference(way: Way, scores: NDArray[np.float32]) -> float | None:
-        exact = expected.get(bundle_of(way))
-        return None if exact is None else float(np.abs(scores - exact).max())
-
-    return [LoadedWay(way, added, difference(way, scores)) for way, added, scores in loaded]
-
-
 def measure_ways(
     entrants: Sequence[Entrant], *, repeats: int, budget_s: float, warmup: int = 1, least: int = 1
 ) -> list[WayReport]:
-    """Measure prepared ways in turn and report each; see `interleave` for the arguments."""
+    """Measure prepared ways in turn and report the figures of each.
+
+    Args:
+        entrants: the ways, with the request of each.
+        repeats: most measured runs of each way.
+        budget_s: seconds after which no further round is begun.
+        warmup: unmeasured runs of each way before the first round.
+        least: number of rounds that run whatever the budget is.
+
+    Raises:
+        InvalidInput: if two ways have the same name.
+
+    """
     runs = {entrant.way.name: partial(entrant.way.rank, entrant.request) for entrant in entrants}
     if len(runs) < len(entrants):
         raise InvalidInput("two ways have the same name", field="ways")
@@ -256,35 +214,40 @@ def measure_ways(
             entrant.way.timings.clear()
     samples = interleave(runs, repeats=repeats, budget_s=budget_s, warmup=warmup, least=least)
     reference = next((entrant for entrant in entrants if entrant.way.name == EAGER_REFERENCE), None)
-    standard = None if reference is None else _median(reference, samples)
-    return [_report(entrant, samples, standard) for entrant in entrants]
+    reference_ms = None if reference is None else _median_ms(reference, samples)
+    return [_report(entrant, samples, reference_ms) for entrant in entrants]
 
 
 def versions(*, with_torch: bool) -> dict[str, str]:
-    """Versions of the packages that take part; torch and transformers only where they do."""
+    """Return the versions of the packages that take part, by name.
+
+    Args:
+        with_torch: whether eager PyTorch takes part, so that the versions of torch and transformers matter.
+
+    """
     return installed_versions(_VERSIONED if with_torch else _VERSIONED[:-2])
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601."""
+    """Return the time in UTC, in ISO 8601."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def _median(entrant: Entrant, samples: Mapping[str, Samples]) -> float:
+def _median_ms(entrant: Entrant, samples: Mapping[str, Samples]) -> float:
     return samples[entrant.way.name].latency(len(entrant.request.items), entrant.times).p50_ms
 
 
-def _report(entrant: Entrant, samples: Mapping[str, Samples], standard: float | None) -> WayReport:
+def _report(entrant: Entrant, samples: Mapping[str, Samples], reference_ms: float | None) -> WayReport:
     way, measured = entrant.way, samples[entrant.way.name]
     latency = measured.latency(len(entrant.request.items), entrant.times)
     shares = None
     if isinstance(way, EngineWay):
         shares = Shares.of(way.timings[-len(measured.seconds) :], sum(measured.seconds))
-    compares = PROVIDERS[str(way.settings.get("provider", "cpu"))].on_cpu
+    on_cpu = PROVIDERS[str(way.settings.get("provider", "cpu"))].on_cpu
     return WayReport(
         name=way.name,
         latency=latency,
-        speedup=standard / latency.p50_ms if standard is not None and compares else None,
+        speedup=reference_ms / latency.p50_ms if reference_ms is not None and on_cpu else None,
         settings=dict(way.settings),
         shares=shares,
         note=entrant.note,

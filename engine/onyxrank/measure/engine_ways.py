@@ -1,4 +1,4 @@
-"""The engine as ways of a benchmark: variant by variant, and as the machine's profile says."""
+"""Loads the engine as ways of a benchmark: one for each variant, and one with the machine's profile."""
 
 from __future__ import annotations
 
@@ -14,15 +14,21 @@ from onyxrank.sessions.ort_session import offered_providers
 from onyxrank.sessions.providers import candidates
 
 TUNED = "tuned"
-"""Name of the way that runs with this machine's profile."""
+"""Name of the way that runs with the setting of this machine's profile."""
 
 
 def machine_variants(bundle: Bundle, provider: str) -> tuple[str, ...]:
-    """Names of the variants that were made for this machine's family and for a provider; others must be named.
+    """Name the variants that are measured when the caller names none.
+
+    They are those that were made for this machine's family and may be tried on the provider.
+
+    Args:
+        bundle: the bundle that has the variants.
+        provider: public name of the execution provider, or ``auto``.
 
     Raises:
-        InvalidInput: if there is no such provider.
-        ProviderUnavailable: if this onnxruntime does not offer it.
+        InvalidInput: if there is no provider of that name.
+        ProviderUnavailable: if this onnxruntime does not offer the provider.
 
     """
     family = machine_family()
@@ -43,15 +49,15 @@ def engine_ways(
     micro_batch_tokens: int | None,
     prefix: str = "",
 ) -> Iterator[Way]:
-    """Load the engine with one variant after the other, each when it is asked for.
+    """Load the engine with one variant after the other, each when the iterator is asked for it.
 
     Args:
-        bundle: whose variants.
-        names: of the variants.
-        provider: execution provider.
-        threads: CPU threads.
-        micro_batch_tokens: the architecture's default if None.
-        prefix: of the ways' names.
+        bundle: the bundle to load.
+        names: names of the variants.
+        provider: public name of the execution provider, or ``auto``.
+        threads: number of CPU threads that one run uses.
+        micro_batch_tokens: most tokens of one run, or None for the architecture's default.
+        prefix: text that the ways' names begin with.
 
     """
     for name in names:
@@ -66,7 +72,7 @@ def engine_ways(
 
 
 def tuned_way(bundle: Bundle, *, prefix: str = "") -> Iterator[Way]:
-    """Load the engine as this machine's profile says, if there is one and its provider starts."""
+    """Load the engine with the setting of this machine's profile, if there is one and its provider starts."""
     if find_profile(bundle, AUTO_PROFILE).profile is None:
         return
     ranker = Ranker.load(bundle.folder, history_cache_bytes=0, item_cache_bytes=0)
@@ -77,7 +83,15 @@ def tuned_way(bundle: Bundle, *, prefix: str = "") -> Iterator[Way]:
 
 
 def prefixes(bundles: Sequence[Bundle]) -> list[str]:
-    """What tells the ways of several bundles apart: the architecture, or the folder's name where that is the same."""
+    """Return for each bundle the prefix of its ways' names, by which the ways of several bundles differ.
+
+    The prefix is the architecture's name, or the folder's name if two bundles have the same architecture. A single
+    bundle needs none.
+
+    Raises:
+        InvalidInput: if two bundles have the same architecture and folders of the same name.
+
+    """
     if len(bundles) == 1:
         return [""]
     names = [bundle.manifest.architecture for bundle in bundles]

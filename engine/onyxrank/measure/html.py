@@ -1,4 +1,4 @@
-"""A benchmark's report as one HTML file with its plots inside: nothing is loaded from anywhere."""
+"""Writes a benchmark's report as one HTML file with its plots inside, so that a browser loads nothing else."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ footer { color: #5b6b7b; font-size: .9rem; }
 
 
 def write_html(report: BenchReport, path: Path) -> None:
-    """Write the report.
+    """Write a report as HTML.
 
     Args:
         report: the figures.
-        path: the file; its folder is made.
+        path: the file to write; its folder is made if there is none.
 
     """
     size, machine = report.size, report.machine

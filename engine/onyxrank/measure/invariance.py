@@ -1,4 +1,7 @@
-"""How far a score depends on what else is in the list: quantization with scales per run makes it do so."""
+"""Measures how far an item's score depends on the other items of its list.
+
+It does so with dynamic quantization, which takes the scale of its integers from all rows that run together.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,25 @@ from onyxrank.architectures.base import Architecture
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 
 BATCH_INVARIANT = 1e-5
-"""Largest change of a probability that still counts as the same score."""
+"""Largest change of a probability at which two scores still count as the same."""
 
 
 def batch_deviation(
     architecture: Architecture, requests: Sequence[EncodedRequest], *, most_items: int | None = None
 ) -> float:
-    """Largest difference of a probability between an item scored alone and in its list.
+    """Return the largest difference between an item's probabilities when scored alone and when scored in its list.
 
     Args:
-        architecture: scores them.
+        architecture: the model that scores the items.
         requests: the lists.
-        most_items: of each list to score alone; all if None.
+        most_items: number of items of each list to score alone, or None for all.
 
     """
     deviation = 0.0
     for request in requests:
         together = architecture.score([request])[0]
         for index, score in enumerate(together[:most_items]):
-            row = request.items[index]
-            lone = EncodedRequest(request.history, Ragged(row, np.array([0, len(row)], np.int64)), request.cuts)
-            deviation = max(deviation, abs(float(architecture.score([lone])[0][0]) - float(score)))
+            item = request.items[index]
+            alone = EncodedRequest(request.history, Ragged(item, np.array([0, len(item)], np.int64)), request.cuts)
+            deviation = max(deviation, abs(float(architecture.score([alone])[0][0]) - float(score)))
     return deviation

@@ -1,11 +1,11 @@
-"""How long several ways of doing one thing take, measured side by side.
+"""Measures how long several ways of doing the same thing take, side by side.
 
-1. A round runs every way once, in an order that changes from round to round: what disturbs the machine disturbs
-   all ways alike, and no way always follows the same other.
-2. Before each run the process rests a moment, outside the measurement: threads of one library that still spin
-   would otherwise take the CPU from the next.
-3. A round is begun while there are fewer than `repeats` of them and the slowest so far would still fit in the time
-   budget (seconds of wall time, warm-up included); the first `least` rounds always run.
+1. A round runs every way once, in an order that changes from round to round. So what disturbs the machine disturbs
+   all ways alike, and no way always runs after the same other one.
+2. Before each run the process rests a moment, outside the measured time, since threads of one library that still spin
+   would otherwise take the CPU from the next way.
+3. Another round is begun while there were fewer than `repeats` of them and one as slow as the slowest so far would
+   still fit into the budget (seconds of wall time, warm-up included). The first `least` rounds run in any case.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 
 REST_S = 0.02
-"""Longer than onyxrank's and PyTorch's idle threads spin."""
+"""Seconds of rest before each run; idle threads of onyxrank and of PyTorch spin for less time than that."""
 TELLS_P99 = 100
-"""Runs from which a 99th percentile can be told; of fewer it is little more than the longest."""
+"""Runs that it takes to tell a 99th percentile; with fewer it is little more than the longest run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """What one request took, over all repeats; with few of them the high percentiles say no more than `max_ms`.
+    """How long one request took, summed up over all repeats.
+
+    Percentiles are interpolated between repeats. With few repeats the high ones say no more than `max_ms`.
 
     Attributes:
-        p50_ms: median; this and the other percentiles in milliseconds, interpolated between repeats.
-        p90_ms: as `p50_ms`, and so are the next two.
-        p95_ms: 1 of 20 is slower.
-        p99_ms: 1 of 100 is slower.
-        max_ms: the slowest.
-        mean_ms: the mean.
-        repeats: how many were measured.
-        items_per_s: items ranked per second at the median.
+        p50_ms: milliseconds within which half of the repeats were done: the median.
+        p90_ms: milliseconds within which 9 of 10 repeats were done.
+        p95_ms: milliseconds within which 19 of 20 repeats were done.
+        p99_ms: milliseconds within which 99 of 100 repeats were done.
+        max_ms: milliseconds that the slowest repeat took.
+        mean_ms: milliseconds that a repeat took on average.
+        repeats: number of measured repeats.
+        items_per_s: number of items ranked in a second at the median speed.
 
     """
 
@@ -52,16 +54,16 @@ class Latency:
     items_per_s: float
 
     def to_json(self) -> dict[str, float]:
-        """Plain values, rounded to what a clock can tell."""
+        """Return the attributes as JSON values, rounded to what a clock can tell."""
         return {name: value if name == "repeats" else round(value, 4) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What was measured of one way.
+    """The measured repeats of one way.
 
     Attributes:
-        seconds: wall time of each repeat, in the order of the rounds.
+        seconds: wall time that each repeat took, in the order of the rounds.
 
     """
 
@@ -71,8 +73,8 @@ class Samples:
         """Sum the repeats up.
 
         Args:
-            items: items of the request that was run.
-            times: for how many such requests, one after the other, the figure is to stand.
+            items: number of items in the request that was run.
+            times: number of such requests, one after the other, for which the figures are to stand.
 
         Raises:
             InvalidInput: if there are no repeats.
@@ -108,17 +110,17 @@ def interleave(
     """Measure ways in turn.
 
     Args:
-        ways: what to run, by name.
+        ways: function that runs each way once, by the way's name.
         repeats: most rounds.
         budget_s: seconds after which no further round is begun.
-        warmup: runs of each way before the first round, not measured.
-        least: rounds that run whatever the budget.
+        warmup: unmeasured runs of each way before the first round.
+        least: number of rounds that run whatever the budget is.
         rest_s: seconds of rest before each measured run.
-        clock: gives seconds.
-        sleep: waits that many seconds.
+        clock: function that returns the time in seconds.
+        sleep: function that waits a number of seconds.
 
     Returns:
-        The samples of each way, all of the same number.
+        The samples of each way, by its name; all ways have the same number of repeats.
 
     Raises:
         InvalidInput: if `repeats` or `least` is not at least 1.

@@ -1,7 +1,7 @@
-"""Memory of this process: resident bytes now, and at most so far.
+"""Reads how much memory this process holds now, and how much it has held at most.
 
-Linux keeps the peak in ``/proc/self/status`` and lets a process set it back to what it holds now. Elsewhere
-``getrusage`` gives the peak since the process began, and nothing sets it back.
+Linux keeps the peak in ``/proc/self/status`` and lets a process set it back to what it holds now. On other systems
+``getrusage`` tells the peak since the process began, and nothing sets it back.
 """
 
 from __future__ import annotations
@@ -12,21 +12,25 @@ from pathlib import Path
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"
+"""What Linux expects in ``clear_refs`` to set the peak back."""
 
 
 def current_bytes(status: Path = _STATUS) -> int | None:
-    """Resident bytes now; None where the system does not tell."""
+    """Return the resident bytes of this process now; None where the system does not tell."""
     return _kibibytes(status, "VmRSS")
 
 
 def peak_bytes(status: Path = _STATUS) -> int | None:
-    """Most resident bytes since the process began or `reset_peak` worked; None where the system does not tell."""
+    """Return the most resident bytes that this process has had; None where the system does not tell.
+
+    They count from the last time that `reset_peak` worked, or else from the start of the process.
+    """
     peak = _kibibytes(status, "VmHWM")
     return _usage_peak() if peak is None else peak
 
 
 def reset_peak(clear_refs: Path = _CLEAR_REFS) -> bool:
-    """Set the peak back to what is resident now, and say whether the system did."""
+    """Set the peak back to what is resident now, and return whether the system did so."""
     try:
         clear_refs.write_text(_RESET_PEAK, encoding="ascii")
     except OSError:

@@ -14,16 +14,16 @@ from onyxrank.request.timings import Timings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:
-    """Where the engine's time goes: each stage's share of the wall time of all repeats together.
+    """Where the engine's time goes, as each stage's share of the wall time of all repeats together.
 
     Attributes:
-        tokenize: checking the input and making token ids of it.
-        queue: waiting for a thread, or for other requests.
-        history: inside the session of the history (shared-history).
-        batch: planning and padding micro-batches.
-        run: inside the session of the pairs, or of the items.
-        rank: probabilities to a sorted ranking.
-        overhead: everything that is not inside the sessions.
+        tokenize: share for checking the input and turning it into token ids.
+        queue: share for waiting for a thread or for other requests.
+        history: share inside the session of the history, which shared-history has.
+        batch: share for planning and padding micro-batches.
+        run: share inside the session of the pairs or of the items.
+        rank: share for turning probabilities into a sorted ranking.
+        overhead: share for everything that is not inside a session.
 
     """
 
@@ -37,7 +37,7 @@ class Shares:
 
     @classmethod
     def of(cls, timings: Sequence[Timings], seconds: float) -> Shares:
-        """Divide the stages of some calls by the wall time of the same calls."""
+        """Divide the time that some calls spent in each stage by the seconds that the same calls took in all."""
         shares = {
             stage: sum(getattr(timing, stage) for timing in timings) / seconds
             for stage in ("tokenize", "queue", "history", "batch", "run", "rank")
@@ -45,29 +45,29 @@ class Shares:
         return cls(**shares, overhead=1.0 - shares["history"] - shares["run"])
 
     def to_json(self) -> dict[str, float]:
-        """JSON values."""
+        """Return the attributes as JSON values."""
         return {name: round(share, 4) for name, share in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WayReport:
-    """The figures of one way.
+    """The figures of one way of ranking.
 
     Attributes:
-        name: of the way.
-        latency: of the workload.
-        speedup: how many times faster at the median than eager PyTorch in sorted fp32 batches, measured in the
-            same rounds; None without that.
-        settings: what it ran with.
-        shares: where the time went; None for ways other than the engine.
-        added_memory_bytes: what loading it and answering one request added to this process at the peak; a model
-            that ways share counts at the first of them; None if not measured.
-        score_difference: largest difference of a probability from the first fp32 way of its bundle; None if not
-            compared.
-        share_of_peak: of the machine's measured matrix products in its precision, over its whole time; None if not
-            measured.
-        throughput: of several callers at once; None for ways other than the engine.
-        note: what a reader of the figure must know.
+        name: name of the way.
+        latency: how long the way took for the request.
+        speedup: how many times as fast the way is at the median as eager PyTorch in sorted fp32 batches, measured in
+            the same rounds; None if that was not measured.
+        settings: settings that the way ran with.
+        shares: where the engine's time went; None for other ways.
+        added_memory_bytes: bytes that loading the way and answering one request added to this process at the peak. A
+            model that several ways share counts for the first of them only. None if it was not measured.
+        score_difference: largest difference of a probability from the first fp32 way of the same bundle; None if it
+            was not compared.
+        share_of_peak: share that the way reached, over its whole time, of the machine's peak in its precision; None
+            if it was not measured.
+        throughput: what the engine answered to several callers at once; None for other ways.
+        note: what a reader of the figures must know; empty if nothing.
 
     """
 
@@ -83,11 +83,11 @@ class WayReport:
     note: str = ""
 
     def cost_per_million(self, price: float) -> float:
-        """What scoring a million items costs at the median, for an hourly price of the machine."""
+        """Compute what scoring a million items costs at the median speed, given the machine's price an hour."""
         return price / 3600 / self.latency.items_per_s * 1e6
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return the figures as JSON values."""
         return {
             "name": self.name,
             "latency": self.latency.to_json(),
@@ -104,21 +104,24 @@ class WayReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchReport:
-    """The figures of one workload.
+    """The figures of a benchmark with one request.
 
     Attributes:
-        workload: what was asked for.
-        size: what the request really was.
-        ways: one report per way, the engine's variants first.
-        other_cpus: CPUs that other processes kept busy while measuring; None where the system does not tell.
-        crowded: whether they took CPUs that the ways needed: then no figure here compares anything.
-        peak_memory_bytes: of this process with all ways loaded; None where the system does not tell.
-        peak_gops: measured peak of the matrix products by precision, 10⁹ operations a second; None if not measured.
-        price: hourly price of the machine that costs are for; None for no costs.
-        machine: facts of the machine.
-        versions: of Python packages that took part.
-        settings: bundle, threads, repeats, budget.
-        measured_at: UTC, ISO 8601.
+        workload: the size that was asked for.
+        size: the size that the request really had.
+        ways: one report for each way, the engine's variants first.
+        other_cpus: number of CPUs that other processes kept busy on average meanwhile; None where the system does not
+            tell.
+        crowded: whether other processes took CPUs that the ways needed. The figures then compare nothing.
+        peak_memory_bytes: most memory that this process had, with all ways loaded; None where the system does not
+            tell.
+        peak_gops: measured peak of the machine's matrix products by precision, in 10⁹ operations a second; None if it
+            was not measured.
+        price: price of the machine an hour, for which costs are computed; None for no costs.
+        machine: facts about the machine.
+        versions: versions of the Python packages that took part, by name.
+        settings: settings of the benchmark: bundle, threads, repeats, budget, texts and seed.
+        measured_at: time of the measurement in UTC, in ISO 8601.
 
     """
 
@@ -136,7 +139,7 @@ class BenchReport:
     price: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values."""
+        """Return the figures as JSON values."""
         return {
             "workload": asdict(self.workload),
             "size": asdict(self.size),

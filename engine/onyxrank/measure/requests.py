@@ -1,11 +1,11 @@
-"""Requests of a given size to measure with: real texts cut to fit, or words of the bundle's own vocabulary.
+"""Makes requests of a given size to measure with, of real texts cut to fit or of words of the bundle's vocabulary.
 
-1. The history has exactly the tokens asked for: the pool's events that fit, then single words of one token
-   each for what is left.
-2. Items made of vocabulary words have exactly the tokens asked for. Real items keep their own length up to that,
-   so that a list has the spread of lengths that lists have.
-3. Nothing is left for truncation to cut: any implementation reads the same tokens from these texts.
-4. Everything follows from the seed, and the first n items are the same however many there are.
+1. The history has exactly the number of tokens asked for. It is made of those events of the pool that fit, and of
+   single words of one token each for what is left.
+2. Items made of vocabulary words have exactly the number of tokens asked for. Real items keep their own length up to
+   that number, so that their lengths are spread as in a real list.
+3. Truncation finds nothing to cut, so that every implementation reads the same tokens from these texts.
+4. Everything follows from the seed, and the first n items are the same however many items there are.
 
 No text of a shopper is needed, and none is kept.
 """
@@ -29,18 +29,20 @@ from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.request.truncation import HISTORY_SEPARATOR
 
 _SHORTEST_WORD = 3
-_SPECIAL = 2  # [CLS] and [SEP] around the history
+"""Letters of the shortest word to make texts of; many shorter entries of a vocabulary are pieces of words."""
+_SPECIAL_TOKENS = 2
+"""[CLS] and [SEP], which stand around an encoded history."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The size of a request.
+    """The size of a request to make.
 
     Attributes:
-        name: for the report.
-        history_tokens: tokens of the history, separators between events included; exactly.
-        items: how many.
-        item_tokens: tokens of an item: exactly for made-up items, at most for real ones.
+        name: name of the workload in reports.
+        history_tokens: exact number of tokens in the history, separators between events included.
+        items: number of items.
+        item_tokens: number of tokens in an item: exact for made-up items, and the most for real ones.
 
     """
 
@@ -59,8 +61,8 @@ class Pool:
     """Real texts to make requests of.
 
     Attributes:
-        events: texts of histories.
-        items: candidates.
+        events: texts of the events that a history may have.
+        items: items that a list may have.
 
     """
 
@@ -77,8 +79,8 @@ class Request:
     """One request as texts.
 
     Attributes:
-        history: events, oldest first.
-        items: the candidates.
+        history: texts of the events, oldest first.
+        items: items to rank.
 
     """
 
@@ -86,19 +88,19 @@ class Request:
     items: tuple[Item, ...]
 
     def first(self, count: int) -> Request:
-        """The same request with its first items only."""
+        """Return the same request with only its first `count` items."""
         return replace(self, items=self.items[:count])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """The size a request really has, in tokens; special tokens not counted.
+    """The size that a request really has. Special tokens are not counted.
 
     Attributes:
-        history_tokens: of the history.
-        items: how many.
-        item_tokens_mean: mean over the items.
-        item_tokens_max: of the longest item.
+        history_tokens: number of tokens in the history.
+        items: number of items.
+        item_tokens_mean: number of tokens in an item, as a mean over the items.
+        item_tokens_max: number of tokens in the longest item.
 
     """
 
@@ -109,10 +111,10 @@ class Size:
 
     @classmethod
     def of(cls, encoded: EncodedRequest) -> Size:
-        """Measure an encoded request that has items."""
-        lengths = encoded.items.lengths - 1  # the closing [SEP]
+        """Take the size of an encoded request, which must have items."""
+        lengths = encoded.items.lengths - 1  # each item ends with [SEP]
         return cls(
-            history_tokens=len(encoded.history) - _SPECIAL,
+            history_tokens=len(encoded.history) - _SPECIAL_TOKENS,
             items=len(lengths),
             item_tokens_mean=round(float(lengths.mean()), 1),
             item_tokens_max=int(lengths.max()),
@@ -123,13 +125,14 @@ def make_request(bundle: Bundle, workload: Workload, *, pool: Pool | None = None
     """Make a request of a workload's size.
 
     Args:
-        bundle: whose tokenizer counts, and whose limits hold.
-        workload: the size.
-        pool: real texts; None makes texts of the vocabulary's words.
-        seed: of the choice.
+        bundle: the bundle whose tokenizer counts the tokens and whose limits hold.
+        workload: the size of the request.
+        pool: real texts to choose from, or None to make texts of words of the vocabulary.
+        seed: seed of the random choices.
 
     Raises:
-        InvalidInput: if the workload is larger than the bundle's limits, or its tokenizer does not allow to meet it.
+        InvalidInput: if the workload is larger than the bundle's limits, or if no text of exactly that size can be
+            made with the bundle's tokenizer.
 
     """
     encoder = load_encoder(bundle)
@@ -152,7 +155,7 @@ def make_request(bundle: Bundle, workload: Workload, *, pool: Pool | None = None
 
 
 def _whole_words(bundle: Bundle, encoder: TextEncoder) -> list[str]:
-    """The vocabulary's plain words that are one token each, in alphabetical order."""
+    """List the vocabulary's plain English words that are one token each, in alphabetical order."""
     vocabulary = Tokenizer.from_file(str(bundle.path(bundle.manifest.tokenizer.file))).get_vocab()
     words = sorted(
         word
@@ -199,25 +202,25 @@ def _items(
 
 
 def trim_item(item: Item, identifier: str, most: int, encoder: TextEncoder) -> Item:
-    """Cut an item at a space to at most so many tokens, its description first, under another id."""
+    """Return an item under another id with at most `most` tokens; its description is cut before its title."""
     title, used = trim(item.title, most, encoder)
     return Item(identifier, title, trim(item.description, most - used, encoder)[0])
 
 
 def trim(text: str, most: int, encoder: TextEncoder) -> tuple[str, int]:
-    """Cut a text at a space to at most so many tokens.
+    """Cut a text at a space to at most `most` tokens.
 
     Returns:
         The text and its number of tokens.
 
     """
-    parts = text.split()
+    words = text.split()
 
-    def tokens(kept: int) -> int:
-        return len(encoder.token_ids([" ".join(parts[:kept])])[0])
+    def count_tokens(kept: int) -> int:
+        return len(encoder.token_ids([" ".join(words[:kept])])[0])
 
-    kept = bisect_right(range(len(parts) + 1), most, key=tokens) - 1
-    return " ".join(parts[:kept]), tokens(kept)
+    kept = bisect_right(range(len(words) + 1), most, key=count_tokens) - 1
+    return " ".join(words[:kept]), count_tokens(kept)
 
 
 def _check(encoded: EncodedRequest, workload: Workload) -> None:

@@ -1,4 +1,4 @@
-"""What a way answers when several callers ask at once, each again as soon as it is answered."""
+"""Measures how much a way answers when several callers ask at once, each again as soon as it has its answer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Answers to callers at once.
+    """How much a way answered to several callers at once.
 
     Attributes:
-        callers: how many asked.
-        requests: that were answered.
-        items_per_s: items ranked per second, of all callers together.
+        callers: number of callers.
+        requests: number of requests that were answered.
+        items_per_s: number of items ranked in a second for all callers together.
 
     """
 
@@ -24,7 +24,7 @@ class Throughput:
     items_per_s: float
 
     def to_json(self) -> dict[str, float]:
-        """JSON values."""
+        """Return the attributes as JSON values."""
         return asdict(self) | {"items_per_s": round(self.items_per_s, 1)}
 
 
@@ -36,14 +36,14 @@ def measure_throughput(
     seconds: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Throughput:
-    """Let callers ask for a while; each is answered once at least.
+    """Let callers ask for a while. Each caller is answered at least once.
 
     Args:
-        rank: ranks a request; called on many threads.
-        items: of the request.
-        callers: how many ask at once.
-        seconds: after which none asks again.
-        clock: gives seconds.
+        rank: function that ranks the request; it is called on as many threads as there are callers.
+        items: number of items in the request.
+        callers: number of callers that ask at once.
+        seconds: seconds after which no caller asks again.
+        clock: function that returns the time in seconds.
 
     """
     begun = clock()

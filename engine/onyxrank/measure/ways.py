@@ -1,4 +1,4 @@
-"""The ways of ranking that a benchmark compares: a small protocol, and the engine as one of them."""
+"""The ways of ranking that a benchmark compares: the protocol that each follows, and the engine as one of them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from onyxrank.ranker import Ranker
 from onyxrank.request.timings import Timings
 
 Say = Callable[[str], None]
+"""A function that is called with a sentence about each step as it begins."""
 
 LOOP, BATCHES, BF16 = "reference_loop", "sorted_batches", "sorted_batches_bf16"
 EAGER_LABELS = {
@@ -21,49 +22,53 @@ EAGER_LABELS = {
     BATCHES: "(b) PyTorch fp32, batches",
     BF16: "(c) PyTorch bf16, batches",
 }
-"""What the eager ways are called in tables, by their names."""
+"""Labels of the eager PyTorch ways in tables, by the ways' names."""
 
 WEIGHTS = "model.safetensors"
-"""The file of a model folder with what PyTorch loads."""
+"""File of a model's folder with the weights that PyTorch loads."""
 _WARMUP_ITEMS = 16
+"""Items with which the engine is warmed up; they are enough for its first runs, and quick."""
 
 
 class Way(Protocol):
-    """One implementation with its settings. Texts go in and a sorted ranking comes out, tokenization included."""
+    """One implementation with its settings. Texts go in and a sorted ranking comes out, so that tokenizing counts."""
 
     name: str
-    """Short, unique among the ways compared."""
+    """Short name, unique among the ways that are compared."""
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What it runs with, as JSON values; may differ after `prepare`."""
+        """The settings that the way runs with, as JSON values; `prepare` may change them."""
 
     def prepare(self, request: Request) -> None:
         """Warm up, and choose the best settings for requests of this size."""
 
     def rank(self, request: Request) -> object:
-        """Rank the request: what is timed."""
+        """Rank the request. The time of this call is measured."""
 
     def score(self, request: Request) -> NDArray[np.float32]:
-        """Probabilities in input order: what is compared."""
+        """Return the items' probabilities in input order, which are compared with those of other ways."""
 
     def close(self) -> None:
         """Free what was loaded."""
 
 
 EagerFactory = Callable[[Path, int, Say], Iterator[Way]]
-"""Loads the eager PyTorch ways of a bundle folder for a number of threads, each when it is asked for the next."""
+"""A function that loads the eager PyTorch ways of a bundle's folder for a number of threads.
+
+It loads each when the iterator is asked for it.
+"""
 
 
 class EngineWay:
-    """The engine with one variant of a bundle.
+    """The engine with one variant of a bundle, as a way.
 
     Args:
-        ranker: loaded for it; closed with it.
-        name: what to call it; the variant's name by default.
+        ranker: the ranker that runs; it is closed with the way.
+        name: name of the way; the variant's name by default.
 
     Attributes:
-        timings: stages of every `rank` so far; whoever reads them clears them.
+        timings: time that every `rank` so far spent in each stage. They add up until somebody clears the list.
 
     """
 
@@ -87,7 +92,10 @@ class EngineWay:
         item_cache_bytes: int = 0,
         name: str | None = None,
     ) -> EngineWay:
-        """Load a variant, by default one that keeps nothing from one repeat to the next; see `Ranker.load`."""
+        """Load a variant; see `Ranker.load` for the arguments.
+
+        By default nothing is kept from one repeat to the next, so that each takes as long as the first.
+        """
         return cls(
             Ranker.load(
                 bundle,
@@ -104,7 +112,7 @@ class EngineWay:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What the ranker says it really runs with."""
+        """The settings that the ranker really runs with."""
         keys = (
             *("architecture", "variant", "precision", "batch_invariant"),
             *("provider", "threads", "sessions", "micro_batch_tokens"),
@@ -112,17 +120,17 @@ class EngineWay:
         return {"bundle": Path(self._info["bundle"]).name} | {key: self._info[key] for key in keys}
 
     def prepare(self, request: Request) -> None:
-        """Warm up; the settings are those it was loaded with."""
+        """Warm up. The settings stay those with which the engine was loaded."""
         self._ranker.rank(request.history, request.first(_WARMUP_ITEMS).items)
 
     def rank(self, request: Request) -> object:
-        """Rank the request and keep its timings."""
+        """Rank the request, and keep how long it spent in each stage."""
         ranking = self._ranker.rank(request.history, request.items)
         self.timings.append(ranking.timings)
         return ranking
 
     def score(self, request: Request) -> NDArray[np.float32]:
-        """Probabilities in input order."""
+        """Return the items' probabilities in input order."""
         return self._ranker.score(request.history, request.items)
 
     def close(self) -> None:

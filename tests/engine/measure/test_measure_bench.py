@@ -9,7 +9,7 @@ import pytest
 
 from onyxrank import InvalidInput, Item
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.measure import bench, engine_ways
+from onyxrank.measure import bench, engine_ways, loaded_ways
 from onyxrank.measure.bench import Entrant, bench_bundle, measure_ways
 from onyxrank.measure.engine_ways import machine_variants
 from onyxrank.measure.report import Shares
@@ -136,8 +136,8 @@ def test_where_nothing_is_fp32_nothing_is_told_to_be_off_it():
     way.settings = {"precision": "int8_static"}
     request = Request(("tent",), (Item("a", "stove"),))
     with ExitStack() as closing:
-        [alone] = bench.load_ways([way], request, closing, print)
-        beside = bench.load_ways([way, FakeWay("exact", shift=0.25)], request, closing, print)
+        [alone] = loaded_ways.load_ways([way], request, closing, print)
+        beside = loaded_ways.load_ways([way, FakeWay("exact", shift=0.25)], request, closing, print)
     assert alone.score_difference is None
     assert [row.score_difference for row in beside] == [0.25, 0.0]
 

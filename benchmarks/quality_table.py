@@ -36,9 +36,10 @@ from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.evaluate import model_scores
 from onyxrank_export.evaluation.metrics import per_list_metrics
 from onyxrank_export.training.config import TrainingConfig
-from onyxrank_export.training.loop import device_name, train
+from onyxrank_export.training.loop import train
 from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
+from onyxrank_export.training.run_writing import device_name
 from quality_baselines import Scores, chance, encoder_scores, log_losses, untrained
 from quality_page import RECIPE, TRAINED_ON, write_page
 

@@ -14,7 +14,7 @@ from onyxrank_export.training.base import resolve_base
 from onyxrank_export.training.contrastive import TEMPERATURE, Halves
 from onyxrank_export.training.losses import soft_shares
 from onyxrank_export.training.run import RunError
-from onyxrank_export.training.similarity import Similarity, keep_margins, kept_margins, lessons
+from onyxrank_export.training.similarity import Similarity, keep_margins, kept_margins, margins_to_learn
 
 TAUGHT = {"contrastive_steps": 3, "contrastive_batch": 8, "contrastive_weight": 0.5}
 
@@ -45,7 +45,7 @@ def similarity(base, split, lists, settings):
 def test_a_margin_is_the_log_sum_of_the_cosines_with_the_history(split, base):
     few_lists = training_lists(split, config().sampling)[:4]
     settings = config(limits=config().limits.__class__(history_tokens=64, item_tokens=32))
-    margins = iter(lessons(similarity(base, split, few_lists, settings), few_lists))
+    margins = iter(margins_to_learn(similarity(base, split, few_lists, settings), few_lists))
     for row in few_lists:
         events = [vector(base, text) for text in row.history]
         for item in row.items:
@@ -64,7 +64,7 @@ def test_without_a_history_the_labels_take_the_encoder_s_place(split, base):
     lists = [CandidateList((), np.arange(3, dtype=np.int32), labels)]
     knows = similarity(base, split, lists, config())
     assert not knows.margins(lists[0]).any(), "what is measured must not look at the labels"
-    margins = lessons(knows, lists)
+    margins = margins_to_learn(knows, lists)
     shares = soft_shares(torch.from_numpy(labels), torch.tensor([3]), torch.from_numpy(margins), 0.7)
     assert shares.tolist() == labels.tolist()
 

@@ -10,7 +10,7 @@ from short_training import LIMITS, Interrupt, facts, fit, same, weights
 from onyxrank import Limits
 from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
 from onyxrank_export.training.config import TrainingConfig
-from onyxrank_export.training.loop import _Trainer
+from onyxrank_export.training.list_trainer import ListTrainer
 from onyxrank_export.training.losses import listwise, pointwise, soft_labels, soft_shares
 from onyxrank_export.training.run import RunError, read_run
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
@@ -77,7 +77,7 @@ def test_a_bundle_is_no_teacher_and_no_run(student, tmp_path):
 def test_the_loss_is_against_the_teacher_while_training_and_against_labels_otherwise():
     logits = torch.tensor([[0.0, 1.0], [0.0, -1.0], [0.0, 0.5]])
     labels, sizes, margins = torch.tensor([1.0, 0, 0]), torch.tensor([3]), torch.tensor([-1.0, 2.0, 0.0])
-    trainer = object.__new__(_Trainer)
+    trainer = object.__new__(ListTrainer)
     trainer._config = TrainingConfig(list_weight=2.0, teacher="run", teacher_weight=0.75)
     trainer._teacher = SimpleNamespace(margins=lambda inputs: inputs)
 

@@ -13,7 +13,8 @@ from onyxrank_export.data.pairs import CandidateList
 from onyxrank_export.data.values import DataError
 from onyxrank_export.training.base import UnsuitableModel
 from onyxrank_export.training.config import TrainingConfig
-from onyxrank_export.training.loop import list_metrics, train
+from onyxrank_export.training.list_metrics import list_metrics
+from onyxrank_export.training.loop import train
 from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.run import RunError
 

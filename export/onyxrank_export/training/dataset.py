@@ -26,13 +26,13 @@ class ListDataset(Dataset):  # type: ignore[misc]
     """Candidate lists, tokenized once per distinct text and cut by the engine's own policy.
 
     Each element is the list's rows: ``input_ids``, ``token_type_ids``, ``labels`` (the probability to learn), and
-    ``taught`` where there are margins.
+    ``encoder_margins`` where there are any.
 
     Args:
         lists: the examples.
         items: the catalogue that they refer to.
         encoder: the engine's text encoder.
-        taught: float32 margins of all candidates, one list after the other, to learn the order from too.
+        encoder_margins: float32 [candidates], one list after the other, whose order is learnt too; None for none.
 
     """
 
@@ -41,10 +41,10 @@ class ListDataset(Dataset):  # type: ignore[misc]
         lists: Sequence[CandidateList],
         items: Sequence[Item],
         encoder: TextEncoder,
-        taught: NDArray[np.float32] | None = None,
+        encoder_margins: NDArray[np.float32] | None = None,
     ) -> None:
         self._lists = lists
-        self._taught = None if taught is None else split_like(taught, lists)
+        self._margins = None if encoder_margins is None else split_like(encoder_margins, lists)
         self._items = encode_items(items, encoder)
         texts = list({text: None for row in lists for text in row.history})
         events = dict(zip(texts, encoder.token_ids(texts), strict=True))
@@ -67,9 +67,9 @@ class ListDataset(Dataset):  # type: ignore[misc]
             }
             for item, label in zip(chosen.items.tolist(), chosen.labels.tolist(), strict=True)
         ]
-        if self._taught is not None:
-            for row, margin in zip(rows, self._taught[index].tolist(), strict=True):
-                row["taught"] = margin
+        if self._margins is not None:
+            for row, margin in zip(rows, self._margins[index].tolist(), strict=True):
+                row["encoder_margins"] = margin
         return rows
 
     @property
@@ -164,15 +164,15 @@ def collate(lists: Sequence[Sequence[Row]], pad_id: int = 0) -> dict[str, torch.
 
 
 def targets(lists: Sequence[Sequence[Row]]) -> dict[str, torch.Tensor]:
-    """What is to be learnt of lists.
+    """The targets of a batch of lists.
 
     Returns:
-        float32 [rows] ``labels`` and, where the rows have it, ``taught``; int64 [lists] ``list_sizes``: how many rows
-        each list has.
+        float32 [rows] ``labels`` and, where the rows have them, ``encoder_margins``; int64 [lists] ``list_sizes``,
+        how many rows each list has.
 
     """
     rows = [row for pairs in lists for row in pairs]
-    names = [name for name in ("labels", "taught") if name in rows[0]]
+    names = [name for name in ("labels", "encoder_margins") if name in rows[0]]
     return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in names} | {
         "list_sizes": torch.tensor([len(pairs) for pairs in lists])
     }

@@ -53,7 +53,7 @@ class Similarity:
         return np.asarray(np.logaddexp.reduce(cosines / TEMPERATURE, axis=0), np.float32)
 
 
-def lessons(similarity: Similarity, lists: Sequence[CandidateList]) -> NDArray[np.float32]:
+def margins_to_learn(similarity: Similarity, lists: Sequence[CandidateList]) -> NDArray[np.float32]:
     """The margins to learn from: float32 [candidates], one list after the other.
 
     Where there is no history, the encoder knows nothing, and the labels take its place.

@@ -120,10 +120,7 @@ startup: $(READY) ## Import time, first ranking, peak memory: make startup [BUND
 	$(BIN)/python benchmarks/startup.py $(BUNDLE)
 
 quality: $(READY) ## Train, export and evaluate: make quality DATA=folder RUN=name [ARCH=cross] (about 100 minutes on 2 cores)
-	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --arch $(or $(ARCH),shared-history) \
-		--contrastive-steps 250 --contrastive-weight 0.7 --max-steps 1600 --batch-size 64 --negatives 7 \
-		--learning-rate 1e-4 --head-rate 5 --warmup 0.08 --dropout 0 --popular 1 --popularity-power 1.4 --around 0.7 \
-		--no-own-zeros --list-weight 3 --evaluations 2 --validation-lists 400 --seed 0
+	$(BIN)/onyxrank train --data $(DATA) --out runs/$(RUN) --base minilm --arch $(or $(ARCH),shared-history) --recipe quality
 	$(BIN)/onyxrank export runs/$(RUN) --out bundles/$(RUN) --gate-lists 1024
 	$(BIN)/onyxrank evaluate bundles/$(RUN) --data $(DATA)
 

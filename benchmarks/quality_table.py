@@ -38,6 +38,7 @@ from onyxrank_export.evaluation.metrics import per_list_metrics
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.loop import train
 from onyxrank_export.training.progress import ProgressCallback
+from onyxrank_export.training.recipe import read_recipe
 from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
 from onyxrank_export.training.run_writing import device_name
 from quality_baselines import Scores, chance, encoder_scores, log_losses, untrained
@@ -49,20 +50,7 @@ RESULTS = HERE / "results" / "quality"
 _GATE_LISTS = 1024
 """Of 256, where a shopper bought one thing each, NDCG@10 moves by 0.7 % by chance, and the gate's limit is 1 %."""
 
-_OFFICE = TrainingConfig(
-    sampling=Sampling(negatives=7, popular=1.0, popularity_power=1.4, around=0.7, own_zeros=False),
-    contrastive_steps=250,
-    contrastive_weight=0.7,
-    max_steps=1600,
-    batch_size=64,
-    learning_rate=1e-4,
-    head_rate=5.0,
-    warmup=0.08,
-    dropout=0.0,
-    list_weight=3.0,
-    evaluations=2,
-    validation_lists=400,
-)
+_OFFICE = TrainingConfig.from_options(**read_recipe("quality"))
 RECIPES = {
     "amazon2018_office": _OFFICE,
     "online_retail_uci": replace(_OFFICE, limits=Limits(history_tokens=128, item_tokens=16)),
@@ -70,7 +58,7 @@ RECIPES = {
         _OFFICE, limits=Limits(history_tokens=16, item_tokens=48), sampling=Sampling(), list_weight=1.0
     ),
 }
-"""How both architectures are trained on each data set."""
+"""How both architectures are trained on each data set: by the recipe `quality`, and what a data set needs besides."""
 
 FP32, INT8 = "fp32", "int8"
 FP32_VARIANTS = {CROSS: "fp32_fused", SHARED_HISTORY: "fp32"}

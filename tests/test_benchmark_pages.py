@@ -145,6 +145,9 @@ def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):
         check=True,
     )
     [command] = [line for line in made.stdout.replace("\\\n", "").splitlines() if " train " in line]
+    assert {word for word in shlex.split(command) if word.startswith("--")} == {
+        *("--data", "--out", "--base", "--arch", "--recipe")
+    }, "the recipe's own options stand in its file alone"
     asked = []
     monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
     assert run(shlex.split(command)[1:]) == 0

@@ -15,6 +15,8 @@ from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import app as app_module
 from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train, tune
 from onyxrank.cli.app import run
+from onyxrank_export.data.pairs import Sampling
+from onyxrank_export.training.config import TrainingConfig
 
 HISTORY = ["zebrafish under a violet umbrella", "quokka"]  # words that no error may repeat
 ITEMS = [
@@ -315,6 +317,25 @@ def test_train_without_a_data_file_says_so(call, tmp_path):
 )
 def test_train_refuses_settings_in_one_line(call, few, tmp_path, option, message):
     refused(call(*trained(few, tmp_path / "run", *option)), message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_fills_in_what_is_not_given(call, few, tmp_path, monkeypatch):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"batch_size": 64, "head_rate": 5, "own_zeros": False, "negatives": 7}))
+    asked = []
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    status, _, _ = call("train", "--data", few, "--out", tmp_path / "run", "--negatives", 2, "--recipe", recipe)
+    assert status == 0
+    sampling = Sampling(negatives=2, own_zeros=False)
+    assert asked == [TrainingConfig(batch_size=64, head_rate=5.0, sampling=sampling)]
+
+
+def test_a_recipe_names_options_of_train_and_nothing_else(call, few, tmp_path):
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"batch-size": 64, "seed": 1}))
+    refused(call(*trained(few, tmp_path / "run", "--recipe", recipe)), "names batch-size: no option of train")
+    refused(call(*trained(few, tmp_path / "run", "--recipe", "no")), "there is no recipe 'no'")
     assert not (tmp_path / "run").exists()
 
 

@@ -12,7 +12,7 @@ SUBSTITUTIONS: dict[str, tuple[str, str]] = {
         r"\1--history-tokens 12 --item-tokens 6 --validation-lists 10 ",
         "a small model is enough to see that the command works",
     ),
-    r"--max-steps \d+": ("--max-steps 4", "1,600 steps take an hour"),
+    r"--recipe quality": ("--recipe quality --max-steps 4 --contrastive-steps 2", "its 1,850 steps take an hour"),
     r"--contrastive-steps \d+": ("--contrastive-steps 2", "250 steps take ten minutes"),
     r"^(onyxrank export \S+ --out \S+)$": (r"\1 --precision fp32", "the gate judges nothing learnt in a second"),
     r"^(onyxrank export .*)": (r"\1 --gate-lists 8", "as many as show that it works"),

@@ -10,13 +10,40 @@ import typer
 from rich.progress import Progress, TaskID
 
 from onyxrank.cli import console
+from onyxrank.errors import InvalidInput
 from onyxrank.machine import extras
-from onyxrank.request.truncation import Limits
+
+
+def _fill_in(context: typer.Context, recipe: str | None) -> str | None:
+    """Let the options that are not given have the recipe's values instead of their own defaults.
+
+    Raises:
+        InvalidInput: if there is no such recipe, or it names something that is no option of this command.
+
+    """
+    if recipe is not None:
+        reader = extras.load("onyxrank_export.training.recipe", extra="export", purpose="training")
+        options = reader.read_recipe(recipe)
+        unknown = sorted(options.keys() - {parameter.name for parameter in context.command.params})
+        if unknown:
+            raise InvalidInput(
+                f"the recipe '{recipe}' names {', '.join(unknown)}: no option of train is called so", field="recipe"
+            )
+        context.default_map = options
+    return recipe
 
 
 def command(
     data: Annotated[Path, typer.Option(help="csv or parquet file, or folder, with the interactions or labels.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the options that are not given from a recipe: 'quality', or a JSON file of options.",
+            callback=_fill_in,
+            is_eager=True,
+        ),
+    ] = None,
     base: Annotated[
         str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
     ] = "minilm",
@@ -74,23 +101,20 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run.")] = False,
 ) -> None:
     """Train a recommender on interactions (or search labels)."""
-    pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="training")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="training")
     train_run(
         data,
         out,
-        config.TrainingConfig(
+        config.TrainingConfig.from_options(
             base=base,
             arch=arch,
-            limits=Limits(history_tokens=history_tokens, item_tokens=item_tokens),
-            sampling=pairs.Sampling(
-                negatives=negatives,
-                popular=popular,
-                popularity_power=popularity_power,
-                around=around,
-                own_zeros=own_zeros,
-                seed=seed,
-            ),
+            history_tokens=history_tokens,
+            item_tokens=item_tokens,
+            negatives=negatives,
+            popular=popular,
+            popularity_power=popularity_power,
+            around=around,
+            own_zeros=own_zeros,
             epochs=epochs,
             max_steps=max_steps,
             contrastive_steps=contrastive_steps,

@@ -1,8 +1,8 @@
-"""What a training is told, and what it leaves behind."""
+"""The settings of a training, checked when they are made."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
@@ -108,6 +108,23 @@ class TrainingConfig:
             raise InvalidInput(
                 "contrastive_weight needs contrastive_steps and goes without a teacher", field="contrastive_weight"
             )
+
+    @classmethod
+    def from_options(cls, **options: Any) -> TrainingConfig:
+        """The settings of flat options, as ``onyxrank train`` and recipes name them.
+
+        The options of `Limits` and `Sampling` stand beside the others; ``seed`` is that of the sampling too.
+
+        Raises:
+            InvalidInput: if a value is out of its range.
+            TypeError: if there is no such option.
+
+        """
+        limits = {each.name: options.pop(each.name) for each in fields(Limits) if each.name in options}
+        sampling = {each.name: options.pop(each.name) for each in fields(Sampling) if each.name in options}
+        if "seed" in sampling:
+            options["seed"] = sampling["seed"]
+        return cls(limits=Limits(**limits), sampling=Sampling(**sampling), **options)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for ``run.json``."""

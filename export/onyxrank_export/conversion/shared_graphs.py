@@ -43,6 +43,7 @@ from onyxrank_export.conversion.bert_layers import (
 )
 from onyxrank_export.conversion.bert_weights import Array, Weights
 from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
+from onyxrank_export.conversion.item_attention import attend
 
 _MASKED = 1e9
 _ITEM_SEGMENT, _HISTORY_SEGMENT = 1, 0
@@ -140,9 +141,10 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
             states = _readout_rows(writer, states, items)
         query = project(writer, states, f"{at}_query", *weights.query(layer))
         query = writer.node("Reshape", query, of_readout if last else by_place, name=f"{at}_query_per_head")
-        attended = _attend(
+        attended = attend(
             writer,
-            weights,
+            heads,
+            size,
             at,
             (query, key, value),
             (keys[layer], values[layer]),
@@ -161,56 +163,6 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
         {"keys": [layers, heads, size + 1, "key_length"], "values": [layers, heads, "key_length", size]},
         {"logits": ["batch_size", len(bias)]},
     )
-
-
-def _attend(
-    writer: GraphWriter,
-    weights: Weights,
-    at: str,
-    own: tuple[str, str, str],
-    history: tuple[str, str],
-    mask: str,
-    own_key_count: str,
-) -> str:
-    """Attention of items' tokens to the history and their own item: [rows, hidden]; see the module's text.
-
-    `own` are queries, keys and values [C, N, heads, size], of the readout rows [1, N, heads, size] for the queries.
-    `mask` is added to the scores of the own item. It carries - log n, and `own_key_count` is n.
-    """
-    heads, size = weights.heads, weights.head_size
-    query, key, value = own
-    own_query = writer.node("Transpose", query, name=f"{at}_own_queries", perm=[1, 2, 0, 3])
-    key = writer.node("Transpose", key, name=f"{at}_own_keys", perm=[1, 2, 3, 0])
-    value = writer.node("Transpose", value, name=f"{at}_own_values", perm=[1, 2, 0, 3])
-    scores = writer.node("MatMul", own_query, key, name=f"{at}_own_products")
-    scores = writer.node("Add", scores, mask, name=f"{at}_own_scores")
-    own_weights = writer.node("Softmax", scores, name=f"{at}_own_softmax", axis=-1)
-    # log Σ exp s = max s − log max softmax(s)
-    last = writer.integers(-1)
-    top_score = writer.node("ReduceMax", scores, last, name=f"{at}_own_top_score", keepdims=1)
-    top_weight = writer.node("ReduceMax", own_weights, last, name=f"{at}_own_top_weight", keepdims=1)
-    log = writer.node("Log", top_weight, name=f"{at}_own_log")
-    total = writer.node("Sub", top_score, log, name=f"{at}_own_logsumexp")
-    total = writer.node("Transpose", total, name=f"{at}_own_total", perm=[2, 0, 1, 3])
-    longer = writer.node("Concat", query, total, name=f"{at}_query_and_own", axis=-1)
-    longer = writer.node("Reshape", longer, writer.integers(-1, heads, size + 1), name=f"{at}_query_rows")
-    longer = writer.node("Transpose", longer, name=f"{at}_history_queries", perm=[1, 0, 2])
-    keys, values = (writer.node("Squeeze", part, writer.integers(0), name=f"{part}_of_layer") for part in history)
-    scores = writer.node("MatMul", longer, keys, name=f"{at}_history_scores")
-    shared = writer.node("Softmax", scores, name=f"{at}_history_softmax", axis=-1)
-    of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")
-    own_share = writer.node("Gather", shared, last, name=f"{at}_last_weight", axis=-1)
-    # In a row, since onnxruntime multiplies value by value where the last dimension is 1.
-    own_share = writer.node("Reshape", own_share, last, name=f"{at}_last_weight_in_a_row")
-    own_share = writer.node("Mul", own_share, own_key_count, name=f"{at}_own_share_in_a_row")
-    own_share = writer.node("Reshape", own_share, writer.integers(heads, -1, 1), name=f"{at}_own_share")
-    of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")
-    of_own = writer.node("Transpose", of_own, name=f"{at}_own_context_heads_first", perm=[1, 2, 0, 3])
-    of_own = writer.node("Reshape", of_own, writer.integers(heads, -1, size), name=f"{at}_own_rows")
-    of_own = writer.node("Mul", of_own, own_share, name=f"{at}_own_weighted")
-    context = writer.node("Add", of_history, of_own, name=f"{at}_context")
-    context = writer.node("Transpose", context, name=f"{at}_context_by_token", perm=[1, 0, 2])
-    return writer.node("Reshape", context, writer.integers(-1, weights.hidden), name=f"{at}_attention")
 
 
 def _embed(writer: GraphWriter, weights: Weights, norms: Norms, ids: str, places: str) -> States:

@@ -45,6 +45,8 @@ nitpick_ignore_regex = [
     ("py:obj", ".*"),
     # Of other projects, whose documentation cannot be read while this is built.
     ("py:.*", r"(collections\.abc|numpy|os|typing)\..*"),
+    # The help of an option stands beside its type.
+    ("py:class", r"types\.Annotated"),
     # A table is one of three libraries', and the variables stand for one's own.
-    ("py:class", r".*(ItemT|TableT|_frames\.Table)"),
+    ("py:class", r".*(ItemT|TableT|request\.tables\.Table)"),
 ]

@@ -12,6 +12,7 @@ from onyxrank.errors import (
     Overloaded,
     ProviderUnavailable,
 )
+from onyxrank.loading.options import LoadOptions
 from onyxrank.prepared import PreparedHistory
 from onyxrank.ranker import Ranker
 from onyxrank.request.items import History, Item, ItemLike, Items
@@ -32,6 +33,7 @@ __all__ = [
     "ItemLike",
     "Items",
     "Limits",
+    "LoadOptions",
     "MissingExtra",
     "NonFiniteScore",
     "OnyxrankError",

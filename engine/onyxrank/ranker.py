@@ -7,7 +7,6 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from types import TracebackType
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -120,11 +119,7 @@ class Ranker:
             call.
 
         Raises:
-            InvalidInput: naming the request, and the item's index and field.
-            Overloaded: if the queue has no room for them.
-            DeadlineExceeded: if they were not done in time.
-            NonFiniteScore: if the model answers NaN or infinity; names request and item.
-            OnyxrankError: if the ranker is closed, or was carried through a fork.
+            OnyxrankError: as `rank`; names the request besides the item.
 
         """
         watch, most = Stopwatch(), check_top_k(top_k)
@@ -298,10 +293,5 @@ class Ranker:
     def __enter__(self) -> Ranker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

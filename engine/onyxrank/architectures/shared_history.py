@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,9 +184,7 @@ class ItemsStep(Step):
 
     def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
         """Score the items against the state of their history; see `Step.run`."""
-        state = self.history.state
-        if not isinstance(state, HistoryState):
-            raise OnyxrankError("items were scored before their history was read; this is a fault of onyxrank")
+        state = cast(HistoryState, self.history.state)  # `needs` has seen to it
         with watch.stage("batch"):
             feeds = item_feeds(self.call.items, self.rows, self.shared.pad_id, state)
         with watch.stage("run"):

@@ -59,7 +59,7 @@ class LoadOptions:
     threads: Annotated[int | None, "CPU threads of one run."] = None
     sessions: Annotated[int | None, "Most micro-batches of a request that run at once."] = None
     micro_batch_tokens: Annotated[int | None, "Most tokens of one run, padding included."] = None
-    profile: Annotated[Path | None, "'auto', 'none', or a file that tune wrote."] = AUTO_PROFILE
+    profile: Annotated[str | os.PathLike[str] | None, "'auto', 'none', or a file that tune wrote."] = AUTO_PROFILE
     queue_tokens: Annotated[int, "Most tokens of the requests that wait or run."] = DEFAULT_QUEUE_TOKENS
     history_cache_bytes: Annotated[int, "Most MiB of histories to keep in memory."] = DEFAULT_CACHE_BYTES
     item_cache_bytes: Annotated[int, "Most MiB of items' texts and token ids likewise."] = DEFAULT_ITEM_CACHE_BYTES

@@ -1,4 +1,4 @@
-"""Who may ask what: bearer keys, compared in constant time."""
+"""Checks who may ask what, by bearer keys that are compared in constant time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from onyxrank.serve.problems import Problem, answer
 
 PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 OPEN_PATHS = frozenset({*PROBES, *ASSETS})
-"""Asked by probes, which have no key, and tell nothing but whether the server works; or files of the page, which hold
-no data and ask for a key."""
+"""Paths that need no key.
+
+Probes have none, and their answers say only whether the server works. The files of the page hold no data, and the
+page itself asks its user for a key.
+"""
 ADMIN = "/admin/"
+"""Start of the paths that need the admin key."""
 
 
 class Keys:
-    """Keys that open something.
+    """A set of keys, each of which gives access.
 
     Args:
-        keys: the keys; only their digests are kept.
+        keys: the keys, of which only digests are kept in memory.
 
     """
 
@@ -31,9 +35,9 @@ class Keys:
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     def open(self, authorization: str) -> bool:
-        """Whether an ``Authorization`` header holds one of the keys.
+        """Say whether an ``Authorization`` header holds one of the keys.
 
-        All are compared, each in constant time: how long it takes says nothing about any of them.
+        It is compared with all of them, each in constant time, so that the time taken says nothing about any key.
         """
         scheme, _, key = authorization.partition(" ")
         given = hashlib.sha256(key.strip().encode()).digest()
@@ -42,12 +46,12 @@ class Keys:
 
 
 class Access:
-    """Middleware that refuses requests without the key of what they ask for.
+    """Middleware that refuses requests without a key for what they ask.
 
     Args:
-        app: what it guards.
-        api: keys of every path but the open ones; None asks for none.
-        admin: keys of ``/admin``; None closes it.
+        app: application to which requests are passed on.
+        api: keys for all paths except the open ones, or None if no key is needed.
+        admin: keys for the paths under ``/admin``, or None if they are closed to everyone.
 
     """
 
@@ -55,7 +59,7 @@ class Access:
         self._app, self._api, self._admin = app, api, admin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 401 or 403."""
+        """Pass the request on, or answer 401 if a valid key is missing and 403 if the path is closed."""
         problem = self._problem(scope) if scope["type"] == "http" else None
         if problem is None:
             await self._app(scope, receive, send)

@@ -1,4 +1,4 @@
-"""The files of the page: read once, the same for everyone, and without any data."""
+"""The files of the page, which are read once. They are the same for everyone and hold no data."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ POLICY = "; ".join(
         "require-trusted-types-for 'script'",  # no text of an item can become markup, even by mistake
     )
 )
-"""Content-Security-Policy: nothing from elsewhere, and no script or style but the files here."""
+"""Content-Security-Policy of the page: it loads nothing from elsewhere, and no script or style but these files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file to send.
+    """A file of the page.
 
     Attributes:
-        content: its bytes.
-        media_type: with the charset.
-        tag: for caches; changes with the content.
+        content: content of the file.
+        media_type: media type of the file, with the charset.
+        tag: entity tag for caches, which changes with the content.
 
     """
 
@@ -54,4 +54,4 @@ def _read() -> dict[str, Asset]:
 
 
 ASSETS: Mapping[str, Asset] = _read()
-"""By path."""
+"""The files by the paths under which the server gives them."""

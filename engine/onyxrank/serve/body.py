@@ -1,6 +1,7 @@
-"""How a request's body comes in: within its size and its time, and what if the client leaves.
+"""Reads a request's body within limits of size and time, and gives up requests whose client has left.
 
-The body is read here, whole, before the application sees the request: a slow or huge one costs no place in the queue.
+The whole body is read here, before the application sees the request, so that a slow or huge body takes no place in
+the queue.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from onyxrank.serve.problems import Problem, answer
 
 _UNWATCHED_S = 0.01
-"""Seconds of a request before anybody looks whether its client has left: an answer that is there by then needs no
-second task, which would take longer than all else that is done here."""
+"""Seconds after which a task begins to watch whether the client has left.
+
+Most answers are there by then, and need no such task, which would take longer than everything else in this module.
+"""
 
 
 class ClientLeft(Exception):
@@ -26,9 +29,9 @@ class Body:
     """Middleware that reads the body, and gives up a request whose client has left.
 
     Args:
-        app: what comes behind it.
-        max_bytes: most bytes of a body.
-        timeout_s: most seconds for it to come in.
+        app: application to which requests are passed on.
+        max_bytes: most bytes that a body may have.
+        timeout_s: most seconds that a body may take to come in.
 
     """
 
@@ -36,10 +39,10 @@ class Body:
         self._app, self._max_bytes, self._timeout_s = app, max_bytes, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its body, or answer 408 or 413.
+        """Pass the request on with its body, or answer 408 if it is too slow and 413 if it is too large.
 
         Raises:
-            ClientLeft: if there is nobody to answer.
+            ClientLeft: if the client has left, so that there is nobody to answer.
 
         """
         if scope["type"] != "http":
@@ -60,7 +63,7 @@ class Body:
         await _while_connected(self._app, scope, receive, send, body)
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The body; None if it is too large."""
+        """Read the body; None if it is too large."""
         length = Headers(scope=scope).get("content-length", "0")
         if length.isdigit() and int(length) > self._max_bytes:
             return None
@@ -79,6 +82,7 @@ class Body:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
+    """Make a `receive` that gives the body, which has been read already, before it goes on with the given one."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replayed() -> Message:
@@ -88,7 +92,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _while_connected(app: ASGIApp, scope: Scope, receive: Receive, send: Send, body: bytes) -> None:
-    """Answer unless the client leaves: then the work is cancelled, and frees its place in the queue."""
+    """Let the application answer, unless the client leaves first.
+
+    The application's work is then cancelled, which frees its place in the queue.
+    """
     loop = asyncio.get_running_loop()
     answered = False
     watching: asyncio.Task[None] | None = None

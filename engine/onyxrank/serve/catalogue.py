@@ -1,12 +1,13 @@
-"""The items that the page shows: found by title, and picked as candidates where there are too many to rank all.
+"""The items that the page shows. They are found by title, and where there are many, candidates are chosen to rank.
 
-How candidates are picked:
+Candidates are chosen in these steps:
 
-1. Items whose title holds every word of a filter; all of them without one.
-2. If these are no more than asked for, all.
-3. Otherwise up to half of the places go to items that share words with the query or history, rare words first.
-4. The other places go to a random sample, which is the same every time: so a ranking moves because the history
-   changed and not because other items are in it.
+1. The items whose title holds every word of the filter come into question, or all items if there is no filter.
+2. If they are no more than the number asked for, all of them are candidates.
+3. Otherwise up to half of the places go to items that share words with the query or the history; rare words count
+   more.
+4. The other places go to a random sample that is the same every time. So a ranking changes because the history has
+   changed, and not because it has other items.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from onyxrank.request.items_file import read_items
 
 _WORD = re.compile(r"\w+")
 _COMMON = 0.2
-"""A word in more than this share of the titles says nothing about any of them."""
+"""Share of the titles above which a word is too common to tell them apart, and is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Items to rank.
+    """The items that were chosen to be ranked.
 
     Attributes:
-        positions: in the catalogue, ascending.
-        matching: how many items the filter let through.
-        related: how many of the candidates are there because they share words with what was asked.
+        positions: positions of the candidates in the catalogue, ascending.
+        matching: number of items in the catalogue that the filter lets through.
+        related: number of candidates that were chosen because they share words with the query or the history.
 
     """
 
@@ -45,10 +46,10 @@ class Candidates:
 
 
 class Catalogue:
-    """Items in memory. Immutable; any thread may ask.
+    """Items in memory, with an index of the words of their titles. It does not change, so any thread may ask it.
 
     Args:
-        items: in the order of their file; none if there is no catalogue.
+        items: the items, in the order of their file; empty if the server has no catalogue.
 
     """
 
@@ -64,10 +65,10 @@ class Catalogue:
 
     @classmethod
     def read(cls, file: str | None) -> Catalogue:
-        """Read the items of a file; None gives an empty catalogue.
+        """Read the items of a file. Without a file the catalogue is empty.
 
         Raises:
-            InvalidInput: as `read_items`.
+            InvalidInput: if `read_items` cannot read the file.
 
         """
         return cls(() if file is None else read_items(Path(file)))
@@ -76,19 +77,22 @@ class Catalogue:
         return len(self.items)
 
     def matching(self, search: str) -> list[int]:
-        """Positions of the items whose title holds every word of the search, in any case; all if it is blank."""
+        """Return the positions of the items whose title holds every word of a search, whatever their case.
+
+        A blank search finds all items.
+        """
         parts = search.casefold().split()
         if not parts:
             return list(range(len(self)))
         return [index for index, title in enumerate(self._titles) if all(part in title for part in parts)]
 
     def candidates(self, texts: Sequence[str], within: str, most: int) -> Candidates:
-        """Pick what to rank.
+        """Choose the items to rank.
 
         Args:
-            texts: the query, or the history.
-            within: the filter.
-            most: number of candidates.
+            texts: the query, or the texts of the history.
+            within: words of the filter, which titles must hold; empty for no filter.
+            most: most candidates to choose.
 
         """
         pool = self.matching(within)
@@ -106,7 +110,10 @@ class Catalogue:
         return Candidates(tuple(sorted(chosen)), len(pool), len(related))
 
     def _related(self, texts: Sequence[str], allowed: np.ndarray, most: int) -> list[int]:
-        """Items that share words with the texts, by the weight of these words."""
+        """Return the allowed positions of items that share words with the texts, best first.
+
+        Items are ordered by the sum of the shared words' weights, the logarithm of how rare each word is.
+        """
         weights = np.zeros(len(self), np.float32)
         for word in {word for text in texts for word in _WORD.findall(text.casefold())}:
             having = self._having.get(word)

@@ -1,7 +1,7 @@
-"""What clients of Cohere and Jina send: ``POST /v2/rerank``, and ``POST /v1/rerank``, a path that both use.
+"""The rerank APIs of Cohere (versions 1 and 2) and of Jina, in the shapes of their API references.
 
-Cohere: its API reference, rerank v1 and v2. Jina: its reranker API. On the shared path a model whose name begins with
-``jina`` is answered in Jina's shape; ``/jina/v1/rerank`` always is.
+Both use the path ``/v1/rerank``. There a request whose model begins with ``jina`` is answered in Jina's shape, and
+any other in Cohere's. ``/v2/rerank`` is always Cohere's, and ``/jina/v1/rerank`` is always Jina's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Document = str | dict[str, Any]
 
 
 class RerankRequest(BaseModel):
-    """A query and documents to rank for it."""
+    """A query and the documents to rank for it."""
 
     query: str
     documents: list[Document]
@@ -67,7 +67,7 @@ def _cohere(ranking: Ranking, body: RerankRequest, version: str) -> dict[str, An
         for result in results:
             document = body.documents[result["index"]]
             result["document"] = {"text": document} if isinstance(document, str) else document
-    # One search unit is a query with up to 100 documents; there is nobody to pay.
+    # Cohere bills a search unit for a query with up to 100 documents; here there is nobody to pay.
     meta = {"api_version": {"version": version}, "billed_units": {"search_units": 0}}
     return {"id": str(uuid.uuid4()), "results": results, "meta": meta}
 
@@ -87,7 +87,11 @@ def _jina(ranking: Ranking, body: RerankRequest) -> dict[str, Any]:
 
 
 def _item(index: int, document: Document, fields: Sequence[str] | None) -> Item:
-    """A document's first field as the title, the others as the description; of a plain one the text."""
+    """Make an item of a document.
+
+    A string is the item's title. Of an object the first field is the title and the others are the description. The
+    fields are those that the request names, or else ``text``, or else all.
+    """
     if isinstance(document, str):
         return Item(str(index), document)
     names = fields or (["text"] if "text" in document else list(document))

@@ -1,4 +1,4 @@
-"""Around every request: its id, its span, its line in the log, its place in the metrics."""
+"""What surrounds every request: its id, its span, its line in the log, and its place in the metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from onyxrank.serve.problems import answer, problem_of
 
 HEADER = "x-request-id"
 CLIENT_LEFT = 499
-"""What is logged and counted for a request whose client left, as nginx does; nobody gets it."""
+"""Status that is logged and counted for a request whose client left, as nginx does. It is never sent."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""Ids that are taken over from a client. Any other could write whatever it likes into the log."""
 _UNKNOWN = "unmatched"
+"""Route of requests that no route matches; their paths must not get into the log."""
 
 
 def _without_traceback(send: Send) -> Send:
-    """Why it did not start is in the log already, in one line."""
+    """Leave the traceback out of a failed start, since the log has the reason already, in one line."""
 
     async def sent(message: Message) -> None:
         await send({**message, "message": ""} if message["type"].endswith(".failed") else message)
@@ -35,8 +37,8 @@ class Context:
     """The outermost middleware.
 
     Args:
-        app: what comes behind it.
-        metrics: where requests are counted.
+        app: application to which requests are passed on.
+        metrics: what counts the requests.
 
     """
 
@@ -44,7 +46,7 @@ class Context:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; an exception that nobody expected is answered here, with 500."""
+        """Pass the request on, and answer an exception that nobody expected with 500."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, _without_traceback(send))
             return
@@ -67,7 +69,7 @@ class Context:
             except ClientLeft:
                 status = CLIENT_LEFT
                 self._metrics.refused("client_left")
-            except Exception as error:  # the last place where it can be answered
+            except Exception as error:  # this is the last place where the request can be answered
                 fault = error
                 if not status:
                     await answer(problem_of(error), scope["path"])(scope, receive, named)

@@ -1,7 +1,8 @@
-"""How the workers of one server agree on the bundle to serve: a small file that all of them watch.
+"""Lets the workers of one server agree on the bundle to serve, through a small file that all of them watch.
 
-Whoever is told to reload does it and, if that worked, writes the file; the others see it within half a second and do
-the same. A worker started later, in place of one that was killed, begins with what the file says.
+1. The worker that gets the request to reload does so and, if that worked, writes the file.
+2. The others see the file change within half a second, and load the same bundle.
+3. A worker that is started later, in place of one that was killed, begins with what the file says.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from onyxrank.serve import logs
 from onyxrank.serve.service import Service
 
 _LOOK_EVERY_S = 0.5
+"""Seconds between two looks at the file."""
 
 
 class Control:
-    """One worker's side of it.
+    """One worker's view of the file.
 
     Args:
-        file: that all workers watch; None if there is one worker.
+        file: the file that all workers watch, or None if there is only one worker.
 
     """
 
@@ -32,11 +34,11 @@ class Control:
         self._seen = self._read()
 
     def current(self) -> tuple[str, str] | None:
-        """Bundle and name that were told last; None if nothing was."""
+        """Return the bundle and the name that were announced last, or None if none were."""
         return self._seen
 
-    def tell(self, bundle: str, name: str) -> None:
-        """Have the other workers serve a bundle that this one serves already."""
+    def announce(self, bundle: str, name: str) -> None:
+        """Let the other workers know which bundle this one serves now, so that they load it too."""
         self._seen = (bundle, name)
         if self._file is not None:
             part = self._file.with_suffix(f".{os.getpid()}")
@@ -44,18 +46,18 @@ class Control:
             part.replace(self._file)
 
     async def watch(self, service: Service) -> None:
-        """Follow the others, for ever."""
+        """Load what other workers announce, until this task is cancelled."""
         while self._file is not None:
             await asyncio.sleep(_LOOK_EVERY_S)
-            told = self._read()
-            if told is None or told == self._seen:
+            announced = self._read()
+            if announced is None or announced == self._seen:
                 continue
-            self._seen = told
+            self._seen = announced
             try:
-                await service.reload(*told)
+                await service.reload(*announced)
             except OnyxrankError as error:
-                # It loaded in the other worker: files that changed since, or no memory here.
-                logs.log("reload failed", logging.ERROR, model=told[1], **logs.of_exception(error))
+                # The bundle did load in the other worker. Its files may have changed since, or memory ran out here.
+                logs.log("reload failed", logging.ERROR, model=announced[1], **logs.of_exception(error))
 
     def _read(self) -> tuple[str, str] | None:
         if self._file is None or not self._file.exists():

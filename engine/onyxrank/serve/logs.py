@@ -1,7 +1,7 @@
-"""The server's log: JSON lines on standard error, without any text of a shopper or an item.
+"""Writes the server's log as JSON lines on standard error, without any text of a shopper or an item.
 
-What is logged of a request is its route (never its path or query), status, seconds and counts. Of an exception it is
-the type and the places in the code: messages of exceptions can quote what caused them.
+A request is logged with its route, but never its path or query, with its status, its time and counts. An exception is
+logged with its type and the places in the code, but without its message, which can quote what caused it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import Any
 
 logger = logging.getLogger("onyxrank.serve")
 _LONGEST_CHAIN = 10
+"""Most exceptions of a chain of causes that a line names."""
 _FRAMES = 8
+"""Innermost places in the code that a line names."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: time, level, event, and the fields given in `extra`."""
+    """Writes each record as one JSON object on a line: time, level, event, process, and the record's own fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """Return the line for a record."""
         fields: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -35,7 +37,7 @@ class JsonLines(logging.Formatter):
 
 
 def of_exception(error: BaseException) -> dict[str, Any]:
-    """An exception without its message: types of the chain, and where it came from."""
+    """Describe an exception without its message: by the types in its chain of causes, and where it came from."""
     chain: list[str] = []
     cause: BaseException | None = error
     while cause is not None and len(chain) < _LONGEST_CHAIN:
@@ -46,9 +48,16 @@ def of_exception(error: BaseException) -> dict[str, Any]:
 
 
 def log(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Write one line."""
+    """Write one line.
+
+    Args:
+        event: what happened, in a word or two.
+        level: level of `logging`.
+        fields: further fields of the line, as JSON values.
+
+    """
     if logger.isEnabledFor(level):
-        # Made here: `Logger.log` would look for its caller, which takes longer than the rest and is not told.
+        # `Logger.log` would look for its caller, which takes longer than the rest and is not logged.
         record = logging.LogRecord(logger.name, level, "", 0, event, (), None)
         record.fields = fields
         logger.handle(record)
@@ -64,4 +73,4 @@ CONFIG: dict[str, Any] = {
         "onyxrank.serve": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
     },
 }
-"""For `logging.config.dictConfig`."""
+"""Configuration of logging for uvicorn, in the form that `logging.config.dictConfig` takes."""

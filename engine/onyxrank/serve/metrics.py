@@ -1,7 +1,7 @@
-"""What ``/metrics`` tells, for Prometheus. Labels are names of routes and models, never texts.
+"""Counts what ``/metrics`` reports to Prometheus. Labels are names of routes and models, but never texts.
 
-With several workers the library keeps the figures in files of a folder that all share (`PROMETHEUS_MULTIPROC_DIR`),
-so that whichever worker is asked tells the sum.
+With several workers, Prometheus's library keeps the figures in files of a folder that all of them share
+(`PROMETHEUS_MULTIPROC_DIR`), so that any worker can report the sums over all.
 """
 
 from __future__ import annotations
@@ -24,23 +24,29 @@ from prometheus_client import (
 from onyxrank.request.ranking import Ranking
 from onyxrank.request.timings import Timings
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody reads
+# The library would otherwise report a second series for every counter, with the time of its creation.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Environment variable with the folder in which several workers keep their figures."""
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class Metrics:
-    """The figures of one worker."""
+    """The metrics of one worker."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         own: dict[str, Any] = {"registry": self._registry}
         self._requests = Counter("onyxrank_requests", "Requests by route and status.", ["route", "status"], **own)
         self._latency = Histogram(
-            "onyxrank_request_seconds", "Seconds from the headers to the answer.", ["route"], buckets=_SECONDS, **own
+            "onyxrank_request_seconds",
+            "Seconds from the headers to the answer.",
+            ["route"],
+            buckets=_BUCKETS_S,
+            **own,
         )
         self._stages = Histogram(
-            "onyxrank_stage_seconds", "Seconds of a ranking, by stage.", ["stage"], buckets=_SECONDS, **own
+            "onyxrank_stage_seconds", "Seconds of a ranking, by stage.", ["stage"], buckets=_BUCKETS_S, **own
         )
         self._stage = {stage: self._stages.labels(stage) for stage in Timings().as_record()}
         self._items = Counter("onyxrank_items", "Items ranked.", **own)
@@ -66,10 +72,10 @@ class Metrics:
         )
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], int] = {}
-        _forget_the_dead()
+        _forget_killed_workers()
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """Count a request and its time."""
+        """Count a request and the seconds that it took."""
         self._requests.labels(route, str(status)).inc()
         self._latency.labels(route).observe(seconds)
 
@@ -78,7 +84,7 @@ class Metrics:
         self._refusals.labels(reason).inc()
 
     def ranking(self, ranking: Ranking) -> None:
-        """Count what a ranking took and cut."""
+        """Count a ranking: its items, the time of its stages, and the texts that were cut."""
         for stage, seconds in ranking.timings.as_record().items():
             self._stage[stage].observe(seconds)
         self._items.inc(ranking.total)
@@ -92,14 +98,19 @@ class Metrics:
                 self._cuts.labels(part).inc(count)
 
     def model(self, name: str, info: dict[str, Any]) -> None:
-        """Say which model is in force."""
+        """Record which model is served from now on; its caches begin to count from 0."""
         self._model.clear()
         self._model.labels(name, info["architecture"], info["variant"], info["provider"]).set(1)
         with self._lock:
             self._seen.clear()
 
-    def look(self, info: dict[str, Any]) -> None:
-        """Take over what the ranker counts itself."""
+    def update(self, info: dict[str, Any]) -> None:
+        """Take over the figures that the ranker counts itself.
+
+        Args:
+            info: what `Ranker.info` returns. Its caches give totals, of which only the increase is added.
+
+        """
         self._queue.set(info["queue"]["tokens"])
         self._speed.set(info["queue"]["tokens_per_second"] or 0.0)
         for cache, counter in self._caches.items():
@@ -112,7 +123,7 @@ class Metrics:
                     counter.labels(found).inc(new)
 
     def page(self) -> bytes:
-        """Everything in Prometheus's text format."""
+        """Return all metrics, of all workers, in Prometheus's text format."""
         if SHARED_FOLDER not in os.environ:
             return generate_latest(self._registry)
         everyone = CollectorRegistry()
@@ -120,8 +131,11 @@ class Metrics:
         return generate_latest(everyone)
 
 
-def _forget_the_dead() -> None:
-    """Take workers that were killed out of the figures of what is going on now."""
+def _forget_killed_workers() -> None:
+    """Remove the gauges of workers that were killed, which could not do it themselves.
+
+    Their counters stay, since they count what has happened.
+    """
     folder = os.environ.get(SHARED_FOLDER)
     if folder is None:
         return

@@ -17,12 +17,12 @@ router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
 
 
 def _names(field: str) -> AliasChoices:
-    """The names that the engine takes for an item's field; first this API's own, under which faults are told."""
+    """Return the names that the engine accepts for an item's field. This API's own comes first, and errors use it."""
     return AliasChoices(*sorted(FIELD_NAMES[field], key=len))
 
 
 class RankItem(BaseModel):
-    """A candidate."""
+    """An item to rank."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ def _of_title(item: Any) -> Any:
 
 
 class RankRequest(BaseModel):
-    """A shopper's history, or a search query, and the candidates."""
+    """A shopper's history, or a search query, and the items to rank for it."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -80,7 +80,7 @@ class Result(BaseModel):
 
 
 class Truncated(BaseModel):
-    """How many texts did not fit the model's token limits."""
+    """Numbers of texts that did not fit the model's token limits."""
 
     history_events: int
     titles: int
@@ -88,7 +88,7 @@ class Truncated(BaseModel):
 
 
 class RankAnswer(BaseModel):
-    """The items, best first; ties in the order of the request."""
+    """The items, best first; items with equal scores are in the order of the request."""
 
     model: str
     results: list[Result]

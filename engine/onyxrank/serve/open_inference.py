@@ -1,7 +1,7 @@
-"""The Open Inference Protocol, version 2, over HTTP (kserve/open-inference-protocol): JSON tensors of strings.
+"""The Open Inference Protocol, version 2, over HTTP (kserve/open-inference-protocol), with JSON tensors of strings.
 
-The model takes ``history`` [events], ``title`` [items] and optionally ``description`` [items], and answers ``score``
-[items], in the order of the items.
+The model's inputs are ``history`` [events], ``title`` [items] and optionally ``description`` [items]. Its output is
+``score`` [items], in the order of the items.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from onyxrank.serve.service import Service, service_of
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 VERSION = "1"
+"""The only version of a model that is served; reloading replaces it."""
 _INPUTS = ("history", "title", "description")
 
 
@@ -32,7 +33,7 @@ class Tensor(BaseModel):
 
 
 class Output(BaseModel):
-    """A tensor that is asked for."""
+    """An output tensor that the client asks for."""
 
     name: str
     parameters: dict[str, Any] | None = None
@@ -49,7 +50,7 @@ class InferRequest(BaseModel):
 
 @router.get("")
 async def server() -> dict[str, Any]:
-    """What the server is."""
+    """Return the name and version of the server."""
     from onyxrank import __version__
 
     return {"name": "onyxrank", "version": __version__, "extensions": []}
@@ -58,7 +59,7 @@ async def server() -> dict[str, Any]:
 @router.get("/models/{model}")
 @router.get("/models/{model}/versions/{version}", include_in_schema=False)
 async def model(model: str, request: Request, version: str = VERSION) -> dict[str, Any]:
-    """The model's tensors."""
+    """Return the names and types of the model's inputs and outputs."""
     service = _known(request, model, version)
     return {
         "name": service.name,
@@ -72,7 +73,7 @@ async def model(model: str, request: Request, version: str = VERSION) -> dict[st
 @router.get("/models/{model}/ready")
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(model: str, request: Request, version: str = VERSION) -> Response:
-    """Whether the model answers."""
+    """Answer 200 if the model is served."""
     _known(request, model, version)
     return Response()
 

@@ -1,4 +1,4 @@
-"""For those who run the server: health, metrics, reload."""
+"""Routes for those who run the server: health, metrics and reload."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ router = APIRouter(tags=["operations"])
 
 
 class ReloadRequest(BaseModel):
-    """Which bundle to serve from now on."""
+    """The bundle to serve from now on, and the model's name."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -26,7 +26,7 @@ class ReloadRequest(BaseModel):
 
 
 async def alive() -> Response:
-    """Whether the model answers: nobody is let in before it is loaded."""
+    """Answer 200. The server takes no request before its model is loaded, so the model is there if it answers."""
     return Response()
 
 
@@ -36,21 +36,22 @@ for path in PROBES:
 
 @router.get("/metrics")
 async def metrics(request: Request) -> Response:
-    """The figures, in Prometheus's text format."""
+    """Return the metrics in Prometheus's text format."""
     service = service_of(request)
-    service.metrics.look(service.loaded().info())
+    service.metrics.update(service.loaded().info())
     return Response(service.metrics.page(), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.post("/admin/reload")
 async def reload(body: ReloadRequest, request: Request) -> dict[str, Any]:
-    """Serve another bundle, without failing or mixing a request; this one goes on if that cannot be loaded.
+    """Serve another bundle, without failing a request or answering one with two models.
 
-    The model keeps its name unless another is given. With several workers the others follow within a second.
+    If the bundle cannot be loaded, the server goes on with the one before. The model keeps its name unless the
+    request gives another. With several workers, the others follow within a second.
     """
     service = service_of(request)
     control: Control = request.app.state.control
     name = body.name or service.name
     info = await service.reload(body.bundle, name)
-    control.tell(body.bundle, name)
+    control.announce(body.bundle, name)
     return {"model": name, "architecture": info["architecture"], "variant": info["variant"]}

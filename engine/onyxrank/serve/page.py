@@ -1,7 +1,7 @@
-"""The page for people at ``/``, and what its script asks.
+"""The page for people at ``/``, and the routes that its script asks.
 
-What is asked comes in bodies, searches of the catalogue too: a proxy's log keeps paths, and nothing that a shopper
-typed or bought belongs there.
+Everything that is asked comes in bodies, even searches of the catalogue. A proxy's log keeps paths, and nothing that
+a shopper typed or bought belongs there.
 """
 
 from __future__ import annotations
@@ -24,15 +24,20 @@ from onyxrank.serve.service import service_of
 
 router = APIRouter(tags=["page"])
 MOST_CANDIDATES = 1000
+"""Most items of the catalogue that one request of the page ranks; the page waits for the answer."""
 _MOST_FOUND = 50
+"""Most items that one search returns."""
 _EXAMPLES = 4
+"""Items of the catalogue that the page offers as a first history."""
 _LONGEST_SHOWN = 240
+"""Characters of a text that the page shows; longer texts are cut."""
 _HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 _PRIVATE = _HEADERS | {"cache-control": "no-store"}
+"""Headers of answers with data, which no cache may keep."""
 
 
 class Search(BaseModel):
-    """Which items to find in the catalogue."""
+    """Words that the titles of items in the catalogue must hold, and which part of the found items to return."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +68,7 @@ class PageRequest(BaseModel):
 
 @router.get("/page/facts")
 async def facts(request: Request) -> JSONResponse:
-    """What the page says of the model and the catalogue."""
+    """Return what the page says about the model and the catalogue."""
     service, catalogue = service_of(request), catalogue_of(request)
     info = service.loaded().info()
     step = max(1, len(catalogue) // _EXAMPLES)
@@ -92,7 +97,7 @@ async def find(body: Search, request: Request) -> JSONResponse:
 
 @router.post("/page/rank")
 async def rank(body: PageRequest, request: Request) -> JSONResponse:
-    """Rank candidates of the catalogue, or the titles given, and say how they were picked."""
+    """Rank candidates of the catalogue, or the titles given, and say how they were chosen."""
     service, catalogue = service_of(request), catalogue_of(request)
     asked = body.query if body.history is None else _texts(body.history, catalogue)
     picked: dict[str, Any]
@@ -111,11 +116,11 @@ async def rank(body: PageRequest, request: Request) -> JSONResponse:
     return JSONResponse(_answer(ranking, keys, picked), headers=_PRIVATE)
 
 
-# After the others, whose paths it would take.
+# This route comes last, since it would match the paths of the others.
 @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
 @router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
 async def asset(request: Request) -> Response:
-    """A file of the page."""
+    """Return a file of the page."""
     found = ASSETS.get(request.url.path)
     if found is None:
         raise HTTPException(404, "the page has no such file")
@@ -126,7 +131,7 @@ async def asset(request: Request) -> Response:
 
 
 def catalogue_of(request: Request) -> Catalogue:
-    """The catalogue that the server was given."""
+    """Return the catalogue of the server that a request came to."""
     catalogue: Catalogue = request.app.state.catalogue
     return catalogue
 

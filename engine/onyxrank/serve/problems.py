@@ -1,6 +1,6 @@
-"""What went wrong, as an answer: which status, and the error body of the API that the client speaks.
+"""Turns errors into answers: an HTTP status and an error body in the shape of the API that the client uses.
 
-No answer quotes a text of the request: messages name places (``items[3].title``), and what validation found there.
+No answer quotes a text of the request. Messages name places (``items[3].title``) and say what validation found there.
 """
 
 from __future__ import annotations
@@ -25,22 +25,24 @@ from onyxrank.errors import (
 from onyxrank.request.items import place_of
 
 _UNKNOWN_WAIT_S = 1.0
+"""Seconds after which to try again while the engine does not know yet how fast it is."""
 _MOST_FAULTS = 10
-_NAME = re.compile("[a-z_]+")
-_KINDS = frozenset({"str", "int", "float"})
-"""With other names of types, these stand in the place of a fault where a value may be of several."""
+"""Most faults of a body that an answer names."""
+_FIELD_NAME = re.compile("[a-z_]+")
+_TYPE_NAMES = frozenset({"str", "int", "float"})
+"""Names of types that pydantic adds to the place of a fault if a value may be of several types."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An error of a request.
+    """What went wrong with a request.
 
     Attributes:
-        status: HTTP status.
-        kind: short name, stable across versions.
+        status: HTTP status of the answer.
+        kind: short name of the problem, which stays the same across versions.
         message: one line for people.
-        field: place of the fault in the request; empty if it is nowhere in it.
-        retry_after_s: when to try again; None if that is of no use.
+        field: place of the fault in the request; empty if the request has no fault.
+        retry_after_s: seconds after which to try again, or None if that is of no use.
 
     """
 
@@ -52,7 +54,7 @@ class Problem:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an error of the engine is; any other is the server's own."""
+    """Say which problem an error is. An error that the engine did not raise on purpose is the server's own fault."""
     if isinstance(error, InvalidInput):
         return Problem(status=422, kind="invalid_input", message=str(error), field=place_of(error.field, error.index))
     if isinstance(error, Overloaded):
@@ -72,7 +74,7 @@ def problem_of(error: Exception) -> Problem:
 
 
 def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """The problem of a body that does not have the shape it should: every fault, none of the values."""
+    """Sum up what is wrong with the shape of a body: the faults that pydantic found, without the values."""
     if any(error["type"] == "json_invalid" for error in errors):
         return Problem(status=400, kind="malformed", message="the body is not JSON", field="body")
     faults = dict.fromkeys((_place(error["loc"]), str(error["msg"])) for error in errors)
@@ -86,16 +88,17 @@ def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
 
 
 def _place(location: Sequence[int | str]) -> str:
+    """Write pydantic's location of a fault, whose first part is ``body``, as a place such as ``items[3].id``."""
     place = ""
     for part in location[1:]:
         if isinstance(part, int):
             place += f"[{part}]"
-        elif _NAME.fullmatch(part) and part not in _KINDS:
+        elif _FIELD_NAME.fullmatch(part) and part not in _TYPE_NAMES:
             place += f".{part}" if place else part
     return place or "body"
 
 
-def _own(problem: Problem) -> Any:
+def _onyxrank(problem: Problem) -> Any:
     return {"error": {"type": problem.kind, "message": problem.message, "field": problem.field}}
 
 
@@ -126,11 +129,12 @@ _SHAPES: Mapping[str, Callable[[Problem], Any]] = {
     "/jina/v1/rerank": _jina,
     "/v2": _open_inference,
 }
+"""Functions that make the error body, by the path of the API; other paths are the engine's own API."""
 
 
 def answer(problem: Problem, path: str) -> JSONResponse:
-    """The response, in the shape of the API that the path belongs to."""
-    shape = _SHAPES.get(path) or (_open_inference if path.startswith("/v2/") else _own)
+    """Make the response for a problem, in the shape of the API that the path belongs to."""
+    shape = _SHAPES.get(path) or (_open_inference if path.startswith("/v2/") else _onyxrank)
     headers = {}
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(problem.retry_after_s)))

@@ -1,8 +1,8 @@
-"""How the body of a ranking becomes its model: in one pass of pydantic over the bytes.
+"""Turns the body of a ranking into its pydantic model in one pass over the bytes.
 
-FastAPI's own way, through Python objects and with dependencies to solve, makes the application's part of a small
-request half as long again (0.20 and 0.30 ms). It still answers whatever is wrong with a body, so that errors are its
-own.
+FastAPI's own way parses the body into Python objects first and solves dependencies. With it the application's part of
+a small request takes half as long again (0.30 ms instead of 0.20 ms). FastAPI still handles every body with a fault,
+so that errors are the same on all routes.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class BodyRoute(APIRoute):
-    """A route to ``async def endpoint(body: Model, request: Request) -> Response``; any other is FastAPI's own."""
+    """A route that parses the body itself if its endpoint has the parameters ``body`` and ``request`` and no others.
+
+    Other endpoints are left to FastAPI. The annotation of ``body`` is the pydantic model.
+    """
 
     def get_route_handler(self) -> Handler:
-        """What answers a request."""
-        thorough, endpoint = super().get_route_handler(), self.endpoint
+        """Make the function that answers a request."""
+        by_fastapi, endpoint = super().get_route_handler(), self.endpoint
         hints = get_type_hints(endpoint)
         if hints.keys() != {"body", "request", "return"}:
-            return thorough
+            return by_fastapi
         model: type[BaseModel] = hints["body"]
 
         async def handle(request: Request) -> Response:
             if request.headers.get("content-type") != "application/json":
-                return await thorough(request)
+                return await by_fastapi(request)
             try:
                 body = model.model_validate_json(await request.body())
             except ValidationError:
-                return await thorough(request)
+                return await by_fastapi(request)
             response: Response = await endpoint(body=body, request=request)
             return response
 

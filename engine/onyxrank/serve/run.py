@@ -1,4 +1,4 @@
-"""Starts the server: one process, or a parent with several workers."""
+"""Starts the server: a single process, or a parent process with several workers."""
 
 from __future__ import annotations
 
@@ -28,10 +28,13 @@ class StartFailed(OnyxrankError):
 
 
 def run(settings: ServeSettings) -> None:
-    """Serve until SIGTERM or SIGINT; return when the requests in flight are answered.
+    """Serve until SIGTERM or SIGINT, and return when the requests in flight are answered.
+
+    Bundle and catalogue are checked here first, so that a fault of theirs is one clear error, and not one of each
+    worker.
 
     Raises:
-        BundleError: if the bundle is none.
+        BundleError: if the bundle is missing or damaged.
         InvalidInput: if the catalogue cannot be read.
         StartFailed: if the address is taken, or a worker did not start.
 
@@ -64,7 +67,7 @@ def _serve(settings: ServeSettings) -> None:
         ssl_keyfile=settings.ssl_keyfile,
         timeout_graceful_shutdown=int(max(1, settings.drain_s)),
     )
-    listener = _bound(settings.host, settings.port)
+    listener = _bind(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
     logs.log("starting", url=f"{scheme}://{host}:{port}", workers=settings.workers)
@@ -75,7 +78,8 @@ def _serve(settings: ServeSettings) -> None:
             raise StartFailed("a worker did not start; the log above says why")
         return
     server = uvicorn.Server(config)
-    # uvicorn sends itself the signal once more when it has drained: an orderly end is no failure.
+    # uvicorn sends itself the signal once more when it has drained. It would end the process with a failure, but this
+    # is an orderly end.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     try:
@@ -86,8 +90,13 @@ def _serve(settings: ServeSettings) -> None:
         raise StartFailed("the server did not start; the log above says why")
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at the address; it does not listen yet, so that nobody waits for a server that may not come up."""
+def _bind(host: str, port: int) -> socket.socket:
+    """Bind a socket to an address. It does not listen yet, so that no client waits for a server that may not start.
+
+    Raises:
+        StartFailed: if the address cannot be bound.
+
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

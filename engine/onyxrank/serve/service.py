@@ -1,4 +1,4 @@
-"""What the routes share: the ranker, the limits on what it is asked, and what is counted."""
+"""What all routes of a worker share: the ranker, the limits on requests, and the metrics."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from onyxrank.serve import logs, tracing
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.settings import ServeSettings
 
-Candidates = Sequence[Item | str]
+ItemsOrTitles = Sequence[Item | str]
+"""The items of a request; a string is an item's title."""
 
 
 @dataclass(slots=True)
 class Service:
-    """One worker's model and figures.
+    """The model of one worker, with the limits of the server around it.
 
     Attributes:
-        settings: of the server.
-        ranker: None until it is loaded, and when it is closed.
-        metrics: where rankings are counted.
-        name: of the model in force.
+        settings: settings of the server.
+        metrics: what counts the rankings.
+        ranker: the loaded model, or None before it is loaded.
+        name: name of the model, as answers give it.
 
     """
 
@@ -40,23 +41,23 @@ class Service:
     async def rank(
         self,
         history: str | Sequence[str],
-        items: Candidates,
+        items: ItemsOrTitles,
         top_k: int | None = None,
         deadline_s: float | None = None,
         called: str = "",
     ) -> Ranking:
-        """Rank within the limits of the server.
+        """Rank items within the limits of the server.
 
         Args:
-            history: as of `Ranker.rank`.
-            items: as of `Ranker.rank`.
-            top_k: as of `Ranker.rank`.
-            deadline_s: seconds from now; by default the server's.
-            called: what the client calls the list of items, if these are mere texts.
+            history: what the shopper did, as `Ranker.rank` takes it.
+            items: the items, as `Ranker.rank` takes them.
+            top_k: most items to return, or None for all.
+            deadline_s: seconds from now within which to answer, or None for the server's default.
+            called: name of the list of items in the client's API, if its items are mere texts; errors use it.
 
         Raises:
             InvalidInput: if there are too many items, or a text is too long.
-            OnyxrankError: as `Ranker.arank`.
+            OnyxrankError: if `Ranker.arank` raises it.
 
         """
         settings = self.settings
@@ -69,16 +70,16 @@ class Service:
             ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s or settings.timeout_s)
         except InvalidInput as error:
             raise _renamed(error, called) from error
-        # After the answer, which goes out in this turn of the loop.
+        # Counting waits for the next turn of the event loop, so that the answer goes out first.
         asyncio.get_running_loop().call_soon(self.metrics.ranking, ranking)
-        tracing.tell_ranking(ranking)
+        tracing.record_ranking(ranking)
         return ranking
 
     def loaded(self) -> Ranker:
-        """The ranker.
+        """Return the loaded ranker.
 
         Raises:
-            RuntimeError: before it is loaded, which no request sees.
+            RuntimeError: if no model is loaded yet. The server takes requests only after that.
 
         """
         if self.ranker is None:
@@ -86,19 +87,22 @@ class Service:
         return self.ranker
 
     async def reload(self, bundle: str, name: str) -> dict[str, Any]:
-        """Serve another bundle; the one before goes on if it cannot be loaded. Gives the model's `info`."""
+        """Serve another bundle from now on and return its model's `info`.
+
+        If the bundle cannot be loaded, the error is raised and the model before is served as before.
+        """
         await asyncio.to_thread(self.loaded().reload, bundle)
         logs.log("reloaded", model=name)
         return self.use(self.loaded(), name)
 
     def use(self, ranker: Ranker, name: str) -> dict[str, Any]:
-        """Take a loaded model into service; gives its `info`."""
+        """Serve a loaded model from now on and return its `info`."""
         self.ranker, self.name = ranker, name
         info = ranker.info()
         self.metrics.model(name, info)
         return info
 
-    def _check_texts(self, history: str | Sequence[str], items: Candidates) -> None:
+    def _check_texts(self, history: str | Sequence[str], items: ItemsOrTitles) -> None:
         most = self.settings.max_text_chars
         for index, text in enumerate([history] if isinstance(history, str) else history):
             if len(text) > most:
@@ -110,7 +114,7 @@ class Service:
 
 
 def _renamed(error: InvalidInput, called: str) -> InvalidInput:
-    """The error in the words of the API that the client speaks, where they are not the engine's own."""
+    """Reword an error if the client's API has other names than the engine: its name for the items, and ``query``."""
     if not called:
         return error
     message, field = str(error), error.field
@@ -123,7 +127,7 @@ def _renamed(error: InvalidInput, called: str) -> InvalidInput:
 
 
 def service_of(request: Request) -> Service:
-    """The service that a request is for."""
+    """Return the service of the worker that a request came to."""
     service: Service = request.app.state.service
     return service
 

@@ -1,4 +1,4 @@
-"""Refuses rankings that find no room before anything is made of their body: under overload that must cost little."""
+"""Refuses rankings while the queue is full, before their bodies are parsed, so that refusing costs little."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from onyxrank.serve.problems import answer, problem_of
 from onyxrank.serve.service import Service
 
 _RANKING = frozenset({"/v1/rank", "/rerank", "/invocations", "/v1/rerank", "/v2/rerank", "/jina/v1/rerank"})
+"""Paths that are refused here. On other paths that rank, such as the page's, the queue itself refuses a request."""
 
 
 class Shedding:
     """Middleware that answers 429 while the queue is full.
 
     Args:
-        app: what comes behind it.
-        service: whose queue.
+        app: application to which requests are passed on.
+        service: the service whose queue is asked for room.
 
     """
 
@@ -32,7 +33,8 @@ class Shedding:
                 self._service.loaded().check_room()
             except Overloaded as error:
                 problem = problem_of(error)
-                scope["route"] = SimpleNamespace(path=scope["path"])  # as the router would, for log and metrics
+                # The router, which this request does not reach, would set the route for the log and the metrics.
+                scope["route"] = SimpleNamespace(path=scope["path"])
                 self._service.metrics.refused(problem.kind)
                 await answer(problem, scope["path"])(scope, receive, send)
                 return

@@ -1,7 +1,7 @@
-"""What clients of text-embeddings-inference send: ``POST /rerank``, ``GET /info``, ``GET /health`` (in `operations`).
+"""The API of text-embeddings-inference: ``POST /rerank`` and ``GET /info``; ``GET /health`` is in `operations`.
 
-Shapes as in its router (huggingface/text-embeddings-inference, router/src/http/types.rs). Ties stand in the order of
-the request, where its own server puts them in any.
+Requests and answers have the shapes of its router (huggingface/text-embeddings-inference, router/src/http/types.rs).
+Items with equal scores are in the order of the request, whereas the original server leaves their order open.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ router = APIRouter(tags=["text-embeddings-inference"], route_class=BodyRoute)
 
 
 class RerankRequest(BaseModel):
-    """A query and texts to rank for it; texts too long are always truncated."""
+    """A query and the texts to rank for it. Texts that are too long are always truncated."""
 
     query: str
     texts: list[str]
@@ -59,7 +59,7 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
 
 @router.get("/info")
 async def info(request: Request) -> dict[str, Any]:
-    """What is served, as text-embeddings-inference tells it."""
+    """Return facts about the server and its model, as text-embeddings-inference does."""
     service = service_of(request)
     facts = service.loaded().info()
     longest = facts["limits"]["history_tokens"] + facts["limits"]["item_tokens"] + TEMPLATE_TOKENS
@@ -82,7 +82,7 @@ async def info(request: Request) -> dict[str, Any]:
 
 
 def _times(ranking: Ranking) -> dict[str, str]:
-    """Times in milliseconds, as headers."""
+    """Return the times of a ranking in milliseconds, as headers."""
     times = ranking.timings
     return {
         "x-compute-type": "cpu+optimized",

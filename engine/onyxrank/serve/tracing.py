@@ -1,4 +1,7 @@
-"""OpenTelemetry spans, where its API is installed: one a request, with counts and stages, never a text."""
+"""Makes an OpenTelemetry span for each request, if OpenTelemetry's API is installed.
+
+A span has counts and the times of the stages, but never a text.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,17 @@ else:
 
 @contextmanager
 def request_span(method: str, headers: Mapping[str, str]) -> Iterator[Any]:
-    """A span of the request, within the caller's trace if its headers name one; None without OpenTelemetry."""
-    # With the API alone there is nobody to tell.
+    """Open a span for a request, within the caller's trace if the headers name one.
+
+    Args:
+        method: HTTP method of the request, which names the span until its route is known.
+        headers: headers of the request.
+
+    Returns:
+        The span, or None if nobody collects spans.
+
+    """
+    # With the API alone, and no SDK that sets a provider, nobody would collect the spans.
     if _tracer is None or isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         yield None
         return
@@ -31,14 +43,14 @@ def request_span(method: str, headers: Mapping[str, str]) -> Iterator[Any]:
 
 
 def finish(span: Any, method: str, route: str, status: int) -> None:
-    """Name the span after its route and tell its status."""
+    """Name a span after the route of its request, and record the status of the answer."""
     if span is not None:
         span.update_name(f"{method} {route}")
         span.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
 
 
-def tell_ranking(ranking: Ranking) -> None:
-    """Add what a ranking took to the current span."""
+def record_ranking(ranking: Ranking) -> None:
+    """Add the number of a ranking's items and the time of its stages to the current span."""
     if _tracer is None:
         return
     span = trace.get_current_span()

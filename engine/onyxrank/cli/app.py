@@ -1,4 +1,4 @@
-"""The commands by name, and how an error leaves the program: one clear line on standard error and its exit status."""
+"""Registers the commands by name, and turns errors into one clear line on standard error and an exit status."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, serve, tr
 from onyxrank.errors import OnyxrankError
 
 INTERRUPTED = 130
+"""Exit status after an interruption, as shells have it: 128 and the number of the signal."""
 
 app = typer.Typer(
     name="onyxrank",
@@ -39,10 +40,16 @@ def options(
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit status."""
+    """Run one command and return its exit status.
+
+    Args:
+        arguments: arguments of the program, or None for those of this process.
+
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a character shows a question mark instead
+            # A terminal that lacks a character shows a question mark instead.
+            stream.reconfigure(errors="replace")
     try:
         status: int | None = app(args=arguments, standalone_mode=False)
     except typer.Exit as exit_:
@@ -52,7 +59,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
-        # The reader of a pipe has enough. Python would complain once more while closing standard output.
+        # The reader of the pipe has had enough. Without this, Python would complain when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OnyxrankError as error:
@@ -65,7 +72,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if usage is None:
             raise
         return usage
-    # Some versions of typer make a status of an interruption, others let it through.
+    # Some versions of typer turn an interruption into a status, and others let the exception through.
     return _fail("interrupted", INTERRUPTED) if status == INTERRUPTED else status or 0
 
 
@@ -75,7 +82,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _usage_error(error: Exception) -> int | None:
-    """Show a usage error the way the library shows it; None for any other error."""
+    """Show a usage error the way typer shows it and return its exit status; return None for any other error."""
     show = getattr(error, "show", None)
     if show is None:
         return None

@@ -1,4 +1,4 @@
-"""``onyxrank bench``."""
+"""The command ``onyxrank bench``: latency and throughput of a bundle's variants, beside eager PyTorch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from onyxrank.measure.requests import Workload
 from onyxrank.measure.ways import EAGER_LABELS, WEIGHTS
 
 _ROUNDING = 1e-5
-"""Of a probability: fp32 computed in another order stays below."""
+"""Difference of a probability below which two results count as equal; fp32 sums in another order differ by less."""
 
 
 def command(
@@ -94,7 +94,10 @@ def measure(
     eager: bool = True,
     price: float | None = None,
 ) -> BenchReport:
-    """Measure one workload; what is left out because it is not there is said."""
+    """Measure a request of the given size, and say what is left out because a package or a file is missing.
+
+    `bench_bundle` explains the arguments.
+    """
     limits = open_bundle(bundle).manifest.limits
     factory = peak = None
     if importlib.util.find_spec("onnx") is None:
@@ -136,7 +139,7 @@ def show(report: BenchReport) -> None:
     costs = [] if report.price is None else ["per million"]
     columns = ("p50 ms", "p90", "p95", "p99", "max", "items/s", *(["speed-up"] if compared else []), *costs, "runs")
     table = console.table("", *columns, right=tuple(range(1, len(columns) + 1)))
-    table.columns[0].no_wrap = False  # figures must not be cut for a long name
+    table.columns[0].no_wrap = False  # a long name may wrap, so that no figure is cut for it
     for way in report.ways:
         latency = way.latency
         speedup = [f"{way.speedup:.2f}×" if way.speedup is not None else ""] if compared else []
@@ -157,8 +160,8 @@ def _label(way: WayReport) -> str:
     return EAGER_LABELS.get(way.name, way.name)
 
 
-def _settings(ways: Sequence[WayReport]) -> Iterator[str]:
-    """How each way was set up, the engine's variants together."""
+def _setting_lines(ways: Sequence[WayReport]) -> Iterator[str]:
+    """Say which settings each way ran with, in one line for all of the engine's variants."""
     tokens = {
         f"{way.settings['micro_batch_tokens']} ({way.settings['architecture']})"
         for way in ways
@@ -203,9 +206,9 @@ def _notes(report: BenchReport) -> list[str]:
     rates = {way.name: way.throughput for way in report.ways if way.throughput is not None}
     if rates:
         callers = max(each.callers for each in rates.values())
-        told = ", ".join(f"{name} {each.items_per_s:,.0f} items/s" for name, each in rates.items())
-        lines.append(f"{callers} callers at once: {told}")
-    lines += _settings(report.ways)
+        listed = ", ".join(f"{name} {each.items_per_s:,.0f} items/s" for name, each in rates.items())
+        lines.append(f"{callers} callers at once: {listed}")
+    lines += _setting_lines(report.ways)
     reached = {way.name: way.share_of_peak for way in report.ways if way.share_of_peak is not None}
     if reached and report.peak_gops is not None:
         peaks = ", ".join(f"{name} {value:,.0f}" for name, value in report.peak_gops.items())
@@ -234,7 +237,7 @@ def _notes(report: BenchReport) -> list[str]:
 
 
 def _differences(ways: Sequence[WayReport]) -> list[str]:
-    """How far each way is from fp32, where there is one to compare with."""
+    """Say how far each way's probabilities are from fp32's, if there was an fp32 way to compare with."""
     compared = {_label(way): way.score_difference for way in ways if way.score_difference is not None}
     off = [f"{name} {difference:.0e}" for name, difference in compared.items() if difference >= _ROUNDING]
     if not compared:

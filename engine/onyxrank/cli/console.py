@@ -1,4 +1,4 @@
-"""Where the command line writes: results on standard output, everything else on standard error."""
+"""Writes what the command line has to say: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from onyxrank.request import progress as bars
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the program, which ends well when its reader has enough; rich would exit with 1."""
+        """Leave a closed pipe to the program, which then ends well; rich itself would exit with 1."""
         raise BrokenPipeError
 
 
@@ -25,12 +25,12 @@ err = _Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """Print a result as data."""
+    """Print a result as JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def say(message: str) -> None:
-    """Tell what is being done now."""
+    """Write on standard error what is being done now."""
     err.print(Text(f"· {message}", style="dim"))
 
 
@@ -41,7 +41,7 @@ def heading(message: str) -> None:
 
 
 def silence() -> None:
-    """Write nothing from now on but errors: another process tells what this one does too."""
+    """Write nothing but errors from now on, since another process of the same training writes it all."""
     out.quiet = err.quiet = True
 
 
@@ -51,7 +51,14 @@ def progress(description: str) -> Progress:
 
 
 def table(*columns: str, title: str | None = None, right: tuple[int, ...] = ()) -> Table:
-    """A plain table; the columns at the positions in `right` hold numbers."""
+    """Make a plain table.
+
+    Args:
+        columns: names of the columns.
+        title: title above the table, or None for none.
+        right: positions of the columns that hold numbers and are aligned on the right.
+
+    """
     result = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
     )

@@ -1,4 +1,4 @@
-"""``onyxrank demo``: the whole way on the built-in shop with both architectures, in a few minutes."""
+"""The command ``onyxrank demo``: the whole way on the built-in shop with both architectures, in a few minutes."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from onyxrank.machine import extras
 from onyxrank.ranker import Ranker
 from onyxrank.request.truncation import Limits
 
+# These are smaller than the defaults of training and export, so that the demo takes minutes.
 _LIMITS = Limits(history_tokens=64, item_tokens=24)
 _BATCH = 16
 _GATE_LISTS = 64
@@ -67,15 +68,17 @@ def _make_shop(data: Path, seed: int) -> None:
 
 
 def _train(data: Path, out: Path, arch: str, *, base: str, steps: int, seed: int) -> None:
-    """Cross from the base, taught by its encoder; shared-history from cross's run and taught by it.
+    """Train one architecture on the shop.
 
-    So few steps go further from what has been learnt already, and from soft labels.
+    Cross starts from the base model and learns from its own encoder, which contrastive steps have trained. Then
+    shared-history starts from cross's run and learns from its scores. With so few steps a model gets further if it
+    starts from what has been learnt already and learns from scores instead of bare labels.
     """
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
     config = extras.load("onyxrank_export.training.config", extra="export", purpose="the demo")
     rate = 5e-4 if base == "tiny" else 1e-4
     first = str(out / CROSS / "run")
-    way: dict[str, Any] = (
+    start: dict[str, Any] = (
         {
             "base": base,
             "contrastive_steps": max(1, steps // 4),
@@ -88,14 +91,15 @@ def _train(data: Path, out: Path, arch: str, *, base: str, steps: int, seed: int
         else {"base": first, "teacher": first, "teacher_weight": 0.5}
     )
     run = out / arch / "run"
-    console.heading(f"Training {arch} from '{way['base']}', {steps} steps of {_BATCH} pairs")
+    console.heading(f"Training {arch} from '{start['base']}', {steps} steps of {_BATCH} pairs")
     train_run(
         data,
         run,
         config.TrainingConfig(
             arch=arch,
             limits=_LIMITS,
-            # For so little time: small batches, whole lists only, the order within them first.
+            # In so little time the model learns most from small batches, from lists without the data's own zeros,
+            # and from the order within a list.
             sampling=pairs.Sampling(seed=seed, popular=1.0, own_zeros=False),
             list_weight=3.0,
             epochs=1,
@@ -106,7 +110,7 @@ def _train(data: Path, out: Path, arch: str, *, base: str, steps: int, seed: int
             dropout=0.0,
             validation_lists=32,
             seed=seed,
-            **way,
+            **start,
         ),
     )
     console.out.print(f"run folder {run}, curves in {run / 'curves.png'}")
@@ -127,7 +131,7 @@ def _export(run: Path, bundle: Path) -> None:
 
 
 def _show_ranking(ranker: Ranker, data: Path) -> None:
-    """One test shopper: the history, the best ten of 100 candidates, and where the item really bought stands."""
+    """Print a test shopper's history, the best ten of 100 items, and the rank of the item that was really bought."""
     reading = extras.load("onyxrank_export.data.reading", extra="export", purpose="the demo")
     splits = extras.load("onyxrank_export.data.splits", extra="export", purpose="the demo")
     pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")

@@ -1,4 +1,4 @@
-"""How a time is written on the command line."""
+"""Reads durations as they are written on the command line."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0}
 
 
 def seconds(text: str) -> float:
-    """Read a time such as ``120``, ``120s`` or ``5m``.
+    """Read a duration such as ``120``, ``120s`` or ``5m`` and return its seconds.
 
     Raises:
-        InvalidInput: for anything else.
+        InvalidInput: if the text is no such duration.
 
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min)?", text.strip())

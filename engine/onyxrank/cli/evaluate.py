@@ -1,4 +1,4 @@
-"""``onyxrank evaluate``."""
+"""The command ``onyxrank evaluate``: ranking quality of a bundle on test lists, beside simple baselines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _COLUMNS = {
     "log_loss": "log loss",
     "calibration_error": "ECE",
 }
+"""Headings of the table's columns, by the names of the metrics."""
 _NAMES = {"model": "model", "popularity": "popularity", "bm25": "BM25"}
+"""Names of the systems in the table, by their names in the evaluation."""
 
 
 def command(
@@ -44,7 +46,17 @@ def command(
 
 
 def run_evaluation(ranker: Ranker, data: Path, *, most: int | None) -> Any:
-    """Evaluate with a progress bar."""
+    """Evaluate a ranker on the test part of data, with a progress bar.
+
+    Args:
+        ranker: the ranker to evaluate.
+        data: file or folder of the data.
+        most: most test lists to rank, or None for all.
+
+    Returns:
+        The ``Evaluation`` of `onyxrank_export`, which is loaded by name.
+
+    """
     module = extras.load("onyxrank_export.evaluation.evaluate", extra="export", purpose="evaluate")
     with console.progress("ranking test lists") as bar:
         task = bar.add_task("", total=None, note="")
@@ -57,7 +69,7 @@ def run_evaluation(ranker: Ranker, data: Path, *, most: int | None) -> Any:
 
 
 def quality_table(evaluation: Any) -> Table:
-    """One line per system; what only probabilities have is left blank for the others."""
+    """Make a table with a line for each system. Metrics that only probabilities have are blank for the baselines."""
     table = console.table("", *_COLUMNS.values(), right=tuple(range(1, len(_COLUMNS) + 1)))
     for system, metrics in evaluation.results.items():
         figures = (f"{metrics[name]:.4f}" if name in metrics else "" for name in _COLUMNS)
@@ -66,7 +78,10 @@ def quality_table(evaluation: Any) -> Table:
 
 
 def interval_line(evaluation: Any) -> str:
-    """Sample (a small catalogue has shorter, easier lists) and bootstrap intervals of the model's figures."""
+    """Say in one line how many lists were ranked, how long they are, and how certain the model's figures are.
+
+    The length matters because a small catalogue has shorter lists, which are easier. The intervals are bootstrapped.
+    """
     auc, ndcg = evaluation.intervals["auc"], evaluation.intervals["ndcg_at_10"]
     sizes = sorted(set(evaluation.sizes))
     return (

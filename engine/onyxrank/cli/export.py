@@ -1,4 +1,4 @@
-"""``onyxrank export``."""
+"""The command ``onyxrank export``: from a training run to a bundle."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Convert a run to ONNX, quantize, check against PyTorch and the quality gate, and write a bundle."""
-    # What is wrong with either folder is told before PyTorch is loaded, which takes seconds.
+    # Both folders are checked before PyTorch is loaded, which takes seconds.
     extras.require("torch", extra="export", purpose="export")
     extras.load("onyxrank_export.training.run", extra="export", purpose="export").read_run(run)
     check_replaceable(out, overwrite=overwrite)
@@ -61,7 +61,18 @@ def command(
 
 
 def export_run(run: Path, out: Path, config: object, *, data: Path | None = None) -> Any:
-    """Export, telling each step."""
+    """Export a run with a progress bar, saying what is done at each step.
+
+    Args:
+        run: the run's folder.
+        out: the bundle's folder.
+        config: an ``ExportConfig`` of `onyxrank_export`, which is loaded by name.
+        data: data to calibrate and gate on, or None for what the run was trained on.
+
+    Returns:
+        The manifest of the bundle.
+
+    """
     module = extras.load("onyxrank_export.conversion.export", extra="export", purpose="export")
     with console.progress("scoring held-out lists") as bar:
         task = bar.add_task("", total=None, note="")

@@ -1,4 +1,4 @@
-"""``onyxrank inspect``."""
+"""The command ``onyxrank inspect``: what a bundle holds, how it was made, and what this machine runs of it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def command(
 
 
 def variants_table(manifest: Manifest) -> Group:
-    """One line per variant, in order of preference, and what the columns mean."""
+    """Make a table with one line for each variant, in order of preference, and a legend of its columns."""
     table = console.table("variant", "ΔAUC", "NDCG@10", "top 10", "alone", "gate", right=(1, 2, 3, 4))
     for variant in manifest.variants:
         gate = variant.gate or {}
@@ -76,7 +76,8 @@ def variants_table(manifest: Manifest) -> Group:
     ]
     if any(not variant.batch_invariant for variant in manifest.variants):
         legend.append("* depends on the list: loaded only when asked for by name")
-    return Group(table, Text("\n".join(legend), style="dim"))  # not as a caption: it would be as narrow as the table
+    # The legend is no caption of the table, since it would then be as narrow as the table.
+    return Group(table, Text("\n".join(legend), style="dim"))
 
 
 def _overview(manifest: Manifest) -> Table:

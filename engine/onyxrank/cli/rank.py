@@ -1,4 +1,4 @@
-"""``onyxrank rank``."""
+"""The command ``onyxrank rank``: ranks the items of a file for one history."""
 
 from __future__ import annotations
 
@@ -51,7 +51,13 @@ def command(
 
 
 def ranking_table(ranking: Ranking, mark: int | None = None) -> Table:
-    """The hits, best first; the item at index `mark` of the input is highlighted."""
+    """Make a table of a ranking, best item first.
+
+    Args:
+        ranking: the ranking.
+        mark: position in the input of an item to highlight, or None for none.
+
+    """
     table = console.table("#", "score", "item", "title", right=(0, 1))
     for hit in ranking:
         style = "bold green" if hit.index == mark else ""

@@ -1,4 +1,4 @@
-"""``onyxrank train``."""
+"""The command ``onyxrank train``: from data to a training run."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ def command(
         int, typer.Option(help="Steps in which the encoder first learns which items are bought together; 0 for none.")
     ] = 0,
     contrastive_batch: Annotated[int, typer.Option(help="Pairs of items in each of those steps, per device.")] = 128,
-    contrastive_rate: Annotated[float, typer.Option(help="Their peak learning rate.")] = 1e-4,
+    contrastive_rate: Annotated[float, typer.Option(help="Peak learning rate of those steps.")] = 1e-4,
     contrastive_weight: Annotated[
-        float, typer.Option(help="Share of what the encoder then says in what is learnt of a list's order.")
+        float, typer.Option(help="How far a list's order is learnt from the encoder that those steps train, 0 to 1.")
     ] = 0.0,
     batch_size: Annotated[int, typer.Option(help="Pairs per step and device.")] = 32,
     accumulate: Annotated[int, typer.Option(help="Batches per optimizer step.")] = 1,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate of AdamW.")] = 5e-5,
     head_rate: Annotated[
-        float, typer.Option(help="The head's learning rate (pooler and classifier), as a multiple of it.")
+        float, typer.Option(help="The head's learning rate (pooler and classifier), as a multiple of that of AdamW.")
     ] = 1.0,
     warmup: Annotated[float, typer.Option(help="Share of the steps over which the learning rate rises.")] = 0.06,
     dropout: Annotated[
@@ -75,7 +75,7 @@ def command(
     history_tokens: Annotated[int, typer.Option(help="Most tokens of history.")] = 128,
     item_tokens: Annotated[int, typer.Option(help="Most tokens of title and description.")] = 48,
     negatives: Annotated[int, typer.Option(help="Sampled negatives per purchase.")] = 3,
-    popular: Annotated[float, typer.Option(help="Share of them drawn by popularity.")] = 0.75,
+    popular: Annotated[float, typer.Option(help="Share of the negatives that is drawn by popularity.")] = 0.75,
     popularity_power: Annotated[
         float,
         typer.Option(help="Popularity is an item's purchases to this power; above 1 the model prefers rare ones."),
@@ -143,8 +143,16 @@ def command(
 
 
 def train_run(data: Path, out: Path, config: object, *, resume: bool = False) -> None:
-    """Train with a progress bar and a line per evaluation."""
-    # What is wrong with folder or data is told before the libraries of training are loaded, which takes seconds.
+    """Train with a progress bar and a line for each evaluation.
+
+    Args:
+        data: file or folder of the data.
+        out: the run's folder.
+        config: a ``TrainingConfig`` of `onyxrank_export`, which is loaded by name.
+        resume: whether to go on from the last checkpoint in the run's folder.
+
+    """
+    # The folder and the data are checked before the libraries of training are loaded, which takes seconds.
     extras.require("torch", extra="export", purpose="training")
     if not extras.load("onyxrank_export.training.processes", extra="export", purpose="training").is_first():
         console.silence()
@@ -155,7 +163,7 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
     loop = extras.load("onyxrank_export.training.loop", extra="export", purpose="training")
     events = extras.load("onyxrank_export.training.progress", extra="export", purpose="training")
     with console.progress("training") as bar:
-        listener = _Bar(bar, bar.add_task("", total=None, note=""))
+        listener = _ProgressListener(bar, bar.add_task("", total=None, note=""))
         try:
             loop.train(data, out, config, resume=resume, callbacks=[events.ProgressCallback(listener)])
         except KeyboardInterrupt:
@@ -165,15 +173,15 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
 
 
 def _say_content(content: Any) -> None:
-    """What was read; that times were not found too, since a misspelt column is no fault."""
+    """Say how much data was read, and if it has no times, since a misspelt column ``timestamp`` is not an error."""
     rows = len(content.item)
     console.say(f"{len(content.items):,} items, {rows:,} rows; loading the libraries of training")
     if getattr(content, "timestamp", ...) is None:
         console.say("no column timestamp: the rows are taken to be in order of time")
 
 
-class _Bar:
-    """Shows a training's events."""
+class _ProgressListener:
+    """Shows the events of a training on a progress bar, as the callback of `onyxrank_export` calls it."""
 
     def __init__(self, bar: Progress, task: TaskID) -> None:
         self._bar, self._task, self._total = bar, task, 0

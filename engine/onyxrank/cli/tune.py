@@ -1,4 +1,4 @@
-"""``onyxrank tune``."""
+"""The command ``onyxrank tune``: finds the fastest setting on this machine and writes it down as a profile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from onyxrank.tune.space import Target
 from onyxrank.tune.tuning import tune_bundle
 
 _SHOWN = 12
-_BAR = 1000
+"""Most settings that the table shows; ``--json`` has all."""
+_BAR_STEPS = 1000
+"""Steps of the progress bar, which shows a share of the budget and not a count."""
 
 
 def command(
@@ -64,9 +66,9 @@ def command(
     if export is not None:
         check_deployable(opened, export, overwrite=overwrite)
     with console.progress("tuning") as bar:
-        task = bar.add_task("tuning", total=_BAR, note="")
+        task = bar.add_task("tuning", total=_BAR_STEPS, note="")
         profile = tune_bundle(
-            opened, options, lambda share, note: bar.update(task, completed=int(_BAR * share), note=note)
+            opened, options, lambda share, note: bar.update(task, completed=int(_BAR_STEPS * share), note=note)
         )
     write_profile(profile, path)
     if export is not None:
@@ -81,7 +83,7 @@ def command(
 
 
 def show(profile: Profile) -> None:
-    """Print what was measured, and what was chosen."""
+    """Print a table of the settings that were measured, and which one was chosen and why."""
     report = profile.report
     columns = ("variant", "provider", "runs", "tokens", "ms", "p99 ms", "items/s", "")
     table = console.table(*columns, right=(2, 3, 4, 5, 6))

@@ -1,5 +1,7 @@
-"""onyxrank inside other libraries, a module for each.
+"""onyxrank inside other libraries, with one module for each library.
 
-Each takes a loaded `onyxrank.Ranker`, which may serve others at the same time, or a bundle's path. A query is the
-history; an empty one is a cold start. No document is dropped unless told so, and what is handed in is not changed.
+In comes a loaded `onyxrank.Ranker`, which may serve others at the same time, or a bundle's path; out come the
+library's own objects, best first. The query is ranked as a history, and an empty query is a cold start. No document
+is left out unless the caller limits their number, and the caller's objects are not changed.
+The room may import `Ranker` and `request` and the library itself, but no other integration.
 """

@@ -1,8 +1,9 @@
-"""Documents of other libraries as items.
+"""Ranks documents of other libraries as items.
 
-A document's text is the item's title, whole: title and description share one token limit, so a text alone is read as
-far as a title and a description would be. With `title_key` the metadata of that key is the title, which is read first
-whatever the text's length, and the text is the description; a document without it is ranked by its text.
+A document's whole text is the item's title. Title and description share one token limit, so the model reads as much
+of a text alone as it would read of a title and a description. With `title_key`, the document's metadata under that
+key are the title, which the model reads first however long the text is, and the text is the description. A document
+without such metadata is ranked by its text alone.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ RankerLike: TypeAlias = Ranker | str | os.PathLike[str]
 
 
 def opened(ranker: RankerLike) -> Ranker:
-    """The ranker itself, or that of a bundle's path.
+    """Return a ranker as it is, or load it if a bundle's path is given.
 
     Raises:
         BundleError: if the bundle cannot be loaded.
-        InvalidInput: if it is neither.
+        InvalidInput: if `ranker` is neither a ranker nor a path.
 
     """
     return ranker if isinstance(ranker, Ranker) else Ranker.load(ranker)
@@ -40,17 +41,17 @@ def rank_documents(
     """Rank documents for a query.
 
     Args:
-        ranker: to rank with.
-        query: what is looked for.
-        documents: their texts and metadata.
-        title_key: metadata key of the title, or None.
-        most: how many to return; None for all.
+        ranker: the ranker to rank with.
+        query: what the user looks for.
+        documents: text and metadata of each document.
+        title_key: key of the metadata that hold a document's title, or None to take none.
+        most: most documents to return, or None for all.
 
     Returns:
-        Hits whose `index` is the document's.
+        A ranking whose hits have the `index` of their document.
 
     Raises:
-        InvalidInput: naming the document's index, if its text is blank or not text.
+        InvalidInput: if a document's text is blank or no text; it names the document's index.
 
     """
     items = [_to_item(index, text, metadata, title_key) for index, (text, metadata) in enumerate(documents)]

@@ -1,10 +1,11 @@
 """A ranker component for Haystack (extra ``haystack``).
 
-A pipeline with it can be written to and read from a file if the component was given a bundle's path; Haystack 3 reads
-components of other packages only if they are named: ``allowed_modules=["onyxrank.integrations.haystack"]``.
+A pipeline with the component can be written to a file and read from it if the component was given a bundle's path.
+Haystack 3 reads components of other packages only if they are named:
+``allowed_modules=["onyxrank.integrations.haystack"]``.
 """
 
-# No `from __future__ import annotations`: Haystack reads the types of `run` as they are.
+# There is no `from __future__ import annotations` here, since Haystack needs the types of `run` and not their names.
 import asyncio
 import os
 from dataclasses import replace
@@ -23,18 +24,18 @@ except ModuleNotFoundError as error:
 
 @component
 class OnyxRanker:
-    """Puts documents in order of their probability, which is the score of the copies it returns.
+    """Puts documents in order of their probability, and returns copies that have it as their score.
 
-    Documents' texts are ranked as titles; see `title_key`.
+    A document's text is ranked as a title, unless `title_key` says where its title is.
 
     Args:
         ranker: a bundle's path, which is loaded when the pipeline warms up, or a loaded ranker.
-        top_k: most documents to return; None for all.
-        title_key: key in ``meta`` of a document's title; its text is then the description. A document without it,
-            or with an empty one, is ranked by its text.
+        top_k: most documents to return, or None for all.
+        title_key: key in ``meta`` under which a document has its title; its text is then the description. A document
+            without a title, or with an empty one, is ranked by its text.
 
     Raises:
-        InvalidInput: if `ranker` is neither.
+        InvalidInput: if `ranker` is neither a path nor a ranker.
 
     """
 
@@ -48,29 +49,30 @@ class OnyxRanker:
         self._loading = Lock()
 
     def warm_up(self) -> None:
-        """Load the bundle, once.
+        """Load the bundle, unless it is loaded.
 
         Raises:
-            BundleError: if it cannot be loaded.
+            BundleError: if the bundle cannot be loaded.
 
         """
         self._loaded()
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
-        """Rank documents.
+        """Rank documents for a query.
 
         Args:
-            query: what is looked for.
-            documents: to rank.
-            top_k: most to return, in place of the component's own.
+            query: what the user looks for.
+            documents: documents to rank.
+            top_k: most documents to return, or None for the component's own number.
 
         Returns:
-            ``{"documents": copies, best first, ties in input order}``.
+            A dict with copies of the documents under ``documents``, best first. Documents with equal scores are in
+            input order.
 
         Raises:
-            InvalidInput: naming the document's index, if it has no text.
-            NonFiniteScore: if the model answers NaN or infinity; names the document.
+            InvalidInput: if a document has no text; it names the document's index.
+            NonFiniteScore: if the model answers NaN or infinity for a document; it names the document's index.
 
         """
         texts = ((document.content, document.meta) for document in documents)
@@ -82,12 +84,12 @@ class OnyxRanker:
     async def run_async(
         self, query: str, documents: list[Document], top_k: int | None = None
     ) -> dict[str, list[Document]]:
-        """Rank documents in a thread; as `run`."""
+        """Rank documents as `run` does, in a thread."""
         ranked: dict[str, list[Document]] = await asyncio.to_thread(self.run, query, documents, top_k)
         return ranked
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values from which `from_dict` makes the component again.
+        """Return plain values from which `from_dict` makes the component again.
 
         Raises:
             InvalidInput: if the component was given a loaded ranker, whose options cannot be written.
@@ -101,7 +103,7 @@ class OnyxRanker:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "OnyxRanker":
-        """The component that `to_dict` wrote."""
+        """Make a component out of what `to_dict` returned."""
         made: OnyxRanker = default_from_dict(cls, data)
         return made
 

@@ -1,4 +1,4 @@
-"""A document compressor for LangChain (extra ``langchain``), such as a ContextualCompressionRetriever takes."""
+"""A document compressor for LangChain (extra ``langchain``), which a ContextualCompressionRetriever takes, say."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ except ModuleNotFoundError as error:
 
 
 class OnyxRerank(BaseDocumentCompressor):
-    """Puts documents in order of their probability, which the copies it returns have as ``relevance_score``.
+    """Puts documents in order of their probability, and returns copies that have it as ``relevance_score``.
 
-    Documents' texts are ranked as titles; see `title_key`.
+    A document's text is ranked as a title, unless `title_key` says where its title is.
 
     Args:
         ranker: a loaded ranker, or a bundle's path.
-        top_n: most documents to return; None for all.
-        title_key: metadata key of a document's title; its text is then the description. A document without it, or
-            with an empty one, is ranked by its text.
+        top_n: most documents to return, or None for all.
+        title_key: key of the metadata under which a document has its title; its text is then the description. A
+            document without a title, or with an empty one, is ranked by its text.
 
     """
 
@@ -41,14 +41,14 @@ class OnyxRerank(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> list[Document]:
-        """Rank documents; `acompress_documents` does so in a thread of LangChain's.
+        """Rank documents; `acompress_documents` does the same in one of LangChain's threads.
 
         Returns:
-            Copies, best first, ties in input order.
+            Copies of the documents, best first. Documents with equal scores are in input order.
 
         Raises:
-            InvalidInput: naming the document's index, if it has no text.
-            NonFiniteScore: if the model answers NaN or infinity; names the document.
+            InvalidInput: if a document has no text; it names the document's index.
+            NonFiniteScore: if the model answers NaN or infinity for a document; it names the document's index.
 
         """
         texts = ((document.page_content, document.metadata) for document in documents)

@@ -15,15 +15,15 @@ except ModuleNotFoundError as error:
 
 
 class OnyxRerank(BaseNodePostprocessor):
-    """Puts nodes in order of their probability, which is the new score.
+    """Puts nodes in order of their probability, which replaces the retriever's score.
 
-    Nodes' own texts, without metadata, are ranked as titles; see `title_key`. The retriever's score is not kept.
+    A node's own text, without metadata, is ranked as a title, unless `title_key` says where its title is.
 
     Args:
         ranker: a loaded ranker, or a bundle's path.
-        top_n: most nodes to return; None for all.
-        title_key: metadata key of a node's title; its text is then the description. A node without it, or with an
-            empty one, is ranked by its text.
+        top_n: most nodes to return, or None for all.
+        title_key: key of the metadata under which a node has its title; its text is then the description. A node
+            without a title, or with an empty one, is ranked by its text.
 
     """
 
@@ -37,20 +37,20 @@ class OnyxRerank(BaseNodePostprocessor):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name in LlamaIndex's own dicts."""
+        """Return the name of the class in LlamaIndex's own dicts."""
         return "OnyxRerank"
 
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        """Rank nodes; `apostprocess_nodes` does so in a thread of its own.
+        """Rank nodes; `apostprocess_nodes` does the same in a thread.
 
         Returns:
-            New ``NodeWithScore`` of the same nodes, best first, ties in input order.
+            A new ``NodeWithScore`` for each of the nodes, best first. Nodes with equal scores are in input order.
 
         Raises:
-            InvalidInput: if there is no query, or naming the node's index, if it has no text.
-            NonFiniteScore: if the model answers NaN or infinity; names the node.
+            InvalidInput: if there is no query, or if a node has no text; it then names the node's index.
+            NonFiniteScore: if the model answers NaN or infinity for a node; it names the node's index.
 
         """
         if query_bundle is None:

@@ -1,4 +1,6 @@
-"""A cross-encoder with the two methods of sentence-transformers' own, which need not be installed.
+"""A cross-encoder with the two methods of sentence-transformers' own `CrossEncoder`.
+
+sentence-transformers itself need not be installed.
 
 >>> model = CrossEncoder("bundle")                                      # doctest: +SKIP
 >>> model.predict([("tent pegs", "steel pegs"), ("tent pegs", "lamp")])  # doctest: +SKIP
@@ -19,11 +21,11 @@ from onyxrank.request.items import Item, to_items
 
 
 class CrossEncoder:
-    """Ranks texts for a query. Safe to share between threads.
+    """Ranks texts for a query. It is safe to share between threads.
 
-    Scores are probabilities, as sentence-transformers gives them for a model of one logit. `batch_size` and
-    `show_progress_bar` are taken from code that was written for it and change nothing: the engine makes its own
-    batches, on which scores do not depend.
+    Scores are probabilities, as sentence-transformers gives them for a model with one logit. The arguments
+    `batch_size` and `show_progress_bar` are accepted from code that was written for that library and change nothing:
+    the engine makes its own batches, on which scores do not depend.
 
     Args:
         ranker: a loaded ranker, or a bundle's path.
@@ -39,18 +41,20 @@ class CrossEncoder:
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[np.float32] | np.float32:
-        """Score pairs of query and text; those of one query share its tokens, and in shared-history its states.
+        """Score pairs of query and text.
+
+        Pairs with the same query are ranked together, so that the query is read once by shared-history.
 
         Args:
-            inputs: pairs, or one pair.
-            batch_size: changes nothing.
-            show_progress_bar: changes nothing.
+            inputs: pairs of query and text, or a single pair.
+            batch_size: accepted, but changes nothing.
+            show_progress_bar: accepted, but changes nothing.
 
         Returns:
-            float32 probabilities [pairs] in input order; of one pair a float32 number.
+            Probabilities [pairs] as float32 in input order, or one float32 number for a single pair.
 
         Raises:
-            InvalidInput: naming the pair by `index`.
+            InvalidInput: if a pair cannot be ranked; its `index` names the pair.
             NonFiniteScore: if the model answers NaN or infinity.
 
         """
@@ -68,22 +72,22 @@ class CrossEncoder:
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> list[dict[str, Any]]:
-        """Rank texts for a query, best first, ties in input order.
+        """Rank texts for a query, best first. Texts with equal scores are in input order.
 
         Args:
-            query: what is looked for.
-            documents: the texts.
-            top_k: most to return; None for all.
-            return_documents: whether to add the texts.
-            batch_size: changes nothing.
-            show_progress_bar: changes nothing.
+            query: what the user looks for.
+            documents: the texts to rank.
+            top_k: most texts to return, or None for all.
+            return_documents: whether to return the texts too.
+            batch_size: accepted, but changes nothing.
+            show_progress_bar: accepted, but changes nothing.
 
         Returns:
-            Dicts ``{"corpus_id": int, "score": float32}`` and, if asked for, ``"text"``.
+            A dict ``{"corpus_id": int, "score": float32}`` for each text, with ``"text"`` if it is asked for.
 
         Raises:
-            InvalidInput: naming the document by `index`.
-            NonFiniteScore: if the model answers NaN or infinity; names the document.
+            InvalidInput: if a text cannot be ranked; its `index` names the text.
+            NonFiniteScore: if the model answers NaN or infinity for a text; its `index` names the text.
 
         """
         ranking = self.ranker.rank(query, documents, top_k)
@@ -94,7 +98,7 @@ class CrossEncoder:
         return results
 
     def _scores(self, pairs: Sequence[Any]) -> NDArray[np.float32]:
-        # Checked together, so that an error names the pair; then grouped by query.
+        # All pairs are checked before they are grouped by query, so that an error can name the pair.
         queries, texts = [], []
         for index, pair in enumerate(pairs):
             if not isinstance(pair, list | tuple | np.ndarray) or len(pair) != 2 or not isinstance(pair[0], str):
@@ -102,12 +106,12 @@ class CrossEncoder:
             queries.append(pair[0])
             texts.append(pair[1])
         items = to_items([Item(str(index), text) for index, text in enumerate(texts)])
-        places: dict[str, list[int]] = {}
+        pairs_of: dict[str, list[int]] = {}
         for index, query in enumerate(queries):
-            places.setdefault(query, []).append(index)
-        requests = [(query, [items[index] for index in found]) for query, found in places.items()]
+            pairs_of.setdefault(query, []).append(index)
+        requests = [(query, [items[index] for index in indices]) for query, indices in pairs_of.items()]
         scores = np.empty(len(items), dtype=np.float32)
-        for found, ranking in zip(places.values(), self.ranker.rank_many(requests), strict=True):
+        for indices, ranking in zip(pairs_of.values(), self.ranker.rank_many(requests), strict=True):
             for hit in ranking:
-                scores[found[hit.index]] = hit.score
+                scores[indices[hit.index]] = hit.score
         return scores

@@ -113,7 +113,7 @@ class Variant:
         return self.gate is not None and self.gate.get("passed") is False
 
     def runs_on(self, family: str) -> bool:
-        """Whether the variant was made for a machine family."""
+        """Say whether the variant was made for a machine family."""
         return not self.machines or family in self.machines
 
 

@@ -78,7 +78,7 @@ class Standing:
         return min(each.wall_s for each in self.rounds)
 
     def percentile_s(self, share: float) -> float:
-        """Seconds within which a share of the requests was answered, such as 0.99; by the method of nearest rank."""
+        """Return the seconds within which a share of the requests (0.99, say) was answered, by the nearest rank."""
         ordered = sorted(seconds for each in self.rounds for seconds in each.requests_s)
         return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 

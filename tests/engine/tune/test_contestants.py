@@ -60,5 +60,5 @@ def test_sessions_that_pad_to_a_micro_batchs_sizes_are_of_that_micro_batch():
         for tokens in (256, 4096)
     )
     on_cpu = [dataclasses.replace(setting, provider="cpu") for setting in (small, large)]
-    assert contestants._sessions_key(small) != contestants._kind(large)
-    assert contestants._sessions_key(on_cpu[0]) == contestants._kind(on_cpu[1])
+    assert contestants._sessions_key(small) != contestants._sessions_key(large)
+    assert contestants._sessions_key(on_cpu[0]) == contestants._sessions_key(on_cpu[1])

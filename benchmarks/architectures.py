@@ -16,7 +16,6 @@ Without --data the texts are the demo shop's.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -37,8 +36,8 @@ from onyxrank.architectures.shared_history import SharedHistory, history_state, 
 from onyxrank.bundle.opening import Bundle, open_bundle
 from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.setting import Setting
-from onyxrank.machine.cpus import describe, machine_family, usable_cores, usable_cpus
-from onyxrank.measure.bench import Entrant, measure_ways, now, versions
+from onyxrank.machine.cpus import machine_family, usable_cores, usable_cpus
+from onyxrank.measure.bench import Entrant, measure_ways, versions
 from onyxrank.measure.load import CpuTimes, is_crowded, other_cpus
 from onyxrank.measure.requests import Pool, Request, Size, Workload, make_request
 from onyxrank.measure.ways import LOOP, EngineWay, Way
@@ -52,8 +51,8 @@ from onyxrank_export.data.reading import read_data
 from onyxrank_export.eager import eager_ways
 from onyxrank_export.peak import constant_operations, measured_peaks
 from products import operator_shares
+from provenance import result_folder, stamp, write_result
 
-RESULTS = Path(__file__).resolve().parent / "results"
 LIMITS = Limits(history_tokens=384, item_tokens=64)
 PAGE = Workload(name="page", history_tokens=192, items=100, item_tokens=64)
 SHORTEST_ITEM = 32
@@ -78,10 +77,10 @@ def main() -> None:
     """Measure and write ``architectures.json``, ``.md`` and ``.png``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of real data for the texts")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="folder of the result; by default this machine's")
     parser.add_argument("--quick", action="store_true", help="two small cells, to see that it works")
     options = parser.parse_args()
-    threads = usable_cpus()
+    record, threads = stamp("architectures"), usable_cpus()
     bundles = {
         name: open_bundle(built_bundle(f"{name}-{LIMITS.history_tokens}", name, LIMITS)) for name in ARCHITECTURES
     }
@@ -95,8 +94,6 @@ def main() -> None:
             say(f"preparing {way.name}")
             way.prepare(page.first(16) if options.quick else page)
         content: dict[str, Any] = {
-            "measured_at": now(),
-            "machine": describe(),
             "versions": versions(with_torch=True),
             "threads": threads,
             "texts": "amazon2018_office" if options.data else "demo shop",
@@ -120,10 +117,9 @@ def main() -> None:
     content["items_graph"] = items_graph(bundles[SHARED_HISTORY], page, threads, content)
     others = other_cpus(before, CpuTimes.now())
     content["crowded"] = is_crowded(others, threads)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "architectures.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    write_page(content, options.out)
-    say(f"wrote architectures.json, .md and .png to {options.out}")
+    folder = result_folder(record, options.out)
+    write_page(write_result(record, content, folder / "architectures.json"), folder)
+    say(f"wrote architectures.json, .md and .png to {folder}")
 
 
 def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[Way]:

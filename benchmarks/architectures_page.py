@@ -10,6 +10,8 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+from provenance import origin
+
 LABELS = {"sorted_batches": "eager PyTorch fp32", "sorted_batches_bf16": "eager PyTorch bf16"}
 _COLOURS = {
     "sorted_batches": "#7a7a7a",
@@ -54,7 +56,7 @@ def draw(content: dict[str, Any], target: Path) -> None:
         axes.grid(visible=True, color="#e6e6e6", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
     left.legend(fontsize=8, frameon=False)
-    caption = f"{content['machine']['cpu_model']}, {content['threads']} threads"
+    caption = f"{content['record']['machine']['cpu_model']}, {content['threads']} threads"
     if content["crowded"]:
         caption += " – NOT VALID: other processes used the CPUs meanwhile"
     figure.suptitle(caption, fontsize=9, color=_INK, x=0.01, ha="left")
@@ -64,15 +66,17 @@ def draw(content: dict[str, Any], target: Path) -> None:
 
 
 def _page(content: dict[str, Any]) -> str:
-    page, machine = content["page"], content["machine"]
+    page, machine = content["page"], content["record"]["machine"]
     reference, cross = _median(page, "sorted_batches"), _median(page, "cross fp32")
     lines = ["# Cross and shared-history", ""]
     if content["crowded"]:
         lines += ["> **Not valid.** Other processes used the CPUs meanwhile.", ""]
     lines += [
         f"MiniLM-L6, texts of {content['texts']}, tokenization included; {machine['cpu_model']}, "
-        f"{content['threads']} threads, family {machine['machine_family']}, measured {content['measured_at']}. "
-        "Written by `make architectures`; not edited.",
+        f"{content['threads']} threads, family {machine['machine_family']}. Written by `make architectures`; not "
+        "edited.",
+        "",
+        f"Measured {origin(content['record'])}.",
         "",
         f"## One page: history of {page['history_tokens']} tokens, {page['items']} items of "
         f"{page['item_tokens_mean']} on average",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,13 +14,14 @@ import pytest
 import model
 from cells import FULL, ITEM_TOKENS, QUICK, Bench
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.machine.cpus import describe, usable_cpus
-from onyxrank.measure.bench import now, versions
+from onyxrank.machine.cpus import usable_cpus
+from onyxrank.measure.bench import versions
 from onyxrank.measure.engine_ways import engine_ways, machine_variants
 from onyxrank.measure.loaded_ways import load_ways
 from onyxrank.measure.requests import Workload, make_request
 from onyxrank_export.eager import eager_ways
 from onyxrank_export.quiet import quiet
+from provenance import RECORD, stamp
 
 PROVIDER = "cpu"
 _FACTS = pytest.StashKey[dict[str, Any]]()
@@ -48,6 +48,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             reporter.ensure_newline()
             reporter.write_line(f"· {message}")
 
+    record = stamp("latency", ("python", "-m", "pytest", *sys.argv[1:]))
     bundle = open_bundle(model.bundle_folder())
     limits, pool, threads = bundle.manifest.limits, model.shop_texts(), usable_cpus()
     workload = Workload(name="check", history_tokens=24, items=8, item_tokens=min(ITEM_TOKENS, limits.item_tokens))
@@ -63,9 +64,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
             )
             loaded = load_ways(chain(engine, eager_ways(bundle.folder, threads, say)), check, closing, say)
         request.config.stash[_FACTS] = {
-            "measured_at": now(),
-            "command": shlex.join(["python", "-m", "pytest", *sys.argv[1:]]),
-            "machine": describe(),
+            RECORD: record,
             "versions": versions(with_torch=True),
             "threads": threads,
             "bundle": {

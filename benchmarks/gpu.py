@@ -15,7 +15,6 @@ With --providers cpu --device cpu it runs anywhere, to see that it works.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,15 +27,14 @@ from model import say, shop_texts
 from onyxrank import ProviderUnavailable
 from onyxrank.architectures.registry import CROSS
 from onyxrank.bundle.opening import Bundle, open_bundle
-from onyxrank.machine.cpus import describe
-from onyxrank.measure.bench import Entrant, measure_ways, now, versions
+from onyxrank.measure.bench import Entrant, measure_ways, versions
 from onyxrank.measure.latency import interleave
 from onyxrank.measure.report import WayReport
 from onyxrank.measure.requests import Pool, Request, Workload, make_request
 from onyxrank.measure.ways import EngineWay, Way
 from onyxrank_export.eager import SortedBatches, load_eager
+from provenance import origin, result_folder, stamp, write_result
 
-RESULTS = Path(__file__).resolve().parent / "results"
 WORKLOADS = (
     Workload(name="page", history_tokens=192, items=100, item_tokens=64),
     Workload(name="widget", history_tokens=64, items=10, item_tokens=64),
@@ -54,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--providers", nargs="+", default=["cuda", "tensorrt"])
     parser.add_argument("--device", default="cuda", help="PyTorch's")
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="folder of the result; by default this machine's")
     options = parser.parse_args(arguments)
+    record = stamp("gpu", gpu=torch.cuda.get_device_name() if options.device.startswith("cuda") else None)
     bundles = [open_bundle(path) for path in options.bundles]
     if bundles[0].manifest.architecture != CROSS:
         parser.error("the first bundle must be of the cross architecture, which PyTorch runs as it is")
@@ -73,18 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for way in engine_ways(bundle, provider, request, closing, skipped)
             ]
             cells.append(cell(workload.name, request, [*ways, *engines], options.repeats))
-    content = {
-        "measured_at": now(),
-        "machine": describe(),
-        "gpu": torch.cuda.get_device_name() if options.device.startswith("cuda") else None,
+    figures = {
         "versions": versions(with_torch=True),
         "skipped": skipped,
         "cells": cells,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "gpu.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    (options.out / "gpu.md").write_text(page(content), encoding="utf-8")
-    say(f"wrote gpu.json and gpu.md to {options.out}")
+    folder = result_folder(record, options.out)
+    content = write_result(record, figures, folder / "gpu.json")
+    (folder / "gpu.md").write_text(page(content), encoding="utf-8")
+    say(f"wrote gpu.json and gpu.md to {folder}")
 
 
 def within_limits(workload: Workload, bundles: Sequence[Bundle], texts: Pool) -> Request:
@@ -170,11 +166,14 @@ def _difference(scores: dict[str, np.ndarray], ways: Sequence[Way], report: WayR
 
 def page(content: dict[str, Any]) -> str:
     """The figures as a table."""
+    machine = content["record"]["machine"]
     lines = [
         "# On a GPU",
         "",
-        f"{content['gpu'] or 'no GPU: ' + str(content['machine']['cpu_model'])}; the demo shop's texts, tokenization "
-        f"included; measured {content['measured_at']}. Written by `python benchmarks/gpu.py`; not edited.",
+        f"{machine.get('gpu') or 'no GPU: ' + str(machine['cpu_model'])}; the demo shop's texts, tokenization "
+        "included. Written by `python benchmarks/gpu.py`; not edited.",
+        "",
+        f"Measured {origin(content['record'])}.",
     ]
     for each in content["cells"]:
         fp16 = next(way for way in each["ways"] if way["name"] == "sorted_batches_fp16")["latency"]["p50_ms"]

@@ -16,6 +16,7 @@ from figures import (
     label,
     median_ms,
 )
+from provenance import origin
 
 _MARK = "\\*"
 _NEEDED = {"p95_ms": 20, "p99_ms": 100}
@@ -30,20 +31,21 @@ a micro-batch in the engine. Items are real texts of the demo shop; their mean l
 """
 
 
-def render(figures: Figures, command: str) -> str:
+def render(figures: Figures) -> str:
     """Write the whole page."""
-    parts = [_head(figures, command), *_warning(figures)]
+    parts = [_head(figures), *_warning(figures)]
     parts += [_history(figures, history) for history in figures.histories()]
     parts += [_bfloat16(figures), _sides(figures), "![latency by items, and speed-up](latency.png)\n"]
     return "\n".join(parts)
 
 
-def _head(figures: Figures, command: str) -> str:
+def _head(figures: Figures) -> str:
     content = figures.content
-    machine, bundle, limits = content["machine"], content["bundle"], content["bundle"]["limits"]
+    record, bundle, limits = content["record"], content["bundle"], content["bundle"]["limits"]
+    machine = record["machine"]
     memory = machine.get("memory_total_bytes")
     facts = {
-        "measured": f"{content['measured_at']}, in {sum(cell['seconds'] for cell in figures.cells) / 60:.1f} minutes",
+        "measured": f"{origin(record)}; it took {sum(cell['seconds'] for cell in figures.cells) / 60:.1f} minutes",
         "machine": ", ".join(
             [
                 machine["cpu_model"],
@@ -61,7 +63,6 @@ def _head(figures: Figures, command: str) -> str:
         "versions": ", ".join(
             f"{name} {version}" for name, version in {"Python": machine["python"], **content["versions"]}.items()
         ),
-        "command": f"`{content['command']}`, then `{command}`",
     }
     return f"""# Latency
 

@@ -22,7 +22,7 @@ def draw(figures: Figures, target: Path) -> None:
     """Draw both panels for the measured history nearest to 128 tokens and the list nearest to 100 items."""
     history = min(figures.histories(), key=lambda tokens: abs(tokens - _HISTORY))
     colours = _colours(figures)
-    machine = figures.content["machine"]
+    machine = figures.content["record"]["machine"]
     figure, (lines, bars) = plt.subplots(1, 2, figsize=(12, 4.8), width_ratios=(1.15, 1))
     _draw_lines(lines, figures, history, colours)
     _draw_bars(bars, figures, history, colours)

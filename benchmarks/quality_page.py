@@ -56,7 +56,8 @@ several trainings are averaged list by list first; a seed with a suffix is anoth
 machine. Two precisions of an architecture are compared over the trainings that both have. Log loss is the mean over
 lists, so that each counts once. The encoder alone is what the recipe trains first. Negatives are drawn by popularity,
 so that rarity tells something too; its weight beside BM25 is chosen on validation lists. Written by
-`make quality-table`; not edited. The figures of each list are in `quality/`, a file for each training and precision.
+`make quality-table`; not edited. The figures of each list stand beside this page, a file for each training and
+precision.
 """
 
 

@@ -41,12 +41,12 @@ from onyxrank_export.training.progress import ProgressCallback
 from onyxrank_export.training.recipe import read_recipe
 from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE
 from onyxrank_export.training.run_writing import device_name
+from provenance import RESULTS, ROOT, stamp, write_record
 from quality_baselines import Scores, chance, encoder_scores, log_losses, untrained
 from quality_page import RECIPE, TRAINED_ON, write_page
 
-HERE = Path(__file__).resolve().parent
-WORK = HERE.parent / ".quality"
-RESULTS = HERE / "results" / "quality"
+WORK = ROOT / ".quality"
+QUALITY = RESULTS / "quality"
 _GATE_LISTS = 1024
 """Of 256, where a shopper bought one thing each, NDCG@10 moves by 0.7 % by chance, and the gate's limit is 1 %."""
 
@@ -92,15 +92,17 @@ class Content:
         self, system: str, figures: Mapping[str, NDArray[np.float64]], recipe: str = "", trained_on: str = ""
     ) -> None:
         """Write the metrics of each list: numbers only, no text and no id."""
-        RESULTS.mkdir(parents=True, exist_ok=True)
+        QUALITY.mkdir(parents=True, exist_ok=True)
         kept = {name: values.astype(np.float32) for name, values in figures.items()}
         told = {RECIPE: np.array(recipe), TRAINED_ON: np.array(trained_on)}
-        np.savez_compressed(figures_of(self.name, system), **kept, **told)
+        path = figures_of(self.name, system)
+        np.savez_compressed(path, **kept, **told)
+        write_record(stamp("quality"), path)
 
 
 def figures_of(data_set: str, system: str) -> Path:
     """The file with a system's metrics per list."""
-    return RESULTS / f"{data_set}.{system}.npz"
+    return QUALITY / f"{data_set}.{system}.npz"
 
 
 def told(recipe: TrainingConfig) -> str:
@@ -242,7 +244,9 @@ def main() -> None:
             parser.error("--data is needed, or --table-only")
         for name in options.sets:
             measure_set(options.data / name, options.seeds, options.architectures)
-    say(f"wrote {write_page(RESULTS, RESULTS.parent / 'quality.md')}")
+    page = write_page(QUALITY, QUALITY / "quality.md")
+    write_record(stamp("quality"), page)
+    say(f"wrote {page}")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from provenance import machine_name, origin
+
 _REFERENCE = "PyTorch fp32"
 _OURS = ("onyxrank", "…", "shared-history")
 _WRONG = {
@@ -31,17 +33,17 @@ def write_page(content: Mapping[str, Any], folder: Path, name: str) -> None:
 
 
 def _head(content: Mapping[str, Any], name: str) -> str:
-    machine = content["machine"]
+    machine = content["record"]["machine"]
     warning = "> **Not valid.** Other processes kept CPUs busy meanwhile.\n\n" if content["crowded"] else ""
     bundles = ", ".join(f"{name} {bundle}" for name, bundle in content["bundles"].items())
-    title = ": ".join(["The race", *name.split("-", 1)[1:]])
+    title = ": ".join([f"The race on {machine_name(machine)}", *name.split("-", 1)[1:]])
     return f"""# {title}
 
 The same requests through what people use and through onyxrank: texts to a sorted order. All but shared-history run
 the same checkpoint; shared-history is another training of the same size, compared with its own fp32.
 Written by `benchmarks/race.py`; not edited.
 
-{warning}- measured: {content["measured_at"]}
+{warning}- measured: {origin(content["record"])}
 - machine: {machine["cpu_model"]}, family {machine["machine_family"]}, {machine["cpus_usable"]} usable CPUs
 - texts: {content["texts"]}; bundles: {bundles}
 

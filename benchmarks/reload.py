@@ -1,8 +1,9 @@
-"""Whether a model's memory comes back when another takes its place (onnxruntime #26831): JSON on standard output.
+"""Whether a model's memory comes back when another takes its place (onnxruntime #26831).
 
     python benchmarks/reload.py [BUNDLE BUNDLE] [--times 30]
 
-One ranker changes between the bundles under a light load, and its resident memory is read after every change.
+One ranker changes between the bundles under a light load, and its resident memory is read after every change. The
+figures are written to ``reload.json`` and printed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from onyxrank import Ranker
 from onyxrank.measure.memory import current_bytes
+from provenance import result_folder, stamp, write_result
 
 _ITEMS = [f"camping stove number {number}" for number in range(50)]
 
@@ -45,14 +47,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory over reloads.")
     parser.add_argument("bundles", nargs="*", type=Path, help="by default those of benchmarks/model.py")
     parser.add_argument("--times", type=int, default=30, help="reloads")
+    parser.add_argument("--out", type=Path, help="folder of the result; by default this machine's")
     given = parser.parse_args()
-    bundles = given.bundles
+    record, bundles = stamp("reload"), given.bundles
     if not bundles:
         from model import LIMITS, built_bundle, bundle_folder
         from onyxrank.architectures.registry import SHARED_HISTORY
 
         bundles = [bundle_folder(), built_bundle("shared", SHARED_HISTORY, LIMITS)]
-    print(json.dumps(measure(bundles, given.times), indent=2))
+    path = result_folder(record, given.out) / "reload.json"
+    print(json.dumps(write_result(record, measure(bundles, given.times), path), indent=2))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """From the JSON of a run of bench_latency.py to the files that are read: latency.json, latency.md, latency.png.
 
-python benchmarks/report.py .bench/latency.json [--out benchmarks/results]
+python benchmarks/report.py .bench/latency.json [--out FOLDER]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 from figures import Figures
 from page import render
 from plot import draw
+from provenance import RECORD, result_folder, write_result
 
-RESULTS = Path(__file__).resolve().parent / "results"
 _SCHEMA = 1
 
 
@@ -33,29 +32,29 @@ def compact(raw: dict[str, Any]) -> Figures:
             "report.py: these are not the figures of bench_latency.py; run it with --benchmark-json=FILE"
         )
     cells.sort(key=lambda cell: (cell["history_tokens"], cell["items"]))
-    return Figures({"schema": _SCHEMA, **raw["onyxrank"], "cells": cells})
+    return Figures({RECORD: raw["onyxrank"][RECORD], "schema": _SCHEMA, **raw["onyxrank"], "cells": cells})
 
 
-def write(figures: Figures, out: Path, command: str) -> None:
+def write(figures: Figures, out: Path) -> None:
     """Write the three files."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "latency.json").write_text(json.dumps(figures.content, indent=1) + "\n", encoding="utf-8")
-    (out / "latency.md").write_text(render(figures, command), encoding="utf-8")
+    write_result(figures.content[RECORD], figures.content, out / "latency.json")
+    (out / "latency.md").write_text(render(figures), encoding="utf-8")
     draw(figures, out / "latency.png")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Write the latency report.")
     parser.add_argument("raw", type=Path, help="what --benchmark-json wrote")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the report")
+    parser.add_argument("--out", type=Path, help="folder of the report; by default this machine's")
     given = parser.parse_args(arguments)
     figures = compact(json.loads(given.raw.read_text(encoding="utf-8")))
-    write(figures, given.out, shlex.join(["python", *sys.argv]))
+    folder = result_folder(figures.content[RECORD], given.out)
+    write(figures, folder)
     if figures.crowded():
         print(
             "warning: other processes used the CPUs meanwhile; the report says that it is not valid", file=sys.stderr
         )
-    print(f"wrote latency.json, latency.md and latency.png to {given.out}")
+    print(f"wrote latency.json, latency.md and latency.png to {folder}")
 
 
 if __name__ == "__main__":

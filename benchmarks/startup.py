@@ -1,4 +1,4 @@
-"""What a fresh process pays: import, the first ranking, and memory; as JSON on standard output.
+"""What a fresh process pays: import, the first ranking, and memory; writes ``startup.json``, and prints it.
 
     python benchmarks/startup.py [BUNDLE] [--variant NAME] [--repeats 5] [--items 1000 10000] [--history 192]
 
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from onyxrank.machine.cpus import describe
+from provenance import result_folder, stamp, write_result
 
 TARGETS = {"import_s": 0.3, "first_ranking_s": 1.5, "peak_memory_mib": 450.0}
 _FIRST_ITEMS = 10
@@ -40,7 +40,6 @@ def measure(bundle: str, *, variant: str, repeats: int, items: Sequence[int], hi
         "peak_memory_mib": peaks[items[0]],
     }
     return {
-        "machine": describe(),
         **{name: first[0][name] for name in ("architecture", "variant", "threads", "sessions", "tuned")},
         "repeats": repeats,
         "history_tokens": history,
@@ -87,13 +86,15 @@ def main() -> None:
         "--items", type=int, nargs="+", default=[1000, 10_000], help="of the lists whose memory is measured"
     )
     parser.add_argument("--history", type=int, default=192, help="most tokens of history")
+    parser.add_argument("--out", type=Path, help="folder of the result; by default this machine's")
     given = parser.parse_args()
-    bundle = given.bundle
+    record, bundle = stamp("startup"), given.bundle
     if bundle is None:
         from model import bundle_folder
 
         bundle = str(bundle_folder())
-    result = measure(bundle, variant=given.variant, repeats=given.repeats, items=given.items, history=given.history)
+    figures = measure(bundle, variant=given.variant, repeats=given.repeats, items=given.items, history=given.history)
+    result = write_result(record, figures, result_folder(record, given.out) / "startup.json")
     print(json.dumps(result, indent=2))
 
 

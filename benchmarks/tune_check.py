@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,15 +23,13 @@ from onyxrank.bundle.opening import Bundle, open_bundle
 from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import Profile
 from onyxrank.loading.setting import Setting
-from onyxrank.machine.cpus import describe
-from onyxrank.measure.bench import now
 from onyxrank.tune.contestants import Contestants
 from onyxrank.tune.options import TuneOptions
 from onyxrank.tune.race import Standing, race
 from onyxrank.tune.sample import sample_of, spread
 from onyxrank.tune.tuning import tune_bundle
+from provenance import result_folder, stamp, write_result
 
-RESULTS = Path(__file__).resolve().parent / "results"
 TIMES, FASTEST, REQUESTS = 2, 3, 4
 
 
@@ -44,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for each tune")
     parser.add_argument("--sweep-budget", type=float, default=900.0, help="seconds for the exhaustive search")
     parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="folder of the result; by default this machine's")
     options = parser.parse_args(arguments)
-    bundle = open_bundle(options.bundle)
+    record, bundle = stamp("tune"), open_bundle(options.bundle)
     chosen = []
     for number in range(TIMES):
         say(f"tune, {number + 1} of {TIMES}")
@@ -59,9 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = dict.fromkeys([*(profile.setting for profile in chosen), *fastest])
     say(f"{len(settings)} settings take turns")
     standings = turns(bundle, options.requests, list(settings), options.rounds)
-    content = {
-        "measured_at": now(),
-        "machine": describe(),
+    content: dict[str, Any] = {
         "architecture": bundle.manifest.architecture,
         "budget_s": options.budget,
         "settings": len(sweep.report["table"]),
@@ -71,9 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "chosen": [told(profile, sweep, standings) for profile in chosen],
         "best": {**asdict(standings[0].setting), "request_ms": request_ms(standings[0])},
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "tune.json"
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    path = result_folder(record, options.out) / "tune.json"
+    write_result(record, content, path)
     for each in content["chosen"]:
         say(f"{each['setting']}: {each['times_best']:.3f} times the best, found in {each['seconds']:.0f} s")
     say(f"wrote {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def test_the_quality_table_averages_trainings_and_compares_list_by_list(results,
 
 
 def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch):
-    monkeypatch.setattr(quality_table, "RESULTS", results)
+    monkeypatch.setattr(quality_table, "QUALITY", results)
     recipe = quality_table.RECIPES["amazon2018_office"]
     content = quality_table.Content("amazon2018_office", results, [])
     assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") is None
@@ -82,6 +83,8 @@ def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch)
     content.keep("cross.fp32.seed9", [], quality_table.told(recipe))
     assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") == quality_table.told(recipe)
     assert quality_table.told(replace(recipe, dropout=0.1)) != quality_table.told(recipe)
+    [(name, record)] = json.loads((results / "record.json").read_text()).items()
+    assert (name, record["kind"]) == ("amazon2018_office.cross.fp32.seed9.npz", "quality")
 
 
 @pytest.fixture
@@ -196,8 +199,13 @@ def cell(items, history, ways=WAYS):
 @pytest.mark.parametrize("ways", [WAYS, WAYS[:1] + WAYS[2:]], ids=["with-bf16", "without"])
 def test_the_comparison_page_says_what_was_scaled_and_how_many_times_faster(tmp_path, ways):
     content = {
-        "measured_at": "now",
-        "machine": {"cpu_model": "a CPU", "machine_family": "avx2"},
+        "record": {
+            "commit": None,
+            "dirty": None,
+            "date": "now",
+            "command": "make architectures",
+            "machine": {"cpu_model": "a CPU", "machine_family": "avx2"},
+        },
         "threads": 2,
         "texts": "demo shop",
         "settings": {

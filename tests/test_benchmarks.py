@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ import pytest
 
 from onyxrank import Item
 from onyxrank.bundle.opening import open_bundle
-from onyxrank.machine.cpus import has_bf16
+from onyxrank.machine.cpus import describe, has_bf16
 from onyxrank.measure.requests import Pool
 from weights import bundle_with_weights
 
@@ -37,6 +38,15 @@ def python(*arguments, **environment):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def assert_stamped(content, kind, command):
+    """A record of this machine and this command, that names no folder above the project."""
+    record = content["record"]
+    assert (record["kind"], record["machine"]) == (kind, record["machine"] | describe())
+    assert record["command"].startswith(command)
+    assert str(BENCHMARKS.parents[1]) not in json.dumps(content)
+    assert datetime.fromisoformat(record["date"]).utcoffset() == timedelta()
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +86,14 @@ def test_the_report_has_its_three_files(report):
     assert (report / "latency.png").read_bytes().startswith(b"\x89PNG")
     compact = json.loads((report / "latency.json").read_text())
     assert compact["threads"] >= 1
+    assert_stamped(compact, "latency", "python -m pytest benchmarks/bench_latency.py")
     assert set(compact["score_differences"]) == WAYS
     assert {"torch", "onnxruntime"} <= set(compact["versions"])
 
 
 def test_the_page_says_what_a_reader_needs(report):
     page = (report / "latency.md").read_text()
-    for expected in ("machine:", "threads:", "command:", "bench_latency.py", "torch ", "onnxruntime ", "repeats"):
+    for expected in ("measured:", "machine:", "threads:", "bench_latency.py", "torch ", "onnxruntime ", "repeats"):
         assert expected in page
     assert "## Where (c), PyTorch in bfloat16, is faster than the engine" in page
     rows = [line for line in page.splitlines() if line.startswith("|")]
@@ -104,6 +115,7 @@ def test_the_gpu_benchmark_runs_anywhere(bundle, tmp_path):
     where = ("--providers", "cpu", "tensorrt", "--device", "cpu", "--repeats", "2", "--out", tmp_path)
     python(BENCHMARKS / "gpu.py", bundle, *where)
     content = json.loads((tmp_path / "gpu.json").read_text())
+    assert_stamped(content, "gpu", "python benchmarks/gpu.py bundle --providers cpu tensorrt")
     assert [cell["name"] for cell in content["cells"]] == ["page", "widget"]
     ways = {"sorted_batches", "sorted_batches_fp16", "cross cpu fp32"}
     for cell in content["cells"]:
@@ -189,8 +201,11 @@ def test_other_json_is_refused(tmp_path, content):
     assert [path.name for path in tmp_path.iterdir()] == ["raw.json"]
 
 
-def test_startup(bundle):
-    result = json.loads(python(BENCHMARKS / "startup.py", bundle, "--repeats", 1, "--items", 20, 40, "--history", 16))
+def test_startup(bundle, tmp_path):
+    sizes = ("--repeats", 1, "--items", 20, 40, "--history", 16)
+    result = json.loads(python(BENCHMARKS / "startup.py", bundle, *sizes, "--out", tmp_path))
+    assert json.loads((tmp_path / "startup.json").read_text()) == result
+    assert_stamped(result, "startup", "python benchmarks/startup.py bundle --repeats 1")
     assert result["variant"] == "fp32"
     assert {name: figure["target"] for name, figure in result["figures"].items()} == {
         "import_s": 0.3,
@@ -208,6 +223,7 @@ def test_tune_is_checked_against_an_exhaustive_search(trained_bundle, tmp_path):
         *("--out", tmp_path),
     )
     content = json.loads((tmp_path / "tune.json").read_text())
+    assert_stamped(content, "tune", "python benchmarks/tune_check.py ")
     assert len(content["chosen"]) == 2
     for each in content["chosen"]:
         assert each["times_best"] >= 1

@@ -14,6 +14,7 @@ RESULTS = [("b", 1, 0.9), ("c", 2, 0.5), ("a", 0, 0.2)]
 
 @pytest.fixture
 def load(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
     monkeypatch.syspath_prepend(BENCHMARKS / "load")
     for name in ("checking", "load_page"):
         monkeypatch.delitem(sys.modules, name, raising=False)
@@ -55,7 +56,19 @@ def test_the_page_says_everything(load, tmp_path):
         "rss_mib": [[30, 300.0], [60, 400.0], [600, 408.0]],
     }
     figures = {
-        "machine": {"cpu_model": "CPU", "cpus_usable": 2, "machine_family": "avx2", "os": "Linux", "python": "3.11"},
+        "record": {
+            "commit": "0123456789",
+            "dirty": True,
+            "date": "now",
+            "command": "make load",
+            "machine": {
+                "cpu_model": "CPU",
+                "cpus_usable": 2,
+                "machine_family": "avx2",
+                "os": "Linux",
+                "python": "3.11",
+            },
+        },
         "bundle": {"architecture": "cross", "variant": "fp32"},
         "queue_tokens": 1000,
         "tokens_per_second": 500,
@@ -75,5 +88,12 @@ def test_the_page_says_everything(load, tmp_path):
     assert memory_growth(steady["rss_mib"]) == pytest.approx(0.02)
     write_page(figures, tmp_path / "load.md")
     page = (tmp_path / "load.md").read_text()
-    for said in ("180 items/s (90%)", "+2.0%", "2.0 s", "| 64 connections | 50 | 0 | 150 | 3 |", "| 0.5 s |"):
+    for said in (
+        "180 items/s (90%)",
+        "+2.0%",
+        "2.0 s",
+        "| 64 connections | 50 | 0 | 150 | 3 |",
+        "| 0.5 s |",
+        "commit 0123456 with changed files",
+    ):
         assert said in page, said

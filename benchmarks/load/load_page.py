@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from provenance import origin
+
 _FIRST_MINUTE_S = 60.0
 
 
@@ -21,7 +23,8 @@ def memory_growth(samples: list[list[float]]) -> float:
 
 
 def _lines(figures: Mapping[str, Any]) -> list[str]:
-    steady, flood, extra, machine = (figures[name] for name in ("steady", "overload", "overhead", "machine"))
+    steady, flood, extra = (figures[name] for name in ("steady", "overload", "overhead"))
+    machine = figures["record"]["machine"]
     bare = sum(figures["bare_items_per_second"]) / 2
     bound = figures["queue_tokens"] / figures["tokens_per_second"]
     growth = memory_growth(steady["rss_mib"])
@@ -33,6 +36,8 @@ def _lines(figures: Mapping[str, Any]) -> list[str]:
         f"{figures['bundle']['architecture']}, {figures['bundle']['variant']}; one worker. locust asks from the same "
         "CPUs, so the server has less than all of them, and every answer is checked against the bare engine's scores "
         "of its own request.",
+        "",
+        f"Measured {origin(figures['record'])}.",
         "",
         "| | |",
         "| --- | ---: |",

@@ -130,5 +130,9 @@ broken-quantization: $(READY) ## The gate refuses a run's int8 with weights of 4
 quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
 
+.PHONY: results
+results: $(READY) ## The index of benchmarks/results, and the figures in README and docs that come from it
+	$(BIN)/python benchmarks/results_index.py
+
 clean: ## Remove everything that was made
 	rm -rf $(VENV) demo .bench .clients .examples .integrations docs/_build docs/_generated dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

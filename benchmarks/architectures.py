@@ -112,7 +112,7 @@ def main() -> None:
             for tokens in (HISTORIES[:1] if options.quick else HISTORIES)
         ]
     peaks.append(measured_peaks(threads))
-    # In a slow minute a peak is no peak.
+    # A peak that was measured in a slow minute is too low.
     content["peaks_gops"] = {precision: max(peak[precision] for peak in peaks) for precision in peaks[0]}
     content["items_graph"] = items_graph(bundles[SHARED_HISTORY], page, threads, content)
     others = other_cpus(before, CpuTimes.now())
@@ -123,7 +123,7 @@ def main() -> None:
 
 
 def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[Way]:
-    """Eager PyTorch, in bf16 too where the CPU has it, and both architectures in fp32 and static int8."""
+    """Load eager PyTorch, in bf16 too where the CPU has it, and both architectures in fp32 and static int8."""
     ways = [way for way in eager_ways(bundles[CROSS].folder, say=say) if way.name != LOOP]
     for architecture, variant, name in _WAYS:
         bundle = bundles[architecture]
@@ -148,7 +148,7 @@ def load(bundles: dict[str, Bundle], page: Request, closing: ExitStack) -> list[
 
 
 def fastest_of(settings: Sequence[Setting], bundle: Bundle, page: Request) -> Setting:
-    """The setting that scores the page fastest."""
+    """Find the setting that scores the page fastest."""
     say(f"tuning {settings[0].variant}")
     encoded = load_encoder(bundle).encode(page.history, page.items)
     with closing_of(Contestants(bundle, [encoded], clients=1)) as contestants:
@@ -157,7 +157,7 @@ def fastest_of(settings: Sequence[Setting], bundle: Bundle, page: Request) -> Se
 
 
 def static_int8(bundle: Bundle) -> str:
-    """The static int8 variant that was made for this machine."""
+    """Name the static int8 variant that was made for this machine."""
     family = machine_family()
     return next(
         each.name for each in bundle.manifest.variants if each.precision == "int8_static" and each.runs_on(family)
@@ -191,13 +191,13 @@ def cell(
 
 
 def request_of(bundles: dict[str, Bundle], texts: Pool, **changes: int) -> Request:
-    """The page's request with another size."""
+    """Make the page's request with another size."""
     sizes = {"history_tokens": PAGE.history_tokens, "items": PAGE.items, "item_tokens": PAGE.item_tokens} | changes
     return make_request(bundles[CROSS], Workload(name="growth", **sizes), pool=texts)
 
 
 def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, Any]) -> dict[str, Any]:
-    """Where the time of the items graph and of the plain one goes, and the share of the peak of the first."""
+    """Tell where the time of the items graph and of the plain one goes, and the first's share of the peak."""
     encoded = load_encoder(bundle).encode(page.history, page.items)
     graphs = SharedHistory.graphs
     call = Call([encoded])
@@ -229,18 +229,18 @@ def items_graph(bundle: Bundle, page: Request, threads: int, content: dict[str, 
 
 
 def _run_s(way: dict[str, Any]) -> float:
-    """Median seconds of a way's page in the sessions that score items."""
+    """Return the median seconds that a way's page spends in the sessions that score items."""
     return float(way["latency"]["p50_ms"] / 1000 * way["shares"]["run"])
 
 
 def read_texts(data: Path) -> Pool:
-    """Titles as events, and the items, of a data set."""
+    """Read a data set's titles, as events, and its items."""
     items = read_data(data).items
     return Pool(events=[item.title for item in items], items=list(items))
 
 
 def long_enough(texts: Pool, bundle: Bundle) -> Pool:
-    """Items of at least 32 tokens, where there are enough."""
+    """Keep items of at least 32 tokens, where there are enough."""
     encoder = load_encoder(bundle)
     lengths = [len(ids) for ids in encoder.token_ids([f"{item.title} {item.description}" for item in texts.items])]
     kept = [item for item, length in zip(texts.items, lengths, strict=True) if length >= SHORTEST_ITEM]
@@ -248,7 +248,7 @@ def long_enough(texts: Pool, bundle: Bundle) -> Pool:
 
 
 def _shape(bundle: Bundle) -> tuple[int, int, int]:
-    """Layers, hidden and inner size, from the fp32 items graph."""
+    """Read layers, hidden and inner size from the fp32 items graph."""
     graph = onnx.load(bundle.path("onnx/items.onnx")).graph
     inner = [weight.dims for weight in graph.initializer if weight.name.endswith("intermediate_weight")]
     return len(inner), int(inner[0][0]), int(inner[0][1])

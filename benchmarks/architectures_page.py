@@ -31,7 +31,7 @@ def write_page(content: dict[str, Any], out: Path) -> None:
 
 
 def draw(content: dict[str, Any], target: Path) -> None:
-    """Time by items, and time by history length."""
+    """Draw the time by items, and by the length of the history."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.8))
     for axes, cells, key, title in (
         (left, content["by_items"], "items", f"history of {content['by_items'][0]['history_tokens']} tokens"),
@@ -103,7 +103,7 @@ def _page(content: dict[str, Any]) -> str:
 
 
 def _tuned(settings: dict[str, dict[str, Any]]) -> list[str]:
-    """What was chosen for the ways that are tuned."""
+    """Say what was chosen for the ways that are tuned."""
     return [
         f"{name}: threads of a run {setting['threads']}, runs at once {setting['sessions']}, most tokens of a run "
         f"{setting['micro_batch_tokens']:,}.\n"
@@ -118,7 +118,7 @@ def _of_graph(precision: str, figures: dict[str, Any], peaks: dict[str, float]) 
     if precision == "plain":
         return f"- before: the plain fp32 graph over pairs of history and item. {told}"
     shares = figures["share_of_peak"]
-    # What the products take of the time can do no more than the peak.
+    # The products cannot be faster than the peak, so a share above theirs shows that the peak is too low.
     doubt = "" if max(shares.values()) <= operators["products"] else " (too low: products take less)"
     listed = ", ".join(f"{share:.0%} ({name})" for name, share in shares.items())
     return (

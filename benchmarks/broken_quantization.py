@@ -24,11 +24,11 @@ from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.quantize import Recipe, quantize
 
 _STEP = 16
-"""Of 256 values of an int8 weight, 16 are left."""
+"""An int8 weight has 256 values; a step of 16 leaves 16 of them."""
 
 
 def quantize_roughly(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
-    """What `quantize` does, and then the weights cut down to 4 bits."""
+    """Do what `quantize` does, and then cut the weights down to 4 bits."""
     quantize(source, target, recipe, calibration)
     model = onnx.load(target)
     for weight in model.graph.initializer:
@@ -40,7 +40,7 @@ def quantize_roughly(source: Path, target: Path, recipe: Recipe, calibration: It
 
 
 def main() -> int:
-    """Export, and tell what came of it."""
+    """Export, and say whether the gate refused it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--gate-lists", type=int, default=256)

@@ -119,7 +119,7 @@ def run_cell(cell: Cell, bench: Bench) -> dict[str, Any]:
 
 
 def _enter(way: Way, cell: Cell, ways: Sequence[Way], request: Request) -> list[Entrant]:
-    """How a way takes part in a cell; in the large cells some save their time."""
+    """Say how a way takes part in a cell; in the large cells some take a part of the list, or none."""
     if cell.items < LARGE:
         return [Entrant(way, request)]
     if way.name == LOOP:

@@ -35,7 +35,7 @@ class Results:
         self._earlier = {entry["file"]: entry["earlier"] for entry in index}
 
     def current(self, file: str) -> Any:
-        """A result that describes the code as it is.
+        """Read a result that describes the code as it is.
 
         Raises:
             ValueError: if it is of an earlier state, or not in the index.
@@ -47,7 +47,7 @@ class Results:
         return self._read(file)
 
     def earlier(self, file: str) -> Any:
-        """A result of an earlier state.
+        """Read a result of an earlier state.
 
         Raises:
             ValueError: if it is current, or not in the index.
@@ -67,7 +67,7 @@ class Results:
 
 
 def render(text: str, blocks: Mapping[str, Callable[[Results], str]], results: Results) -> str:
-    """A page with all its figures written anew.
+    """Write all figures of a page anew.
 
     Raises:
         KeyError: if a mark names no function.
@@ -91,21 +91,21 @@ def write_pages(root: Path = ROOT) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A table of Markdown whose first columns are text, and the others numbers."""
+    """Write a table of Markdown whose first columns are text, and the others numbers."""
     rule = ["---"] * left + ["---:"] * (len(head) - left)
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """A share in per cent."""
+    """Write a share in per cent."""
     return f"{share * 100:.{digits}f} %"
 
 
 def way_ms(way: Mapping[str, Any]) -> float:
-    """Median milliseconds of a way."""
+    """Return the median milliseconds of a way."""
     return float(way["latency"]["p50_ms"])
 
 
 def ways_of(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The ways of a cell by name."""
+    """Return the ways of a cell by name."""
     return {way["name"]: way for way in cell["ways"]}

@@ -27,7 +27,7 @@ from onyxrank.measure.ways import EAGER_LABELS
 
 
 def architectures(results: Results) -> str:
-    """One page by every way of `make architectures`."""
+    """Tell what one page takes by every way of `make architectures`."""
     ways = ways_of(results.current(f"{EPYC}/architectures.json")["page"])
     eager, cross = way_ms(ways["sorted_batches"]), way_ms(ways["cross fp32"])
     names = {
@@ -42,7 +42,7 @@ def architectures(results: Results) -> str:
 
 
 def peak(results: Results) -> str:
-    """Shares of the measured product peak."""
+    """Tell which share of the measured product peak is reached."""
     content = results.current(f"{EPYC}/architectures.json")
     graph, peaks = content["items_graph"], content["peaks_gops"]
     fp32, int8 = (graph[precision]["share_of_peak"] for precision in ("fp32", "int8"))
@@ -57,7 +57,7 @@ def peak(results: Results) -> str:
 
 
 def by_history(results: Results) -> str:
-    """Int8 cross and shared-history with the shortest and the longest history."""
+    """Tell what int8 takes with the shortest and the longest history."""
     cells = results.current(f"{EPYC}/architectures.json")["by_history"]
     told = [
         f"at {cell['history_tokens']} tokens of history int8 cross takes {way_ms(ways['cross int8']):,.0f} ms for "
@@ -69,7 +69,7 @@ def by_history(results: Results) -> str:
 
 
 def aims(results: Results) -> str:
-    """What was aimed at, and what was reached."""
+    """Tell what was aimed at, and what was reached."""
     peers = peers_of(results.current(f"{EPYC}/race.json"))
     big = peers_of(results.current(f"{EPYC}/race-bert-base-int8.json"))
     content = results.current(f"{EPYC}/architectures.json")
@@ -146,7 +146,7 @@ def aims(results: Results) -> str:
 
 
 def startup(results: Results) -> str:
-    """What a fresh process pays."""
+    """Tell what a fresh process pays."""
     content = results.current(f"{EPYC}/startup.json")
     figures, peaks = content["figures"], content["peak_memory_mib_by_items"]
     return (
@@ -157,13 +157,13 @@ def startup(results: Results) -> str:
 
 
 def peak_memory(results: Results) -> str:
-    """Peak memory in the page on embedding."""
+    """Tell the peak memory, for the page on embedding."""
     peaks = results.current(f"{EPYC}/startup.json")["peak_memory_mib_by_items"]
     return f"{peaks['1000']:.0f} MiB at its peak, with 10,000 items {peaks['10000']:.0f}"
 
 
 def load(results: Results) -> str:
-    """What the server under load did."""
+    """Tell what the server did under load."""
     content = results.earlier(f"{EPYC}/load.json")
     steady, bare = content["steady"], sum(content["bare_items_per_second"]) / len(content["bare_items_per_second"])
     answers = sum(count for outcome, count in steady["outcomes"].items() if outcome.endswith(" 200"))
@@ -176,7 +176,7 @@ def load(results: Results) -> str:
 
 
 def gpu(results: Results) -> str:
-    """A page on a GPU."""
+    """Tell what a page takes on a GPU."""
     content = results.earlier("xeon-6-207-vnni-h200/gpu.json")
     ways = ways_of(content["cells"][0])
     return (
@@ -187,7 +187,7 @@ def gpu(results: Results) -> str:
 
 
 def cross_earlier(results: Results) -> str:
-    """`onyxrank bench` of both office bundles, of an earlier state."""
+    """Tell what `onyxrank bench` had for both office bundles in an earlier state."""
     rows = []
     for architecture in ("shared-history", "cross"):
         ways = ways_of(results.earlier(f"{EPYC}/bench-office-{architecture}.json"))
@@ -223,4 +223,4 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
         cross_earlier,
     )
 }
-"""By the name in the mark."""
+"""The functions by the name in the mark."""

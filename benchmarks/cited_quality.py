@@ -30,14 +30,14 @@ _SETS = {
 
 
 def _lists(results: Results, data_set: str, *systems: str) -> dict[str, Any]:
-    """Metrics per list of a system, averaged over the trainings that are named."""
+    """Read the metrics per list of a system, averaged over the trainings that are named."""
     files = [results.current(f"quality/{data_set}.{system}.npz") for system in systems]
     names = set(_METRICS).intersection(*files)
     return dict(averaged([{name: file[name] for name in names} for file in files]))
 
 
 def quality_short(results: Results) -> str:
-    """Quality in README."""
+    """Tell the quality, for README."""
     told = []
     for name, systems in (
         ("shared-history", ("shared-history.fp32.seed0", "shared-history.fp32.seed1")),
@@ -52,7 +52,7 @@ def quality_short(results: Results) -> str:
 
 
 def quality_office(results: Results) -> str:
-    """Every system on the office lists."""
+    """Tell what every system has on the office lists."""
     rows = []
     for system, name in _SYSTEMS.items():
         found = _lists(results, "amazon2018_office", system)
@@ -61,7 +61,7 @@ def quality_office(results: Results) -> str:
 
 
 def quality_compared(results: Results) -> str:
-    """What int8 shared-history has beside cross, list by list."""
+    """Compare int8 shared-history with cross and the encoder, list by list."""
     shared, cross = (
         _lists(results, "amazon2018_office", system)
         for system in ("shared-history.int8.seed0", "cross.int8.seed0-cpu")
@@ -77,7 +77,7 @@ def quality_compared(results: Results) -> str:
 
 
 def quality_sets(results: Results) -> str:
-    """NDCG@10 of the three data sets."""
+    """Tell NDCG@10 of the three data sets."""
     rows = []
     for data_set, title in _SETS.items():
         cross = ["cross.fp32.seed0"] + ["cross.fp32.seed1"] * (data_set == "amazon2018_office")
@@ -93,7 +93,7 @@ def quality_sets(results: Results) -> str:
 
 
 def gate(results: Results) -> str:
-    """What int8 keeps of fp32, as the gate saw it."""
+    """Tell what int8 keeps of fp32, as the gate saw it."""
     rows = []
     for architecture in ("shared-history", "cross"):
         content = results.current(f"quality/office-{architecture}/gate.json")

@@ -45,24 +45,24 @@ Peers = Mapping[str, Any]
 
 
 def peers_of(race: Mapping[str, Any]) -> Peers:
-    """The peers of a race by name."""
+    """Return the results of a race's peers by name."""
     return {peer["name"]: peer["results"] for peer in race["peers"]}
 
 
 def ms(peers: Peers, name: str, workload: str) -> str:
-    """Median milliseconds of a peer; empty where it was not measured."""
+    """Write the median milliseconds of a peer; nothing where it was not measured."""
     result = peers[name].get(workload, {})
     return f"{result['p50_ms']:,.0f}" if "p50_ms" in result else ""
 
 
 def times(peers: Peers, other: str, ours: str, workload: str) -> str:
-    """How many times as fast as another peer one is, by their medians."""
+    """Write how many times as fast as another peer one is, by their medians."""
     ratio = peers[other][workload]["p50_ms"] / peers[ours][workload]["p50_ms"]
     return f"{ratio:.1f}" if ratio >= 1.2 else f"{ratio:.2f}"
 
 
 def _race(race: dict[str, Any], names: dict[str, str] | None = None, but: Sequence[str] = ()) -> str:
-    """Medians of a race's workloads, slowest page first."""
+    """Write the medians of a race's workloads, with the slowest first."""
     peers, workloads = peers_of(race), [name for name in _HEADS if name in race["workloads"] and name not in but]
     order = sorted(
         (name for name in (names or _NAMES) if name in peers and workloads[0] in peers[name]),
@@ -73,7 +73,7 @@ def _race(race: dict[str, Any], names: dict[str, str] | None = None, but: Sequen
 
 
 def race_short(results: Results) -> str:
-    """The race in README: who is known, and ours."""
+    """Tell the race in README: of the peers only those that most people know."""
     names = {
         EAGER: "eager PyTorch fp32, sorted batches",
         EAGER_BF16: "eager PyTorch bf16, sorted batches",
@@ -87,12 +87,12 @@ def race_short(results: Results) -> str:
 
 
 def race(results: Results) -> str:
-    """All ways of the current race."""
+    """Tell all ways of the current race."""
     return _race(results.current(f"{EPYC}/race.json"))
 
 
 def _ratios(race: dict[str, Any], best: str = OPENVINO) -> str:
-    """How many times as fast as eager PyTorch and the fastest peer both architectures are."""
+    """Write how many times as fast as eager PyTorch and the fastest peer both architectures are."""
     peers = peers_of(race)
     others = [each for each in (EAGER, EAGER_BF16, best) if each in peers]
     rows = [
@@ -105,12 +105,12 @@ def _ratios(race: dict[str, Any], best: str = OPENVINO) -> str:
 
 
 def race_ratios(results: Results) -> str:
-    """Ratios of the current race."""
+    """Tell the ratios of the current race."""
     return _ratios(results.current(f"{EPYC}/race.json"))
 
 
 def race_busy(results: Results) -> str:
-    """Eight callers at once."""
+    """Tell what eight callers at once got."""
     peers = peers_of(results.current(f"{EPYC}/race.json"))
     rows = []
     for name in (_ST_INT8, CROSS, SHARED):
@@ -128,12 +128,12 @@ def race_busy(results: Results) -> str:
 
 
 def bert_base(results: Results) -> str:
-    """BERT-base's shape beside the fastest peer."""
+    """Tell what BERT-base's shape takes beside the fastest peer."""
     return _race(results.current(f"{EPYC}/race-bert-base-int8.json"))
 
 
 def earlier_races(results: Results) -> str:
-    """Races of earlier states, each with its machine."""
+    """Tell the races of earlier states, each with its machine."""
     parts = []
     for title, file in (
         ("Intel Xeon with VNNI", f"{_XEON}/race.json"),

@@ -28,7 +28,7 @@ _FACTS = pytest.StashKey[dict[str, Any]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the short form."""
+    """Add the option for a short run."""
     parser.addoption("--quick", action="store_true", help="the two smallest cells only, in a few seconds")
 
 
@@ -40,7 +40,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """The bundle with every way loaded, tried on one request, and closed at the end."""
+    """Load the bundle with every way, try each on one request, and close them at the end."""
     reporter = request.config.pluginmanager.get_plugin("terminalreporter")
 
     def say(message: str) -> None:

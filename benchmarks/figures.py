@@ -31,45 +31,45 @@ class Figures:
         return cells
 
     def histories(self) -> list[int]:
-        """Lengths of history that were measured."""
+        """List the lengths of history that were measured."""
         return sorted({cell["history_tokens"] for cell in self.cells})
 
     def of_history(self, history: int) -> list[CellFigures]:
-        """Cells of one length of history, by items."""
+        """List the cells of one length of history, by items."""
         return [cell for cell in self.cells if cell["history_tokens"] == history]
 
     def crowded(self) -> list[CellFigures]:
-        """Cells during which other processes took CPUs that the ways needed."""
+        """List the cells during which other processes took CPUs that the ways needed."""
         return [cell for cell in self.cells if cell["crowded"]]
 
     def names(self) -> list[str]:
-        """Ways in the order of the report: the engine's first, then eager PyTorch."""
+        """List the ways in the order of the report: the engine's first, then eager PyTorch."""
         names = dict.fromkeys(way["name"] for cell in self.cells for way in cell["ways"])
         return [name for name in names if name not in EAGER] + [name for name in EAGER if name in names]
 
 
 def label(name: str) -> str:
-    """What a way is called in tables and plots."""
+    """Say what a way is called in tables and plots."""
     return EAGER_LABELS.get(name, f"onyxrank {name}")
 
 
 def find(cell: CellFigures, name: str) -> WayFigures | None:
-    """The figures of a way in a cell, if it took part."""
+    """Return the figures of a way in a cell, if it took part."""
     return next((way for way in cell["ways"] if way["name"] == name), None)
 
 
 def median_ms(way: WayFigures) -> float:
-    """The median latency."""
+    """Return the median latency."""
     return float(way["latency"]["p50_ms"])
 
 
 def fastest_engine(cell: CellFigures) -> WayFigures:
-    """The engine's fastest variant in a cell."""
+    """Return the engine's fastest variant in a cell."""
     return min((way for way in cell["ways"] if way["name"] not in EAGER), key=median_ms)
 
 
 def faster_than_engine(cell: CellFigures, name: str) -> list[WayFigures]:
-    """The engine's variants that an eager way beats in a cell."""
+    """Return the engine's variants that an eager way beats in a cell."""
     other = find(cell, name)
     if other is None:
         return []

@@ -15,7 +15,7 @@ _ITEM_TOKENS = 64
 
 
 def prepare(bundle: str, items: int, history: int) -> Request:
-    """A request of vocabulary words, within the bundle's limits."""
+    """Make a request of vocabulary words, within the bundle's limits."""
     opened = open_bundle(bundle)
     limits = opened.manifest.limits
     workload = Workload(

@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def within_limits(workload: Workload, bundles: Sequence[Bundle], texts: Pool) -> Request:
-    """A request of that size, or of the largest that every bundle reads whole."""
+    """Make a request of that size, or of the largest that every bundle reads whole."""
     limits = [bundle.manifest.limits for bundle in bundles]
     fitting = Workload(
         name=workload.name,
@@ -96,7 +96,7 @@ def within_limits(workload: Workload, bundles: Sequence[Bundle], texts: Pool) ->
 
 
 def torch_ways(bundle: Bundle, device: str, closing: ExitStack) -> Iterator[Way]:
-    """PyTorch's ways; what is compiled only where PyTorch's compiler is at home."""
+    """Load PyTorch's ways; the compiled one only on CUDA."""
     eager = load_eager(bundle.folder)
     ways = [
         SortedBatches(eager, device=device, say=say),
@@ -112,7 +112,7 @@ def torch_ways(bundle: Bundle, device: str, closing: ExitStack) -> Iterator[Way]
 def engine_ways(
     bundle: Bundle, provider: str, request: Request, closing: ExitStack, skipped: dict[str, str]
 ) -> Iterator[Way]:
-    """The engine in each precision that the bundle has, at the micro-batch that is best for the request."""
+    """Load the engine in each precision that the bundle has, at the best micro-batch for the request."""
     present = {variant.precision: variant.name for variant in bundle.manifest.variants}
     for precision in (precision for precision in PRECISIONS if precision in present):
         name = f"{bundle.manifest.architecture} {provider} {precision}"
@@ -158,14 +158,14 @@ def cell(name: str, request: Request, ways: Sequence[Way], repeats: int) -> dict
 
 
 def _difference(scores: dict[str, np.ndarray], ways: Sequence[Way], report: WayReport) -> float | None:
-    """From eager fp32, for the ways over the same weights; shared-history has others."""
+    """Return the largest difference from eager fp32; nothing for shared-history, which has other weights."""
     reference = scores[ways[0].name]
     same = report.name.startswith(("sorted", CROSS))
     return float(np.abs(scores[report.name] - reference).max()) if same else None
 
 
 def page(content: dict[str, Any]) -> str:
-    """The figures as a table."""
+    """Write the figures as a page of Markdown."""
     machine = content["record"]["machine"]
     lines = [
         "# On a GPU",

@@ -29,7 +29,8 @@ from onyxrank_export.training.base import load_checkpoint
 
 _TEXTS = 64
 _FAINT = 1e-4
-"""Deviation of the weights by which an added layer adds to its input: next to nothing, but no zeros to quantize."""
+"""The deviation of the weights by which an added layer adds to its input. It is next to nothing, but not zero, since
+zeros could not be quantized."""
 _USUAL = 0.02
 _LAYERS = "bert.encoder.layer."
 
@@ -71,12 +72,12 @@ def grow(run: Path, out: Path, texts: list[str]) -> None:
 
 
 def spread(states: Tensor) -> tuple[float, float]:
-    """Mean and deviation over the features of float [tokens, features], each averaged over the tokens."""
+    """Return mean and deviation over the features of float [tokens, features], each averaged over the tokens."""
     return float(states.mean(dim=1).mean()), float(states.std(dim=1, correction=0).mean())
 
 
 def grown(weights: Weights, config: BertConfig, spreads: list[tuple[float, float]]) -> Weights:
-    """The weights of a BERT classifier, wider and deeper.
+    """Make the weights of a BERT classifier wider and deeper.
 
     Args:
         weights: by transformers' names.
@@ -100,7 +101,7 @@ def grown(weights: Weights, config: BertConfig, spreads: list[tuple[float, float
 
 
 def wider(name: str, tensor: Tensor, head_size: int) -> Tensor:
-    """One tensor of the wider model."""
+    """Make one tensor of the wider model."""
 
     def by_halves(part: Tensor, dim: int) -> Tensor:
         return torch.cat([part, part], dim)
@@ -121,7 +122,7 @@ def wider(name: str, tensor: Tensor, head_size: int) -> Tensor:
 
 
 def faint(part: str, like: Tensor, mean: float, deviation: float, dice: torch.Generator) -> Tensor:
-    """One tensor of an added layer."""
+    """Make one tensor of an added layer."""
     if part.endswith("LayerNorm.weight"):
         return torch.full_like(like, deviation)
     if part.endswith("LayerNorm.bias"):

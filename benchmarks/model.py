@@ -32,7 +32,7 @@ _GATE_LISTS = 2
 
 
 def bundle_folder() -> Path:
-    """Where the bundle is: the one named in the environment, or our own, built now if it is not there."""
+    """Return the folder of the bundle: the one named in the environment, or our own, built if it is not there."""
     named = os.environ.get(BUNDLE_VARIABLE)
     if named:
         return Path(named)
@@ -40,7 +40,7 @@ def bundle_folder() -> Path:
 
 
 def built_bundle(name: str, architecture: str, limits: Limits) -> Path:
-    """A bundle of our own of that name, built now if it is not there."""
+    """Return the folder of our own bundle of that name, which is built if it is not there."""
     bundle = WORK / name
     if not bundle.is_dir():
         _build(bundle, architecture, limits)
@@ -48,7 +48,7 @@ def built_bundle(name: str, architecture: str, limits: Limits) -> Path:
 
 
 def shop_texts() -> Pool:
-    """The demo shop's titles as events, and its products as items."""
+    """Return the demo shop's titles as events, and its products as items."""
     items = [product.item for product in build_shop(n_shoppers=1).products]
     return Pool(events=[item.title for item in items], items=items)
 
@@ -70,7 +70,7 @@ def _build(bundle: Path, architecture: str, limits: Limits) -> None:
 
 
 def say(message: str) -> None:
-    """Tell what is being done."""
+    """Print what is being done."""
     print(f"· {message}", file=sys.stderr, flush=True)
 
 

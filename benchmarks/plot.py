@@ -72,7 +72,7 @@ def _draw_bars(axes: Any, figures: Figures, history: int, colours: dict[str, str
 
 
 def _colours(figures: Figures) -> dict[str, str]:
-    """One colour per way: greys for PyTorch, colours that the colour-blind tell apart for the engine."""
+    """Choose a colour for each way: greys for PyTorch, and for the engine some that the colour-blind tell apart."""
     engine = [name for name in figures.names() if name not in EAGER]
     colours = {name: _ENGINE_COLOURS[index % len(_ENGINE_COLOURS)] for index, name in enumerate(engine)}
     return colours | dict(zip(EAGER, _EAGER_COLOURS, strict=True))

@@ -16,7 +16,7 @@ _PRODUCTS = {"MatMul", "FusedMatMul", "Gemm", "MatMulIntegerToFloat", "MatMulInt
 
 
 def operator_shares(graph: Path, batches: Sequence[Feeds], threads: int) -> dict[str, float]:
-    """Share of the time of a graph's nodes by operator, by onnxruntime's profiler, largest first.
+    """Measure each operator's share of a graph's time by onnxruntime's profiler; the largest is first.
 
     ``products`` sums up those that multiply matrices.
     """

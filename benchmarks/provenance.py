@@ -32,7 +32,7 @@ STATES = ROOT / "benchmarks" / "states.json"
 RECORD = "record"
 RECORDS = "record.json"
 FIELDS = ("kind", "commit", "dirty", "date", "machine", "command", "states")
-"""What a record always has."""
+"""The entries that every record has."""
 AFTERWARDS = "afterwards"
 """What ``recorded`` says in a record that was put together later, from the history and the documentation. Its commit
 is the one that brought the result, and its states are those of its date."""
@@ -66,13 +66,13 @@ def stamp(kind: str, command: Sequence[str] | None = None, gpu: str | None = Non
 
 
 def states_of(kind: str) -> dict[str, int]:
-    """The newest state of each part that a kind of result depends on, counted from 1."""
+    """Return the newest state of each part that a kind of result depends on, counted from 1."""
     content = json.loads(STATES.read_text(encoding="utf-8"))
     return {part: len(content["parts"][part]) for part in content["kinds"][kind]["depends_on"]}
 
 
 def result_folder(record: Mapping[str, Any], out: Path | None = None) -> Path:
-    """The folder of the record's machine, or the one that was asked for; it is there afterwards."""
+    """Return the folder of the record's machine, or the one that was asked for, and make it if need be."""
     folder = out or RESULTS / machine_name(record["machine"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -94,7 +94,7 @@ def write_record(record: Record, path: Path) -> None:
 
 
 def machine_name(machine: Mapping[str, Any]) -> str:
-    """A short name for a folder: brand, numbers and instruction sets of the processor, and the GPU's last word.
+    """Name a folder by the processor's brand, numbers and instruction sets, and the GPU's last word.
 
     Args:
         machine: as `onyxrank.machine.cpus.describe` tells it, with ``gpu`` where one was measured.
@@ -110,7 +110,7 @@ def machine_name(machine: Mapping[str, Any]) -> str:
 
 
 def origin(record: Mapping[str, Any]) -> str:
-    """When, at which commit and by which command a result was measured, as pages say it."""
+    """Say when, at which commit and by which command a result was measured, for its page."""
     commit = f"commit {record['commit'][:7]}" if record["commit"] else "a commit that is not known"
     if record.get("recorded") == AFTERWARDS:
         return f"{record['date']}, kept with {commit}, by `{record['command']}` (recorded afterwards)"
@@ -119,7 +119,7 @@ def origin(record: Mapping[str, Any]) -> str:
 
 
 def shown(word: str) -> str:
-    """A word of a command as others may read it: a path starts at the project's root, or is only its last part."""
+    """Write a word of a command for others: a path starts at the project's root, or is only its last part."""
     option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
     path = Path(value)
     if path.is_absolute() and path.is_relative_to(ROOT):
@@ -130,7 +130,7 @@ def shown(word: str) -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git answers; None where there is no repository, as in a source distribution."""
+    """Ask git; None where there is no repository, as in a source distribution."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

@@ -35,7 +35,7 @@ _VALIDATION_LISTS = 400
 
 
 def untrained(split: Split, lists: Sequence[CandidateList]) -> Mapping[str, Callable[[], Scores]]:
-    """Systems by name, each computed when it is asked for; those of popularity only where there are purchases."""
+    """Return systems by name, computed when they are asked for; popularity only where there are purchases."""
     items = split.data.items
     systems: dict[str, Callable[[], Scores]] = {
         "bm25": lambda: bm25_scores(lists, items),
@@ -51,7 +51,7 @@ def untrained(split: Split, lists: Sequence[CandidateList]) -> Mapping[str, Call
 
 
 def chance(lists: Sequence[CandidateList]) -> dict[str, NDArray[np.float64]]:
-    """What to expect of each list's metrics where the order is by chance and the share of positives the score."""
+    """Return the metrics to expect of each list by chance, with the share of positives as the score."""
     labels = [row.labels for row in lists]
     share = float(np.mean(np.concatenate(labels) >= 0.5))
     even = [np.full(len(row), share) for row in labels]
@@ -66,12 +66,12 @@ def chance(lists: Sequence[CandidateList]) -> dict[str, NDArray[np.float64]]:
 
 
 def log_losses(labels: Sequence[NDArray[np.float32]], scores: Scores) -> NDArray[np.float64]:
-    """Mean log loss of each list's probabilities."""
+    """Return the mean log loss of each list's probabilities."""
     return np.array([probability_metrics(*row)["log_loss"] for row in zip(labels, scores, strict=True)])
 
 
 def bm25_and_rarity(split: BehaviourSplit, lists: Sequence[CandidateList]) -> list[NDArray[np.float64]]:
-    """BM25 less a multiple of the log of an item's training purchases."""
+    """Score by BM25 less a multiple of the log of an item's training purchases."""
 
     def parts(rows: Sequence[CandidateList]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         counts = popularity_scores(rows, split.popularity)

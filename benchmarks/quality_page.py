@@ -16,9 +16,9 @@ Figures: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Metrics per list, by name."""
 
 RECIPE = "recipe"
-"""Among the figures of a trained model: how it was trained, as JSON of the options that are not the default."""
+"""The name, among a trained model's figures, of how it was trained: JSON of the options that are not the default."""
 TRAINED_ON = "trained_on"
-"""Likewise: on what."""
+"""The name, among those figures, of what it was trained on."""
 
 _COLUMNS = {"auc": "AUC", "ndcg_at_10": "NDCG@10", "hit_rate_at_10": "hit rate@10", "log_loss": "log loss"}
 _TITLES = {
@@ -89,20 +89,20 @@ def write_page(results: Path, page: Path) -> Path:
 
 
 def paired(first: Figures, second: Figures, metric: str) -> tuple[float, float, float]:
-    """Mean difference over the lists that both can tell, and its bootstrap 95 % interval."""
+    """Return the mean difference over the lists that both can tell, and its bootstrap 95 % interval."""
     difference = np.asarray(first[metric], np.float64) - second[metric]
     return float(np.nanmean(difference)), *bootstrap(difference)
 
 
 def kept(first: Figures, second: Figures, metric: str) -> tuple[float, float, float]:
-    """Ratio of the two means over the lists, and its bootstrap 95 % interval."""
+    """Return the ratio of the two means over the lists, and its bootstrap 95 % interval."""
     both = np.stack([np.asarray(figures[metric], np.float64) for figures in (first, second)], axis=1)
     both = both[~np.isnan(both).any(axis=1)]
     return float(both[:, 0].mean() / both[:, 1].mean()), *bootstrap(both, statistic=_ratio)
 
 
 def averaged(trainings: Iterable[Figures]) -> Figures:
-    """Metrics per list as means over trainings."""
+    """Average metrics per list over trainings."""
     runs = list(trainings)
     return {name: np.mean([run[name] for run in runs], axis=0, dtype=np.float32) for name in runs[0]}
 
@@ -159,7 +159,7 @@ def _compared(first: Figures, second: Figures) -> str:
 
 
 def _judged(values: NDArray[np.float32]) -> int:
-    """Lists that a metric says something of."""
+    """Count the lists that a metric says something of."""
     return int((~np.isnan(values)).sum())
 
 

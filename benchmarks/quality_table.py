@@ -48,7 +48,8 @@ from quality_page import RECIPE, TRAINED_ON, write_page
 WORK = ROOT / ".quality"
 QUALITY = RESULTS / "quality"
 _GATE_LISTS = 1024
-"""Of 256, where a shopper bought one thing each, NDCG@10 moves by 0.7 % by chance, and the gate's limit is 1 %."""
+"""How many lists the gate judges on. On 256, with one purchase each, NDCG@10 moves by 0.7 % by chance, and the
+gate's limit is 1 %."""
 
 _OFFICE = TrainingConfig.from_options(**read_recipe("quality"))
 RECIPES = {
@@ -62,7 +63,7 @@ RECIPES = {
 
 FP32, INT8 = "fp32", "int8"
 FP32_VARIANTS = {CROSS: "fp32_fused", SHARED_HISTORY: "fp32"}
-"""The fp32 graph measured, by architecture; of int8 see `passed`."""
+"""The fp32 graph that is measured, by architecture; `passed` names the int8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Content:
     def keep(
         self, system: str, scores: Scores, recipe: str = "", trained_on: str = "", *, odds: bool = False
     ) -> None:
-        """Write what scores are worth; of what was trained how and on what. `odds`: they are probabilities."""
+        """Write the metrics of scores, with how and on what the model was trained; `odds` are probabilities."""
         labels = [row.labels for row in self.lists]
         figures = per_list_metrics(labels, scores) | ({"log_loss": log_losses(labels, scores)} if odds else {})
         self.write(system, figures, recipe, trained_on)
@@ -101,12 +102,12 @@ class Content:
 
 
 def figures_of(data_set: str, system: str) -> Path:
-    """The file with a system's metrics per list."""
+    """Return the file with a system's metrics per list."""
     return QUALITY / f"{data_set}.{system}.npz"
 
 
 def told(recipe: TrainingConfig) -> str:
-    """What a recipe has other than the defaults of `onyxrank train`, but for the seeds, which a figure's name has."""
+    """Write how a recipe differs from the defaults of `onyxrank train`, but for the seeds."""
     mine, usual = asdict(recipe), asdict(TrainingConfig())
     for options in (mine, mine["sampling"], usual, usual["sampling"]):
         del options["seed"]
@@ -114,12 +115,12 @@ def told(recipe: TrainingConfig) -> str:
 
 
 def seeded(recipe: TrainingConfig, seed: int) -> TrainingConfig:
-    """The recipe with another seed, of the weights and of the negatives."""
+    """Return the recipe with another seed, of the weights and of the negatives."""
     return replace(recipe, seed=seed, sampling=replace(recipe.sampling, seed=seed))
 
 
 def kept_recipe(data_set: str, system: str) -> str | None:
-    """The recipe of the figures that are there; None where there are none."""
+    """Return the recipe of the figures that are there; None where there are none."""
     path = figures_of(data_set, system)
     if not path.exists():
         return None
@@ -167,7 +168,7 @@ def measure_set(path: Path, seeds: Sequence[int], architectures: Sequence[str]) 
 
 
 def bundle_of(content: Content, architecture: str, seed: int) -> Path:
-    """The bundle of one training, made if it is not there."""
+    """Return the bundle of one training, which is made if it is not there."""
     run = WORK / "runs" / content.name / f"{architecture}-{seed}"
     bundle = WORK / "bundles" / content.name / f"{architecture}-{seed}"
     config = replace(seeded(RECIPES[content.name], seed), arch=architecture)
@@ -189,7 +190,7 @@ def bundle_of(content: Content, architecture: str, seed: int) -> Path:
 
 
 def passed(bundle: Path) -> str:
-    """The int8 that the engine takes here; where the gate refused that one, another machine's that passed.
+    """Name the int8 that the engine takes here; where the gate refused it, another machine's that passed.
 
     The engine computes the sums of such a graph exactly, as the gate did.
     """
@@ -200,12 +201,12 @@ def passed(bundle: Path) -> str:
 
 
 def device_of(bundle: Path) -> str:
-    """What the model of a bundle was trained on; empty where its run did not say."""
+    """Say what a bundle's model was trained on; nothing where its run did not say."""
     return str(open_bundle(bundle).manifest.training["training"].get("device", ""))
 
 
 def every(step: int) -> Callable[[int, int], None]:
-    """A listener that tells every so many lists."""
+    """Make a listener that tells every so many lists."""
 
     def told(done: int, total: int) -> None:
         if done % step == 0 or done == total:

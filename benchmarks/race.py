@@ -172,7 +172,7 @@ def tuned(bundle: Path, requests: Mapping[str, Request], budget_s: float) -> Non
 
 
 def calibration(texts: Pool) -> list[tuple[str, str]]:
-    """Pairs for the peers that quantize statically."""
+    """Make pairs for the peers that quantize statically."""
     dice = np.random.default_rng(0)
     pairs = []
     for item in texts.items[:_CALIBRATION_PAIRS]:
@@ -182,7 +182,7 @@ def calibration(texts: Pool) -> list[tuple[str, str]]:
 
 
 def size_of(bundle: Bundle, request: Request) -> dict[str, Any]:
-    """What the request really holds."""
+    """Measure what the request really holds."""
     size = Size.of(load_encoder(bundle).encode(request.history, request.items))
     return {
         "history_tokens": size.history_tokens,

@@ -83,7 +83,7 @@ class Runner:
 
 
 def takes_part(runner: Runner, workload: str) -> bool:
-    """Whether a workload is for that peer."""
+    """Say whether a workload is for that peer."""
     return workload not in ONLY or any(part in runner.name for part in ONLY[workload])
 
 

@@ -20,8 +20,8 @@ _WRONG = {
     **dict.fromkeys(("bf16", "bfloat16", "openvino's"), 0.05),
     "int8": 0.3,
 }
-"""A probability that far from fp32's is marked, by what a peer says its precision is: rounding stays below, a wrong
-input does not. OpenVINO chooses bf16 or fp32 itself; what says nothing is taken for fp32."""
+"""How far a probability may be from fp32's before it is marked, by what a peer says its precision is: rounding stays
+below, a wrong input does not. OpenVINO chooses bf16 or fp32 itself; a peer that says nothing is taken for fp32."""
 
 
 def write_page(content: Mapping[str, Any], folder: Path, name: str) -> None:
@@ -193,7 +193,7 @@ def _plot(content: Mapping[str, Any], path: Path) -> None:
 
 
 def _first(content: Mapping[str, Any]) -> str:
-    """The workload that stands for the race: the page, else the first."""
+    """Name the workload that stands for the race: the page, else the first."""
     return "page" if "page" in content["workloads"] else str(next(iter(content["workloads"])))
 
 
@@ -209,7 +209,7 @@ def _difference(result: Mapping[str, Any]) -> str:
 
 
 def _is_wrong(result: Mapping[str, Any]) -> bool:
-    """Whether scores differ from fp32's by more than the precision explains."""
+    """Say whether scores differ from fp32's by more than the precision explains."""
     settings = result["settings"]
     told = str(settings.get("precision") or settings.get("variant", "")).split("_")[0].split(" ")[0]
     return float(result.get("score_difference", 0.0)) > _WRONG.get(told, _WRONG["fp32"])

@@ -19,7 +19,7 @@ from onyxrank_export.evaluation.metrics import ranking_metrics
 from peers.process import PeerProcess
 
 _NEGATIVES = 24
-"""Beside the item that was bought: a list of the usual length takes the slower peers too long."""
+"""How many items a list has beside the one that was bought: the usual number takes the slower peers too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class HeldOut:
 
 
 def held_out(data: Path, bundle: Bundle, most: int) -> HeldOut:
-    """Test lists of a data set, so cut that every peer reads all of them whatever it does with long texts.
+    """Cut test lists of a data set so that every peer reads all of them, whatever it does with long texts.
 
     Args:
         data: behaviour or search data, that the bundle was trained on.
@@ -62,13 +62,13 @@ def held_out(data: Path, bundle: Bundle, most: int) -> HeldOut:
 
 
 def newest(history: tuple[str, ...], encoder: TextEncoder) -> tuple[str, ...]:
-    """The newest events that are read whole, or what is read of the newest."""
+    """Keep the newest events that are read whole, or what is read of the newest."""
     kept = history[encoder.encode_history(history).cuts.history_events :]
     return kept or tuple(trim(event, encoder.limits.history_tokens, encoder)[0] for event in history[-1:])
 
 
 def quality_of(process: PeerProcess, lists: HeldOut) -> dict[str, float]:
-    """AUC and NDCG@10 of a peer."""
+    """Measure AUC and NDCG@10 of a peer."""
     scores = [np.array(process.score(request)) for request in lists.requests]
     found = ranking_metrics(lists.labels, scores)
     return {name: round(found[name], 4) for name in ("auc", "ndcg_at_10")}

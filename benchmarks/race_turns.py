@@ -84,7 +84,7 @@ def measure_busy(requests: Mapping[str, Request], runners: Sequence[Runner]) -> 
 
 
 def one_busy(requests: Mapping[str, Request], runner: Runner) -> dict[str, Any]:
-    """Figures by kind of request, and items per second."""
+    """Return figures by kind of request, and items per second."""
     runner.process.use_best_of("page")
     taken, elapsed = runner.process.busy(requests, BUSY_ORDER, BUSY_CALLERS, BUSY_SECONDS)
     items = sum(len(requests[name].items) * len(seconds) for name, seconds in taken.items())
@@ -105,7 +105,7 @@ def attempt(runner: Runner, work: Callable[[], object]) -> None:
 
 
 def figures(seconds: Sequence[float]) -> dict[str, float]:
-    """Percentiles of the runs in milliseconds, and their number."""
+    """Return percentiles of the runs in milliseconds, and their number."""
     p25, p50, p75, p99 = (round(float(value) * 1000, 2) for value in np.percentile(seconds, [25, 50, 75, 99]))
     longest = round(max(seconds) * 1000, 2)
     return {"p50_ms": p50, "p25_ms": p25, "p75_ms": p75, "p99_ms": p99, "max_ms": longest, "runs": len(seconds)}

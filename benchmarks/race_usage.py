@@ -26,6 +26,6 @@ class Usage:
 
 
 def crowded(before: Usage, after: Usage, threads: int) -> bool:
-    """Whether processes that are not of the race took CPUs that it needed."""
+    """Say whether processes that are not of the race took CPUs that it needed."""
     start, end = (replace(each.machine, own_s=each.ours_s) for each in (before, after))
     return is_crowded(other_cpus(start, end), threads)

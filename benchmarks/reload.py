@@ -22,7 +22,7 @@ _ITEMS = [f"camping stove number {number}" for number in range(50)]
 
 
 def measure(bundles: list[Path], times: int) -> dict[str, object]:
-    """Reload so many times; MiB after each."""
+    """Reload so many times, and read the resident MiB after each."""
     held: list[float] = []
     stop = threading.Event()
     with Ranker.load(bundles[0]) as ranker:

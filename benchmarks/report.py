@@ -20,7 +20,7 @@ _SCHEMA = 1
 
 
 def compact(raw: dict[str, Any]) -> Figures:
-    """Keep of pytest-benchmark's JSON what the report is made of.
+    """Keep what the report needs of pytest-benchmark's JSON.
 
     Raises:
         SystemExit: if it is not the JSON of a run of bench_latency.py.

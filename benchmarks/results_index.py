@@ -32,7 +32,7 @@ Figures in README and in the documentation come from current results, unless the
 
 
 def entries(results: Path = RESULTS) -> list[dict[str, Any]]:
-    """One entry for each result, by file; what is made of a result is named in its entry."""
+    """Make one entry for each result, by file; what is made of a result is named in its entry."""
     states = json.loads(STATES.read_text(encoding="utf-8"))
     return [
         {
@@ -48,7 +48,7 @@ def entries(results: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def recorded(results: Path = RESULTS) -> Iterator[tuple[Path, Record]]:
-    """Every result with its record."""
+    """Yield every result with its record."""
     for folder in sorted({path.parent for path in results.rglob("*") if path.is_file()}):
         beside = json.loads((folder / RECORDS).read_text(encoding="utf-8")) if (folder / RECORDS).exists() else {}
         for path in sorted(folder.iterdir()):
@@ -61,20 +61,20 @@ def recorded(results: Path = RESULTS) -> Iterator[tuple[Path, Record]]:
 
 
 def unrecorded(results: Path = RESULTS) -> list[str]:
-    """Files that no record tells anything of."""
+    """List the files that no record tells anything of."""
     known = {each for path, _ in recorded(results) for each in (path, *_made_of(path))}
     files = (path for path in sorted(results.rglob("*")) if path.is_file() and path.name not in _OWN)
     return [path.relative_to(results).as_posix() for path in files if path not in known]
 
 
 def why_earlier(record: Mapping[str, Any], parts: Mapping[str, Sequence[Mapping[str, str]]]) -> str | None:
-    """The first change since which a result no longer describes the code; None for a current one."""
+    """Return the first change since which a result no longer describes the code; None for a current one."""
     changes = [change for part, state in record["states"].items() for change in parts[part][state:]]
     return min(changes, key=lambda change: change["since"])["change"] if changes else None
 
 
 def page(index: Sequence[Mapping[str, Any]]) -> str:
-    """The index as a page of Markdown."""
+    """Write the index as a page of Markdown."""
     current = [entry for entry in index if entry["earlier"] is None]
     earlier = [entry for entry in index if entry["earlier"] is not None]
     lines = [_HEAD, "## Current", "", *_table(current), "", "## Of an earlier state", "", *_table(earlier)]
@@ -82,7 +82,7 @@ def page(index: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _table(index: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A row for each result; those of one folder that one command left with one commit share it."""
+    """Write a row for each result; those of one folder, command and commit share it."""
     rows: dict[tuple[str, ...], list[str]] = {}
     for entry in index:
         folder, _, name = entry["file"].rpartition("/")
@@ -97,7 +97,7 @@ def _table(index: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _made_of(path: Path) -> list[Path]:
-    """Page and picture of a recorded JSON file."""
+    """List the page and the picture of a recorded JSON file."""
     made = (path.with_suffix(suffix) for suffix in (".md", ".png"))
     return [each for each in made if path.suffix == ".json" and each.exists()]
 

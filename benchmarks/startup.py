@@ -31,7 +31,7 @@ _IMPORT_TIME_LINE = re.compile(r"import time:\s+(\d+) \|\s+(\d+) \| \s*(\S+)")
 
 
 def measure(bundle: str, *, variant: str, repeats: int, items: Sequence[int], history: int) -> dict[str, Any]:
-    """Run the fresh processes and sum them up; the target of the memory is that of the first number of items."""
+    """Run the fresh processes and sum them up; the target of memory is for the first number of items."""
     first = [_rank(bundle, variant, _FIRST_ITEMS, history) for _ in range(repeats)]
     peaks = {count: _mib(_rank(bundle, variant, count, history)["peak_bytes"]) for count in items}
     figures = {
@@ -54,7 +54,7 @@ def measure(bundle: str, *, variant: str, repeats: int, items: Sequence[int], hi
 
 
 def slowest_imports(text: str, most: int = _SLOWEST_SHOWN) -> dict[str, float]:
-    """The modules that take the longest by themselves, from the output of ``python -X importtime``."""
+    """List the modules that take the longest by themselves, from the output of ``python -X importtime``."""
     own = {name: int(microseconds) / 1000 for microseconds, _, name in _IMPORT_TIME_LINE.findall(text)}
     return dict(sorted(own.items(), key=lambda entry: -entry[1])[:most])
 

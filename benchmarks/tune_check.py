@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def turns(bundle: Bundle, requests: Path | None, settings: Sequence[Setting], rounds: int) -> list[Standing]:
-    """Run settings in turn on the requests that `tune` races, none dropped; fastest first."""
+    """Run settings in turn on the requests that `tune` races, drop none, and return the fastest first."""
     encoder = load_encoder(bundle)
     sample = [encoder.encode(each.history, each.items) for each in spread(sample_of(bundle, requests)[0], REQUESTS)]
     with closing(Contestants(bundle, sample, 1)) as contestants:
@@ -84,7 +84,7 @@ def turns(bundle: Bundle, requests: Path | None, settings: Sequence[Setting], ro
 
 
 def told(profile: Profile, sweep: Profile, standings: Sequence[Standing]) -> dict[str, Any]:
-    """How a choice compares with the best, taking turns and in the exhaustive search's own table."""
+    """Compare a choice with the best, in turns and in the exhaustive search's own table."""
     own = next(each for each in standings if each.setting == profile.setting)
     rows = {Setting.of(row): row["request_ms"] for row in sweep.report["table"]}
     return {
@@ -99,7 +99,7 @@ def told(profile: Profile, sweep: Profile, standings: Sequence[Standing]) -> dic
 
 
 def request_ms(standing: Standing) -> float:
-    """Milliseconds of a request, the mean of the median round."""
+    """Return the milliseconds of a request, the mean of the median round."""
     return round(standing.median_s * 1000 / len(standing.rounds[0].requests_s), 3)
 
 

@@ -21,12 +21,12 @@ from onyxrank import Ranker
 KINDS = {"widget": (10, 60), "page": (100, 20)}
 """How many items each kind has, and how many different requests of it there are: three widgets to a page."""
 _HISTORY_EVENTS = 30
-"""More events than the model reads."""
+"""How many events a history has: more than the model reads."""
 _BARE_THREADS = 8
 
 
 def make_requests(bundle: Path, variant: str) -> list[dict[str, Any]]:
-    """Requests of the demo shop's texts, as large as the bundle reads, with the bare engine's scores."""
+    """Make requests of the demo shop's texts, as large as the bundle reads, with the bare engine's scores."""
     texts, draw = shop_texts(), random.Random(0)
     made = []
     with Ranker.load(bundle, variant=variant) as ranker:
@@ -47,7 +47,7 @@ def make_requests(bundle: Path, variant: str) -> list[dict[str, Any]]:
 def bare_throughput(
     bundle: Path, variant: str, requests: Sequence[dict[str, Any]], mix: Mapping[str, int], seconds: float
 ) -> float:
-    """Items per second of the engine alone, asked by several threads for so many requests of each kind."""
+    """Measure the engine alone, asked by several threads for that mix of requests, in items per second."""
     asked, end = 0, 0.0
     lock = threading.Lock()
     draw = random.Random(0)
@@ -76,7 +76,7 @@ def bare_throughput(
 def overhead(
     bundle: Path, variant: str, url: str, requests: Sequence[dict[str, Any]], repeats: int
 ) -> dict[str, float]:
-    """p50 of a widget in milliseconds: over HTTP, and by `Ranker.rank` in this process, taking turns."""
+    """Measure a widget over HTTP and by `Ranker.rank` in this process, in turn; p50 in milliseconds."""
     widgets = [request["body"] for request in requests if request["kind"] == "widget"]
     http, bare = [], []
     # httpx itself would take most of a millisecond.

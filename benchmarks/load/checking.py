@@ -10,7 +10,7 @@ TOLERANCE = 1e-5
 
 
 def is_own(answer: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether an answer holds every item of its request once, sorted, each with the score of the bare engine.
+    """Say whether an answer holds every item of its request once, sorted, with the bare engine's scores.
 
     Args:
         answer: of ``/v1/rank``.

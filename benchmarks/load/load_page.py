@@ -17,7 +17,7 @@ def write_page(figures: Mapping[str, Any], path: Path) -> None:
 
 
 def memory_growth(samples: list[list[float]]) -> float:
-    """Resident memory at the end over that after the first minute, as a share: 0.05 is 5 % more."""
+    """Return how much resident memory grew after the first minute, as a share: 0.05 is 5 % more."""
     after = [size for moment, size in samples if moment >= _FIRST_MINUTE_S] or [size for _, size in samples]
     return after[-1] / after[0] - 1
 

@@ -26,23 +26,23 @@ _RATE = float(os.environ.get("ONYXRANK_LOAD_RATE", "0"))
 
 
 class Shopper(FastHttpUser):
-    """One connection."""
+    """A user on one connection."""
 
     connection_timeout = 60.0
     network_timeout = 120.0
     if _RATE:
-        # As shoppers come; locust's own pacing keeps all of its users in step.
+        # Shoppers come independently of each other; locust's own pacing keeps all of its users in step.
         wait_time = staticmethod(lambda: random.expovariate(_RATE))
 
     def on_start(self) -> None:
-        """Draw of its own; and where the rate is fixed, not all at the same moment."""
+        """Draw requests independently of the others; where the rate is fixed, do not begin with them."""
         self._draw = random.Random(id(self))
         if _RATE:
             gevent.sleep(self._draw.expovariate(_RATE))
 
     @task
     def rank(self) -> None:
-        """One request."""
+        """Send one request and check its answer."""
         wanted = self._draw.choice(REQUESTS)
         began = time.perf_counter()
         with self.client.post("/v1/rank", json=wanted["body"], name=wanted["kind"], catch_response=True) as response:
@@ -63,6 +63,6 @@ class Shopper(FastHttpUser):
 
 @events.test_stop.add_listener
 def write(**_: Any) -> None:
-    """Leave what was seen."""
+    """Write what was seen."""
     content = {"outcomes": dict(OUTCOMES), "seconds": dict(SECONDS), "done": DONE}
     Path(os.environ["ONYXRANK_LOAD_OUT"]).write_text(json.dumps(content), encoding="utf-8")

@@ -45,7 +45,7 @@ _SAMPLE_S = 2.0
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """In milliseconds."""
+    """Return the percentiles in milliseconds."""
     return {f"p{p}": round(float(np.percentile(seconds, p)) * 1000, 1) for p in (50, 95, 99)} | {
         "max": round(max(seconds) * 1000, 1)
     }
@@ -70,7 +70,7 @@ def overload(url: str, requests: Path, widget: dict[str, Any], capacity: float, 
 
 
 def overload_again(figures: dict[str, Any], bundle: Path, variant: str, seconds: float) -> dict[str, Any]:
-    """Figures of an earlier run with the overload measured anew."""
+    """Keep the figures of an earlier run, and measure the overload anew."""
     steady = figures["steady"]
     served = sum(count for name, count in steady["outcomes"].items() if name.endswith(" 200"))
     requests = make_requests(bundle, variant)
@@ -83,7 +83,7 @@ def overload_again(figures: dict[str, Any], bundle: Path, variant: str, seconds:
 
 
 def measure(bundle: Path, variant: str, minutes: float, overload_s: float, bare_s: float) -> dict[str, Any]:
-    """Everything, in order."""
+    """Measure everything, in order."""
     environment()
     say("requests, and what the bare engine says to them")
     requests = make_requests(bundle, variant)

@@ -25,13 +25,13 @@ T = TypeVar("T")
 
 
 def environment() -> Path:
-    """Python of the environment that locust has for itself, made if it is not there."""
+    """Return the Python of locust's own environment, which is made if it is not there."""
     return make_environment(WORK / "load", HERE / "requirements.txt")
 
 
 @contextmanager
 def server(bundle: Path, variant: str) -> Iterator[tuple[psutil.Process, str]]:
-    """A server of its own process, ready."""
+    """Start a server in a process of its own, and wait until it is ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -79,7 +79,7 @@ def shoot(url: str, requests: Path, seconds: float, users: int, rate: float = 0.
 
 @contextmanager
 def beside(every_s: float, do: Callable[[], T]) -> Iterator[list[T]]:
-    """Do something on a thread every so many seconds, as long as the block runs; gives what it returned."""
+    """Do something on a thread every so many seconds, as long as the block runs, and collect what it returns."""
     results: list[T] = []
     stop = threading.Event()
 
@@ -97,21 +97,21 @@ def beside(every_s: float, do: Callable[[], T]) -> Iterator[list[T]]:
 
 
 def probe_seconds(client: httpx.Client, url: str) -> float:
-    """How long /health/live takes now."""
+    """Measure how long /health/live takes now."""
     began = time.perf_counter()
     client.get(f"{url}/health/live").raise_for_status()
     return time.perf_counter() - began
 
 
 def widget_seconds(url: str, body: dict[str, Any]) -> float:
-    """How long one widget takes now; infinite if it is refused."""
+    """Measure how long one widget takes now; it is infinite if it is refused."""
     began = time.perf_counter()
     status = httpx.post(f"{url}/v1/rank", json=body, timeout=60).status_code
     return time.perf_counter() - began if status == 200 else float("inf")
 
 
 def recovery_seconds(url: str, body: dict[str, Any], idle_s: float) -> float:
-    """Seconds until a widget takes no more than twice what it takes on an idle server."""
+    """Wait until a widget takes no more than twice what it takes on an idle server, and return the seconds."""
     began = time.perf_counter()
     while widget_seconds(url, body) > 2 * idle_s:
         time.sleep(0.02)
@@ -119,6 +119,6 @@ def recovery_seconds(url: str, body: dict[str, Any], idle_s: float) -> float:
 
 
 def metric(url: str, name: str) -> float:
-    """One figure of /metrics."""
+    """Read one figure of /metrics."""
     [line] = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith(f"{name} ")]
     return float(line.split()[1])

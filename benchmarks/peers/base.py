@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 BATCHES = (4, 8, 16, 32, 64)
-"""Batch sizes that are tried."""
+"""The batch sizes that are tried."""
 
 
 class Batched:
@@ -31,14 +31,14 @@ class Batched:
         self.choices = choices
 
     def use(self, choice: int) -> None:
-        """Take a batch size."""
+        """Go on with a batch size."""
         self._batch = choice
 
     def score(self, query: str, texts: Sequence[str], request: object) -> Sequence[float]:
-        """Scores in input order."""
+        """Return scores in input order."""
         return self._score(query, texts, self._batch)
 
 
 def versions(*packages: str) -> str:
-    """Packages with their versions."""
+    """Name packages with their versions."""
     return ", ".join(f"{package} {version(package)}" for package in packages)

@@ -23,7 +23,7 @@ _LONGEST = 512
 
 
 def checkpoint_key(manifest: Manifest, calibration: Sequence[tuple[str, str]]) -> str:
-    """A short name, hexadecimal, for the files that a checkpoint is made of, this module included."""
+    """Return a short hexadecimal name for the files that a checkpoint is made of, this module included."""
     files = [manifest.files[name].sha256 for name in (WEIGHTS, "config.json", manifest.tokenizer.file)]
     return digest({"files": files, "calibration": calibration, "module": Path(__file__).read_text(encoding="utf-8")})
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 OWN = ""
-"""Name of the project's own environment."""
+"""The name of the project's own environment."""
 
 
 def python_of(name: str, work: Path) -> Path:
-    """The interpreter of an environment, made if it is not there.
+    """Return the interpreter of an environment, which is made if it is not there.
 
     Raises:
         CalledProcessError: if it cannot be installed.
@@ -24,7 +24,7 @@ def python_of(name: str, work: Path) -> Path:
 
 
 def make_environment(folder: Path, requirements: Path) -> Path:
-    """The interpreter of an environment with what a file of requirements lists, made if it is not there.
+    """Return the interpreter of an environment with a file's requirements, made if it is not there.
 
     Raises:
         CalledProcessError: if it cannot be installed.

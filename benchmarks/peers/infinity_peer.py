@@ -14,7 +14,7 @@ _BATCHES = (4, 8, 16, 32, 128)
 
 
 def _flat(folder: Path) -> Path:
-    """The checkpoint with its graph beside its other files: of a graph in a folder it gives optimum a wrong name."""
+    """Put the graph beside the other files: infinity gives optimum a wrong name of a graph in a folder."""
     target = folder.parent / f"{folder.name}-flat"
     if not target.is_dir():
         shutil.copytree(folder, target, ignore=shutil.ignore_patterns("onnx", "*.safetensors"))

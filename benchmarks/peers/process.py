@@ -13,7 +13,7 @@ from onyxrank.measure.requests import Request
 
 HERE = Path(__file__).resolve().parent
 _LONGEST_S = 1200.0
-"""For one answer: compiling and trying every batch size on a slow machine takes minutes. One that hangs is ended."""
+"""The longest that one answer may take: compiling and trying every batch size on a slow machine takes minutes."""
 
 
 class PeerFailed(Exception):
@@ -66,23 +66,23 @@ class PeerProcess:
         return name in self._best
 
     def rank(self, request: Request) -> float:
-        """Seconds of one request."""
+        """Return the seconds of one request."""
         return float(self._ask("rank", request=plain(request))["seconds"])
 
     def score(self, request: Request) -> list[float]:
-        """Scores of a request."""
+        """Return the scores of a request."""
         return list(self._ask("score", request=plain(request))["scores"])
 
     def busy(
         self, requests: Mapping[str, Request], order: list[str], callers: int, seconds: float
     ) -> tuple[dict[str, list[float]], float]:
-        """Seconds of each request, by kind, with that many callers at once; and of all together."""
+        """Return the seconds of each request, by kind, with that many callers at once; and those of all."""
         texts = {name: plain(request) for name, request in requests.items()}
         answer = self._ask("busy", requests=texts, order=order, callers=callers, seconds=seconds)
         return dict(answer["seconds"]), float(answer["elapsed"])
 
     def close(self) -> None:
-        """End it; again does nothing."""
+        """End the worker; a second call does nothing."""
         if self._log.closed:
             return
         try:
@@ -118,6 +118,6 @@ class PeerProcess:
 
 
 def plain(request: Request) -> dict[str, Any]:
-    """A request as JSON values."""
+    """Write a request as JSON values."""
     items = [{"id": item.id, "title": item.title, "description": item.description} for item in request.items]
     return {"history": list(request.history), "items": items}

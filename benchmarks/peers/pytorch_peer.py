@@ -19,7 +19,7 @@ _LONGEST = 512
 def _sorted_batches(
     tokenizer: Any, forward: Callable[[dict[str, Any]], np.ndarray], kind: str
 ) -> Callable[[str, Sequence[str], int], Sequence[float]]:
-    """The list tokenized in one call, sorted by length, padded to the longest of each batch."""
+    """Tokenize the list in one call, sort it by length, and pad each batch to its longest."""
 
     def score(query: str, texts: Sequence[str], batch: int) -> Sequence[float]:
         encoded = tokenizer([query] * len(texts), list(texts), truncation=True, max_length=_LONGEST)
@@ -58,7 +58,7 @@ def _eager(dtype: str, *, compiled: bool = False) -> Callable[[str, int], Batche
 
 
 def _loop(folder: str, threads: int) -> Batched:
-    """One item at a time, padded to a fixed length."""
+    """Score one item at a time, padded to a fixed length."""
     torch.set_num_threads(threads)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -88,7 +88,7 @@ def _optimum(folder: str, threads: int) -> Batched:
 
 
 def _plain(folder: str, threads: int) -> Batched:
-    """Onnxruntime as its documentation shows it: the whole list as one padded batch."""
+    """Use onnxruntime as its documentation shows it: the whole list is one padded batch."""
     session = onnxruntime.InferenceSession(Path(folder) / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
     tokenizer = AutoTokenizer.from_pretrained(folder)
     names = {node.name for node in session.get_inputs()}

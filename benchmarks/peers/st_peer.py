@@ -47,7 +47,7 @@ def _onnx_int8(folder: str, threads: int) -> Batched:
 
 
 def _instructions() -> str:
-    """The library's name for the quantization that is made for this processor."""
+    """Return the library's name for the quantization that is made for this processor."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
     try:
@@ -72,7 +72,7 @@ def _openvino_int8(folder: str, threads: int) -> Batched:
 
 
 def _quantize(folder: str, target: Path) -> None:
-    """As sentence-transformers' own function does, on the calibration pairs instead of a data set of the hub."""
+    """Quantize as sentence-transformers does, on the calibration pairs instead of a data set of the hub."""
     import json
 
     from datasets import Dataset

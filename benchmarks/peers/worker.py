@@ -26,7 +26,7 @@ _RUNS, _NEAR = 3, 1.15
 
 
 class Peer(Protocol):
-    """A way to rank that is ready."""
+    """A way to rank, which is loaded."""
 
     settings: dict[str, object]
     """What it runs with; JSON values."""
@@ -35,10 +35,10 @@ class Peer(Protocol):
     """Settings that `use` takes, to find the best of; empty where there is nothing to choose."""
 
     def use(self, choice: object) -> None:
-        """Take a setting."""
+        """Go on with a setting."""
 
     def score(self, query: str, texts: Sequence[str], request: Request) -> Sequence[float]:
-        """Scores in input order. What has no use for the request's own form takes the query and the texts."""
+        """Return scores in input order, from the query and the texts or from the request itself."""
 
 
 def main() -> None:
@@ -94,17 +94,17 @@ def use(peer: Peer, command: dict[str, Any]) -> dict[str, object]:
 
 
 def rank(peer: Peer, command: dict[str, Any]) -> dict[str, object]:
-    """Rank once: from texts to an order, timed."""
+    """Rank once, from texts to an order, and return the seconds."""
     return {"seconds": timed(peer, command["request"])[0]}
 
 
 def score(peer: Peer, command: dict[str, Any]) -> dict[str, object]:
-    """The scores themselves."""
+    """Return the scores themselves."""
     return {"scores": timed(peer, command["request"])[1]}
 
 
 def busy(peer: Peer, command: dict[str, Any]) -> dict[str, object]:
-    """Callers at once for some seconds, each taking the requests in turn: seconds of each by kind, and of all."""
+    """Let callers take the requests in turn for some seconds: seconds of each by kind, and of all."""
     taken: dict[str, list[float]] = {name: [] for name in command["requests"]}
     order = command["order"]
     begun = time.perf_counter()
@@ -132,7 +132,7 @@ def busy(peer: Peer, command: dict[str, Any]) -> dict[str, object]:
 
 
 def timed(peer: Peer, request: Request) -> tuple[float, list[float]]:
-    """Seconds to score and sort a request, and the scores."""
+    """Return the seconds to score and sort a request, and the scores."""
     query = " ; ".join(request["history"])
     texts = [f"{item['title']} {item['description']}".strip() for item in request["items"]]
     start = time.perf_counter()

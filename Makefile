@@ -5,27 +5,55 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-integrations test-clients lint types unit docs bench architectures peers load startup
+.PHONY: help demo test test-all slow test-integrations test-clients lint types unit lock docs bench architectures peers
+.PHONY: load startup
 .PHONY: quality broken-quantization quality-table clean example-fastapi example-flask example-batch example-search
 
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-$(READY): pyproject.toml constraints.txt
+# uv where it is there: it installs in seconds what takes pip a minute.
+PIP = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+# The whole environment's versions, of one system and Python. Others have pip look for versions within constraints.txt.
+LOCK = requirements/$(shell $(PYTHON) -c 'import sys, sysconfig; print(sysconfig.get_platform(), "python%d.%d" % sys.version_info[:2], sep="-")').txt
+
+$(READY): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+ifneq ($(wildcard $(LOCK)),)
+	$(PIP) --no-deps -r $(LOCK)
+	$(PIP) -c $(LOCK) torch  # with what a CUDA build needs besides
+	$(PIP) --no-deps --no-build-isolation -e .
+else
+	$(PIP) -c constraints.txt -e '.[dev]'
+endif
 	touch $@
+
+lock: ## Look for versions within constraints.txt once more, and write those of this system and Python down (minutes)
+	rm -rf .lock
+	$(PYTHON) -m venv .lock
+	.lock/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	mkdir -p requirements
+	# Without what only torch's CUDA builds need, and the names of builds.
+	.lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(cuda-|nvidia-|triton==)' | sed 's/+.*//' > $(LOCK)
+	rm -rf .lock
 
 demo: $(READY) ## Train, export, rank and race on the built-in demo shop (under 8 minutes)
 	rm -rf demo
 	$(BIN)/onyxrank demo --out demo
 
-test: lint types unit ## Lint, types and all tests
+test: lint types unit ## Lint, types, and the tests but for the slow ones
 
-lint: $(READY) ## ruff: lint and format
+test-all: slow ## The rest: documented blocks, examples, demo, torchrun; adapters and clients where their libraries can be installed
+	for target in test-integrations test-clients; do \
+		if $(MAKE) $$target-ready; then $(MAKE) $$target || exit 1; \
+		else echo "$$target: not run, since not all of its libraries can be installed here"; fi; \
+	done
+
+lint: $(READY) ## ruff: lint and format; import-linter: the order of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(READY) ## mypy, strict
 	$(BIN)/mypy
@@ -44,13 +72,30 @@ page-browser: $(READY) ## Install a Chromium for the tests of the page, which sk
 # Processes that share the test files between them.
 WORKERS ?= 2
 
-unit: $(READY) ## pytest, with the engine's coverage
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov=onyxrank --cov-report=term:skip-covered --cov-fail-under=95
+TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+unit: $(READY) $(VENV)/.page-browser ## pytest without what is slow, with coverage
+	$(TESTS) -m 'not slow' --cov --cov-report=
+	$(BIN)/coverage report --skip-covered --include='engine/*' --fail-under=95
+	$(BIN)/coverage report --skip-covered --include='export/*' --fail-under=90
+
+slow: $(READY) ## pytest of what is slow
+	$(TESTS) -m slow
+
+# Tried once for each environment: where it may not be installed, the tests of the page skip and say so.
+$(VENV)/.page-browser: | $(READY)
+	$(MAKE) page-browser || echo "no browser for the tests of the page"
+	touch $@
 
 # A library's environment: the extra of its name, and what its tests need besides.
 LIBRARIES := langchain llama-index haystack
 
-test-integrations: $(READY) $(LIBRARIES:%=.integrations/%/.ready) ## The adapters in LangChain's, LlamaIndex's and Haystack's own environments
+.PHONY: test-integrations-ready test-clients-ready
+test-integrations-ready: $(READY) $(LIBRARIES:%=.integrations/%/.ready)
+
+test-clients-ready: $(READY) .clients/cohere/.ready .clients/langchain/.ready
+
+test-integrations: test-integrations-ready ## The adapters in LangChain's, LlamaIndex's and Haystack's own environments
 	$(BIN)/pytest -q tests/integrations/test_sentence_transformers.py
 	for library in $(LIBRARIES); do \
 		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" .integrations/$$library/bin/python -m pytest -q \
@@ -60,7 +105,7 @@ test-integrations: $(READY) $(LIBRARIES:%=.integrations/%/.ready) ## The adapter
 # The clients leave their sockets to the collector, which warns.
 CLIENT_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-test-clients: $(READY) .clients/cohere/.ready .clients/langchain/.ready ## Clients of TEI and Cohere, unmodified, against a served bundle
+test-clients: test-clients-ready ## Clients of TEI and Cohere, unmodified, against a served bundle
 	for one in cohere:cohere_client cohere:hub_client cohere:haystack_clients langchain:langchain_client; do \
 		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" ONYXRANK_PYTHON=$(CURDIR)/$(BIN)/python \
 			.clients/$${one%%:*}/bin/python -m pytest -q $(CLIENT_WARNINGS) tests/clients/test_$${one##*:}.py || exit 1; \
@@ -135,4 +180,4 @@ results: $(READY) ## The index of benchmarks/results, and the figures in README 
 	$(BIN)/python benchmarks/results_index.py
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) demo .bench .clients .examples .integrations docs/_build docs/_generated dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) demo .bench .clients .examples .integrations .lock docs/_build docs/_generated dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

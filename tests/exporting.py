@@ -1,8 +1,14 @@
-"""Exports as the tests make them: few lists, nothing told."""
+"""Exports as the tests make them: few lists, nothing told, and limits for those whose subject is not the gate."""
 
 from __future__ import annotations
 
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
+from onyxrank_export.conversion.gate import GateLimits
+
+ANYTHING = GateLimits(auc_change=1.0, ndcg_kept=0.0, overlap=0.0)
+"""Limits that every graph keeps, on every machine."""
+NOTHING = GateLimits(overlap=1.1)
+"""Limits that no graph keeps."""
 
 
 def silent(step):

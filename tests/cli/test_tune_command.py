@@ -83,7 +83,7 @@ def test_other_times_are_refused(text):
 
 
 def test_bench_measures_the_tuned_setting_with_costs_and_a_report(call, bundle, requests, tmp_path):
-    assert call("tune", bundle, "--requests", requests, "--budget", "1")[0] == 0
+    assert call("tune", bundle, "--requests", requests, "--budget", "1", "--provider", "cpu")[0] == 0
     small = ("--items", "3", "--history-tokens", "8", "--item-tokens", "8", "--repeats", "2", "--no-eager")
     page = tmp_path / "report" / "bench.html"
     status, out, errors = call("bench", bundle, *small, "--price", "0.36", "--html", page, "--json")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("cohere", reason="make test-clients has the client in an environment of its own")
+pytest.importorskip("cohere", reason="make test-all has it in an environment of its own")
 
 import cohere
 from asked import KEY, QUERY, TEXTS, TOLERANCE, expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("haystack_integrations", reason="make test-clients has it in an environment of its own")
+pytest.importorskip("haystack_integrations", reason="make test-all has it in an environment of its own")
 
 from asked import KEY, QUERY, TEXTS, TOLERANCE, expected
 from haystack import Document, Pipeline

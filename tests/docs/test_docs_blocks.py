@@ -60,7 +60,6 @@ def test_every_exception_is_still_needed():
     assert set(HOOKS) <= {block.title for block in blocks}
 
 
-@pytest.mark.slow
 def test_the_tree_of_a_bundle_is_that_of_bundles(trained_bundle, shared_bundle):
     [tree] = [block.text for block in blocks_of("docs/bundle.md") if block.language == "text"]
     told = re.sub("…", "[a-z0-9_]+", tree.replace(".", r"\."))

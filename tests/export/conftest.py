@@ -8,6 +8,14 @@ import pytest
 from onyxrank.sessions.ort_session import OrtSession
 
 
+@pytest.fixture
+def real_gate(monkeypatch):
+    """The gate judges, also in a run in which what it says is settled (`forcing`)."""
+    from onyxrank_export.conversion import export, gate
+
+    monkeypatch.setattr(export, "judge", gate.judge)
+
+
 @pytest.fixture(scope="session")
 def trained_model(trained_run):
     from onyxrank_export.training.base import load_checkpoint

@@ -47,6 +47,7 @@ def test_the_encoder_learns_what_goes_together_and_the_head_stays(few, tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_training_begins_with_it_and_says_so(few, tmp_path):
     settings = {"max_steps": 2, "contrastive_steps": 3, "contrastive_batch": 16}
     plain = fit(few, tmp_path / "plain", max_steps=2)

@@ -12,20 +12,22 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from exporting import export, names
 from onnx import numpy_helper
 from transformers import BertForSequenceClassification, ElectraConfig, ElectraForSequenceClassification
 
+from exporting import export, names
 from onyxrank import BundleError, InvalidInput, Item, Limits, ProviderUnavailable, Ranker
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.machine import cpus
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions import plugins
+from onyxrank.tune.sample import SAMPLE_FILE, read_requests
 from onyxrank_export.conversion import architectures
 from onyxrank_export.conversion import export as conversion
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.gate import GateLimits
+from onyxrank_export.conversion.quantize import RECIPES
 from onyxrank_export.training.base import UnsuitableModel
 from weights import save_model
 
@@ -62,23 +64,23 @@ def test_the_bundle_is_a_model_folder_and_more(trained_bundle):
     }
 
 
-def test_the_real_gate_lets_int8_through_at_its_real_limits(trained_bundle):
-    manifest = open_bundle(trained_bundle).manifest
-    int8 = [variant for variant in manifest.variants if variant.precision != "fp32"]
-    assert int8
-    for variant in int8:
+@pytest.mark.parametrize("bundle", ["trained_bundle", "shared_bundle"])
+def test_every_int8_graph_ranks_nearly_as_fp32_does(request, bundle):
+    """On lists so few that chance is several times the gate's real limits."""
+    manifest = open_bundle(request.getfixturevalue(bundle)).manifest
+    int8 = {variant.name: variant for variant in manifest.variants if variant.precision != "fp32"}
+    assert int8.keys() == {recipe.name for recipe in RECIPES}
+    for variant in int8.values():
         gate = variant.gate
         assert gate["passed"]
-        assert abs(gate["auc_change"]) <= 0.003
-        assert gate["ndcg_kept"] >= 0.99
-        assert gate["overlap"] >= 0.9
         assert gate["auc"] > 0.85
+        assert abs(gate["auc_change"]) <= 0.02
+        assert gate["ndcg_kept"] >= 0.9
+        assert gate["overlap"] >= 0.9
         assert variant.batch_invariant == (variant.precision == "int8_static")
     assert manifest.gate["forced"] is False
     assert manifest.gate["lists"] >= 200
-    written = {variant.name for variant in manifest.variants}
-    assert not written & manifest.gate["refused"].keys()
-    assert all(not variant["passed"] for variant in manifest.gate["refused"].values())
+    assert manifest.gate["refused"] == {}
     assert max(manifest.parity["max_logit_difference"].values()) <= 1e-4
 
 
@@ -99,19 +101,25 @@ def test_the_manifest_tells_the_training_and_no_text(trained_bundle, trained_run
     assert "red camping tent" not in json.dumps(manifest)
 
 
-def test_every_variant_ranks_alike(trained_bundle):
-    events, items = (
-        ["red camping tent", "red camping axe"],
-        ["grey office pen", "red camping stove", "blue garden hose"],
+@pytest.mark.parametrize("bundle", ["trained_bundle", "shared_bundle"])
+def test_every_variant_ranks_alike_on_every_machine(request, bundle):
+    """Those made for other machines too: what they add up does not saturate here."""
+    opened = open_bundle(request.getfixturevalue(bundle))
+    rows = [(one.history, one.items) for one in read_requests(opened.path(SAMPLE_FILE))]
+    rows.append(
+        (["red camping tent", "red camping axe"], ["grey office pen", "red camping stove", "blue garden hose"])
     )
     scores = {}
-    for variant in open_bundle(trained_bundle).manifest.variants:
-        with Ranker.load(trained_bundle, variant=variant.name, threads=1) as ranker:
-            scores[variant.name] = ranker.score(events, items)
+    for variant in opened.manifest.variants:
+        with Ranker.load(opened.folder, variant=variant.name, provider="cpu", threads=1) as ranker:
+            options = ranker.info()["session_options"]
+            scores[variant.name] = [ranker.score(*row) for row in rows]
+        assert ("session.x64quantprecision" in options) == (not variant.runs_on(machine_family()))
     for name, found in scores.items():
-        assert found.argmax() == 1, name
-        np.testing.assert_allclose(found, scores["fp32"], atol=0.1)
-    np.testing.assert_allclose(scores["fp32_fused"], scores["fp32"], atol=MARGIN)
+        assert found[-1].argmax() == 1, name
+        differences = np.abs(np.concatenate(found) - np.concatenate(scores["fp32"]))
+        assert differences.max() < (MARGIN if name.startswith("fp32") else 0.1), name
+        assert differences.mean() < 0.01, name
 
 
 def test_the_same_run_gives_the_same_graphs_in_another_process(trained_run, trained_bundle, tmp_path):
@@ -120,7 +128,7 @@ def test_the_same_run_gives_the_same_graphs_in_another_process(trained_run, trai
     subprocess.run(command, check=True, capture_output=True, timeout=300)
     ours, theirs = graphs(tmp_path / "bundle"), graphs(trained_bundle)
     assert len(ours) == 6
-    assert theirs.items() <= ours.items()
+    assert theirs == ours
 
 
 def test_the_engine_loads_what_the_gate_vouches_for(trained_bundle):
@@ -131,8 +139,8 @@ def test_the_engine_loads_what_the_gate_vouches_for(trained_bundle):
     assert chosen.runs_on(machine_family())
 
 
-def test_fp16_is_written_when_asked_for_and_loaded_by_name_only(trained_run, trained_bundle, tmp_path):
-    manifest = export(trained_run, tmp_path / "bundle", precisions=("fp16",))
+def test_fp16_passes_the_real_gate_and_is_loaded_by_name_only(trained_run, tmp_path, real_gate):
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("fp16",), gate_lists=256)
     [half] = [variant for variant in manifest.variants if variant.precision == "fp16"]
     assert half.gate["passed"]
     with (

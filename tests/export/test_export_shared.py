@@ -41,20 +41,17 @@ def test_the_bundle_holds_three_graphs_and_says_what_they_are(shared_bundle):
         assert variant.batch_invariant == (variant.precision != "int8_dynamic")
 
 
-def test_the_real_gate_lets_int8_of_both_graphs_through(shared_bundle):
-    manifest = open_bundle(shared_bundle).manifest
-    int8 = [variant for variant in manifest.variants if variant.precision != "fp32"]
-    assert int8
+def test_both_graphs_of_every_int8_variant_are_int8(shared_bundle):
+    int8 = [variant for variant in open_bundle(shared_bundle).manifest.variants if variant.precision != "fp32"]
+    assert len(int8) == 4
     for variant in int8:
-        assert variant.gate["passed"]
-        assert variant.gate["auc"] > 0.85
         for path in variant.files.values():
             weights = onnx.load(shared_bundle / path).graph.initializer
             assert sum(weight.data_type == onnx.TensorProto.INT8 for weight in weights) >= 5
 
 
 @pytest.mark.parametrize("role", ["history", "items"])
-def test_the_gate_judges_both_graphs_as_one(shared_run, tmp_path, monkeypatch, role):
+def test_the_gate_judges_both_graphs_as_one(shared_run, tmp_path, monkeypatch, real_gate, role):
     """One graph rounded to nothing is enough to refuse the pair."""
     original = module.quantize
 

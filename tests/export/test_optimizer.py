@@ -45,6 +45,7 @@ def test_only_the_head_learns_at_its_rate():
             assert group["weight_decay"] == (0.1 if parameter.ndim >= 2 else 0.0)
 
 
+@pytest.mark.slow
 def test_the_rate_decides_how_far_the_head_moves(few, tmp_path):
     start, slow, fast = (
         weights(fit(few, tmp_path / str(rate), max_steps=3, head_rate=rate).folder)["classifier.weight"]

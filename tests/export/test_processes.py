@@ -18,6 +18,7 @@ OPTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="torchrun's connection is tested on Linux")
 def test_two_processes_train_one_run(aisle_data, tmp_path):
     run = tmp_path / "run"

@@ -34,6 +34,7 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(few, whole, tmp
     assert evaluations(tmp_path / "run") == evaluations(out)
 
 
+@pytest.mark.slow
 def test_resuming_does_not_train_the_encoder_again(few, tmp_path):
     settings = {"evaluations": 3, "contrastive_steps": 3, "contrastive_batch": 8}
     fit(few, tmp_path / "whole", **settings)

@@ -77,6 +77,7 @@ def test_what_the_encoder_says_is_learnt(few, tmp_path):
     assert not (taught.folder / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_resumed_training_learns_the_same_of_the_encoder(few, tmp_path):
     settings = TAUGHT | {"evaluations": 3, "arch": "shared-history"}
     fit(few, tmp_path / "whole", **settings)

@@ -40,6 +40,7 @@ def test_a_shared_history_run_is_loaded_as_what_it_is(student):
     assert facts(student)["training"]["validation"]["log_loss"] > 0
 
 
+@pytest.mark.slow
 def test_its_training_resumes_exactly(few, cross, student, tmp_path):
     settings = {"arch": "shared-history", "teacher": str(cross), "epochs": 2}
     with pytest.raises(KeyboardInterrupt):

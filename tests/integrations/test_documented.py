@@ -15,7 +15,7 @@ LIBRARIES = {"langchain": "langchain_core", "llama_index": "llama_index", "hayst
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_the_block_of_a_library_runs(name, bundle, tmp_path, monkeypatch, capsys):
     if find_spec(LIBRARIES[name]) is None:
-        pytest.skip("make test-integrations has it in an environment of its own")
+        pytest.skip("make test-all has it in an environment of its own")
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     [block] = [block for block in blocks if f"onyxrank.integrations.{name} " in block]
     (tmp_path / "bundle").symlink_to(bundle)

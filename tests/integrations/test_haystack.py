@@ -7,7 +7,7 @@ import inspect
 
 import pytest
 
-pytest.importorskip("haystack", reason="make test-integrations has Haystack in an environment of its own")
+pytest.importorskip("haystack", reason="make test-all has it in an environment of its own")
 
 from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-pytest.importorskip("langchain_core", reason="make test-integrations has LangChain in an environment of its own")
-pytest.importorskip("langchain_classic", reason="make test-integrations has it in an environment of its own")
+pytest.importorskip("langchain_core", reason="make test-all has it in an environment of its own")
+pytest.importorskip("langchain_classic", reason="make test-all has it in an environment of its own")
 
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.documents import Document

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-pytest.importorskip("llama_index.core", reason="make test-integrations has LlamaIndex in an environment of its own")
+pytest.importorskip("llama_index.core", reason="make test-all has it in an environment of its own")
 
 from llama_index.core import VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding

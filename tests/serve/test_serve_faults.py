@@ -134,6 +134,16 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+def wait_for_event(served, event, times):
+    """Until the log tells of it so often."""
+    wait_for(lambda: sum(f'"event": "{event}"' in line for line in served.lines()) >= times)
+
+
+def wait_for_more(seen, count):
+    before = len(seen)
+    wait_for(lambda: len(seen) >= before + count)
+
+
 def test_overload_answers_429_and_recovers(trained_bundle, monkeypatch):
     with (
         serving(bundle=str(trained_bundle), queue_tokens=200) as url,
@@ -213,7 +223,7 @@ def test_sigterm_in_mid_load_loses_no_admitted_request(serve, trained_bundle):
 
     with ThreadPoolExecutor(4) as callers:
         asking = [callers.submit(ask) for _ in range(4)]
-        time.sleep(1.0)
+        wait_for(lambda: len(outcomes) > 4)
         assert served.stop() == 0
         for one in asking:
             one.result()
@@ -248,7 +258,8 @@ def test_reloading_under_load_mixes_nothing(serve, trained_bundle, shared_bundle
                 bundle = (shared_bundle, trained_bundle)[turn % 2]
                 answer = reload(served, bundle)
                 assert answer.status_code == 200, answer.text
-                time.sleep(1.0)
+                wait_for_event(served, "reloaded", (turn + 1) * workers)
+                wait_for_more(seen, 16)
         finally:
             stop.set()
         for one in asking:
@@ -283,7 +294,7 @@ def test_a_damaged_bundle_on_reload_leaves_the_old_one(serve, trained_bundle, sh
 def test_a_killed_worker_is_replaced_and_the_others_go_on(serve, trained_bundle, shared_bundle, keys):
     served = serve(trained_bundle, "--workers", "2", *options(keys))
     assert reload(served, shared_bundle).status_code == 200
-    time.sleep(1.0)
+    wait_for_event(served, "reloaded", 2)
     before = workers_of(served)
     assert len(before) == 2
     outcomes, stop = [], threading.Event()
@@ -298,11 +309,14 @@ def test_a_killed_worker_is_replaced_and_the_others_go_on(serve, trained_bundle,
 
     with ThreadPoolExecutor(4) as callers:
         asking = [callers.submit(ask) for _ in range(4)]
-        time.sleep(0.5)
-        os.kill(before[0], signal.SIGKILL)
-        wait_for(lambda: len(workers_of(served)) == 2 and before[0] not in workers_of(served))
-        time.sleep(3.0)
-        stop.set()
+        try:
+            wait_for_more(outcomes, 16)
+            os.kill(before[0], signal.SIGKILL)
+            wait_for(lambda: len(workers_of(served)) == 2 and before[0] not in workers_of(served))
+            wait_for_event(served, "ready", 3)
+            wait_for_more(outcomes, 64)
+        finally:
+            stop.set()
         for one in asking:
             one.result()
     answers = [answer for answer in outcomes if answer is not None]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 
 
+@pytest.mark.slow
 def test_no_request_makes_the_server_fail(client):
     page = schemathesis.openapi.from_url(f"{str(client.base_url).rstrip('/')}/openapi.json")
     operations = [result.ok() for result in page.get_all_operations()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from exporting import ANYTHING, export
 from onyxrank import ProviderUnavailable, Ranker
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
-from onyxrank_export.conversion.export import ExportConfig, export_bundle
 
 
 @pytest.fixture(params=["cuda", "tensorrt"])
@@ -35,7 +35,7 @@ def test_a_gpu_scores_as_the_cpu(provider, name, request):
 @pytest.mark.parametrize("name", ["trained_run", "shared_run"])
 def test_half_precision_on_a_gpu_ranks_as_fp32_on_the_cpu(provider, name, request, tmp_path):
     folder = tmp_path / "bundle"
-    export_bundle(request.getfixturevalue(name), folder, ExportConfig(precisions=("fp16",)), say=lambda _: None)
+    export(request.getfixturevalue(name), folder, precisions=("fp16",), gate=ANYTHING)
     sample = read_requests(open_bundle(folder).path(SAMPLE_FILE))
     with (
         Ranker.load(folder, variant="fp32") as cpu,

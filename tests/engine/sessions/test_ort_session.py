@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,12 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onyxrank import BundleError, InvalidInput, OnyxrankError, ProviderUnavailable
 from onyxrank.architectures.cross import PAIR
-from onyxrank.machine.cpus import machine_family
+from onyxrank.machine.cpus import instruction_sets, machine_family
 from onyxrank.sessions.ort_session import OrtSession
 from onyxrank.sessions.providers import PROVIDERS
 
 GRAPH = PAIR
 CPU = PROVIDERS["cpu"]
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def feeds(rows=2, columns=5, fill=6):
@@ -94,12 +96,15 @@ def test_exact_sums_do_not_saturate_on_any_cpu(tmp_path, static):
     assert logits == pytest.approx(8 * 255 * 127)
 
 
-@pytest.mark.skipif(machine_family() not in ("avx2", "avx512"), reason="this CPU adds up in 32 bits")
-def test_other_sums_saturate_where_two_products_are_added_in_16_bits(tmp_path):
+def test_other_sums_saturate_only_where_two_products_are_added_in_16_bits(tmp_path):
     session = OrtSession(product_graph(tmp_path / "model.onnx", static=True), GRAPH, CPU, 1)
     [logits] = session.run(feeds(columns=8, fill=255))
     session.close()
-    assert logits == pytest.approx(4 * (2**15 - 1))
+    exact, saturated = {8.0 * 255 * 127}, {4.0 * (2**15 - 1)}
+    # By what the system tells of the CPU, which a run of the suite may hide from the engine.
+    family = machine_family(instruction_sets(CPUINFO.read_text() if CPUINFO.exists() else ""))
+    expected = {"avx2": saturated, "avx512": saturated, "other": exact | saturated}.get(family, exact)
+    assert set(np.unique(logits).tolist()) <= expected
 
 
 def test_runs_and_says_what_it_runs_on(session):

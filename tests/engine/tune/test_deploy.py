@@ -73,10 +73,8 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(bund
 def test_a_slim_folder_without_fp32_cannot_be_tuned(bundle, tmp_path):
     profile = tune_bundle(bundle, QUICK)
     mine = bundle.manifest.unasked(machine_family())
-    quantized = [each for each in mine if each.precision != "fp32"]
-    if not quantized:
-        pytest.skip("the gate let no batch-invariant int8 through on this machine")
-    setting = dataclasses.replace(profile.setting, variant=quantized[0].name)
+    quantized = next(each for each in mine if each.precision != "fp32")
+    setting = dataclasses.replace(profile.setting, variant=quantized.name)
     deploy(bundle, dataclasses.replace(profile, setting=setting), tmp_path / "slim")
     with pytest.raises(OnyxrankError, match="tune the bundle that it was made of"):
         tune_bundle(open_bundle(tmp_path / "slim"), QUICK)

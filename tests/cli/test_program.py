@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from PIL import Image
 
 HIDE = """
 import sys
@@ -44,7 +45,9 @@ def test_the_demo_itself_from_a_tiny_model(tmp_path):
     for architecture in ("cross", "shared-history"):
         manifest = json.loads((out / architecture / "bundle" / "onyxrank.json").read_text())
         assert manifest["architecture"] == architecture
-        assert (out / architecture / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
+        with Image.open(out / architecture / "run" / "curves.png") as picture:
+            assert picture.size == (1800, 540)
+            assert (31, 119, 180) in {colour for _, colour in picture.convert("RGB").getcolors(2**20)}, "no curve"
     asked = ("--history", "tent", "--items", out / "shop" / "items.parquet", "--top-k", 3, "--json")
     assert len(json.loads(program("rank", out / "shared-history" / "bundle", *asked).stdout)) == 3
 

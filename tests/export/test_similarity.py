@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,11 @@ from onyxrank import InvalidInput
 from onyxrank_export.data.pairs import CandidateList, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
-from onyxrank_export.training.base import resolve_base
+from onyxrank_export.training.base import resolve_base, text_encoder
 from onyxrank_export.training.contrastive import TEMPERATURE, Halves
-from onyxrank_export.training.losses import soft_shares
+from onyxrank_export.training.dataset import ListDataset, collate
+from onyxrank_export.training.list_trainer import ListTrainer
+from onyxrank_export.training.losses import pointwise, soft_shares
 from onyxrank_export.training.run import RunError
 from onyxrank_export.training.similarity import Similarity, keep_margins, kept_margins, margins_to_learn
 
@@ -67,6 +71,63 @@ def test_without_a_history_the_labels_take_the_encoder_s_place(split, base):
     margins = margins_to_learn(knows, lists)
     shares = soft_shares(torch.from_numpy(labels), torch.tensor([3]), torch.from_numpy(margins), 0.7)
     assert shares.tolist() == labels.tolist()
+
+
+class Answers(torch.nn.Module):
+    """A model whose logits are parameters, whatever it is asked; margins 0 at first."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.logits = torch.nn.Parameter(torch.zeros(rows, 2))
+
+    def forward(self, **_):
+        return {"logits": self.logits}
+
+
+def loss_of_order(model, margins):
+    """The loss of a list of two, of which the first was bought, with these margins of the encoder."""
+    trainer = object.__new__(ListTrainer)
+    trainer._teacher = None
+    trainer._config = config(contrastive_steps=1, contrastive_weight=0.5, list_weight=2.0)
+    inputs = {"labels": torch.tensor([1.0, 0.0]), "list_sizes": torch.tensor([2])}
+    return trainer.compute_loss(model, inputs | ({} if margins is None else {"encoder_margins": margins}))
+
+
+def test_the_order_to_learn_is_half_the_encoder_s_and_the_probability_the_label_s():
+    model = Answers(2).train()
+    with torch.no_grad():
+        model.logits[:] = torch.tensor([[0.0, math.log(2)], [0.0, 0.0]])
+    # The encoder's shares are 1/4 and 3/4, so those to learn are 5/8 and 3/8; the model's are 2/3 and 1/3.
+    loss = loss_of_order(model, torch.tensor([0.0, math.log(3)]))
+    of_list = -(5 / 8 * math.log(2 / 3) + 3 / 8 * math.log(1 / 3))
+    of_pairs = -(math.log(2 / 3) + math.log(1 / 2)) / 2
+    assert loss.item() == pytest.approx(of_pairs + 2.0 * of_list, rel=1e-6)
+    assert loss_of_order(model.eval(), torch.tensor([0.0, math.log(3)])).item() == pytest.approx(of_pairs, rel=1e-6)
+
+
+@pytest.mark.parametrize(("margins", "share"), [(None, 1.0), ([0.0, 0.0], 3 / 4), ([0.0, math.log(3)], 5 / 8)])
+def test_training_leads_to_the_mixed_order(margins, share):
+    """With the weight on lists alone, descent ends where the softmax over the list is the share to learn."""
+    model = Answers(2).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(300):
+        optimizer.zero_grad()
+        every = loss_of_order(model, None if margins is None else torch.tensor(margins))
+        (every - pointwise(model.logits, torch.tensor([1.0, 0.0]))).backward()
+        optimizer.step()
+    found = torch.softmax(model.logits[:, 1] - model.logits[:, 0], dim=0)[0].item()
+    assert found == pytest.approx(share, abs=0.01)
+
+
+def test_the_encoder_s_margins_come_with_the_rows_they_are_of(split, base):
+    lists = training_lists(split, config().sampling)[:3]
+    margins = np.arange(sum(len(row.items) for row in lists), dtype=np.float32)
+    encoder = text_encoder(base.tokenizer, config().limits)
+    data = ListDataset(lists, split.data.items, encoder, margins)
+    batch = collate([data[2], data[0]])
+    first, last = len(lists[0].items), len(lists[2].items)
+    assert batch["encoder_margins"].tolist() == [*margins[-last:], *margins[:first]]
+    assert "encoder_margins" not in collate([ListDataset(lists, split.data.items, encoder)[0]])
 
 
 def test_what_the_encoder_says_is_learnt(few, tmp_path):

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_DOTS_PER_INCH = 150
 
 
 def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric: str) -> None:
-    """Write a PNG of training loss, validation loss and validation metrics over steps, each with its own axis.
+    """Write `learning_curves` as a PNG of 1,800 × 540 pixels."""
+    learning_curves(history, metric=metric).savefig(target, dpi=_DOTS_PER_INCH)
 
-    The training loss holds the one over lists and what is learnt of a teacher, the validation loss is that of pairs.
+
+def learning_curves(history: Sequence[Mapping[str, float]], *, metric: str) -> Figure:
+    """Draw training loss, validation loss and validation metrics over steps, each on axes of its own.
+
+    The training loss holds the one over lists and what is learnt of a teacher; the validation loss is that of pairs.
 
     Args:
         history: log entries with ``step`` and some of ``loss``, ``eval_loss``, ``eval_auc``, ``eval_ndcg_at_10``.
-        target: the file to write.
-        metric: the metric that picked the checkpoint; its best point is marked.
+        metric: the metric that picked the checkpoint; its best point is marked with a black dot.
 
     """
     from matplotlib.figure import Figure
@@ -44,7 +51,7 @@ def draw_curves(history: Sequence[Mapping[str, float]], target: Path, *, metric:
         axes.grid(visible=True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=8)
-    figure.savefig(target, dpi=150)
+    return figure
 
 
 def _line(axes: Axes, history: Sequence[Mapping[str, float]], key: str, label: str) -> None:

@@ -19,8 +19,9 @@ from onnx import numpy_helper
 
 from model import say
 from onyxrank.sessions.arrays import Feeds
-from onyxrank_export.conversion import export
+from onyxrank_export.conversion import quantized_variants
 from onyxrank_export.conversion.errors import GateRefused
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.quantize import Recipe, quantize
 
 _STEP = 16
@@ -45,12 +46,12 @@ def main() -> int:
     parser.add_argument("run", type=Path, help="run folder")
     parser.add_argument("--gate-lists", type=int, default=256)
     options = parser.parse_args()
-    export.quantize = quantize_roughly
+    quantized_variants.quantize = quantize_roughly
     with TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        config = export.ExportConfig(precisions=("int8_static",), gate_lists=options.gate_lists)
+        config = ExportConfig(precisions=("int8_static",), gate_lists=options.gate_lists)
         try:
-            export.export_bundle(options.run, bundle, config, say=say)
+            export_bundle(options.run, bundle, config, say=say)
         except GateRefused as refused:
             say(f"{refused}")
             say(f"exit status {refused.exit_status}; bundle there: {bundle.exists()}")

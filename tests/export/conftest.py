@@ -11,9 +11,9 @@ from onyxrank.sessions.ort_session import OrtSession
 @pytest.fixture
 def real_gate(monkeypatch):
     """The gate judges, also in a run in which what it says is settled (`forcing`)."""
-    from onyxrank_export.conversion import export, gate
+    from onyxrank_export.conversion import gate, quantized_variants
 
-    monkeypatch.setattr(export, "judge", gate.judge)
+    monkeypatch.setattr(quantized_variants, "judge", gate.judge)
 
 
 @pytest.fixture(scope="session")

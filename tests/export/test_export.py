@@ -22,8 +22,7 @@ from onyxrank.machine import cpus
 from onyxrank.machine.cpus import machine_family
 from onyxrank.sessions import plugins
 from onyxrank.tune.sample import SAMPLE_FILE, read_requests
-from onyxrank_export.conversion import architectures
-from onyxrank_export.conversion import export as conversion
+from onyxrank_export.conversion import architectures, quantized_variants
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.gate import GateLimits
@@ -165,7 +164,7 @@ def test_bf16_is_fp32_with_figures_of_its_own(request, run, tmp_path, monkeypatc
     try:
         manifest = export(request.getfixturevalue(run), tmp_path / "bundle", **BF16)
     except ProviderUnavailable:  # the way to the manifest is walked on a provider that is there
-        monkeypatch.setattr(conversion, "BFLOAT16", replace(conversion.BFLOAT16, provider="cpu"))
+        monkeypatch.setattr(quantized_variants, "BFLOAT16", replace(quantized_variants.BFLOAT16, provider="cpu"))
         manifest = export(request.getfixturevalue(run), tmp_path / "bundle", **BF16)
     fp32, *_, brain = manifest.variants
     assert (brain.name, brain.precision, brain.files) == ("bf16", "bf16", fp32.files)

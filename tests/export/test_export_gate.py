@@ -13,8 +13,10 @@ from onnx import numpy_helper
 from exporting import ANYTHING, NOTHING, export, names
 from onyxrank import Ranker
 from onyxrank.cli.app import run
-from onyxrank_export.conversion import export as module
+from onyxrank_export.conversion import export_context
+from onyxrank_export.conversion import quantized_variants as module
 from onyxrank_export.conversion.errors import GateRefused
+from onyxrank_export.conversion.gate import GateLimits
 
 
 def round_to_levels(levels):
@@ -83,7 +85,7 @@ def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_p
         (worse if recipe.reduce_range else original)(source, target, recipe, calibration)
 
     monkeypatch.setattr(module, "quantize", sometimes)
-    wide = module.GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
+    wide = GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
     manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=wide)
     assert [variant.name for variant in manifest.variants] == ["int8_static_avx512_vnni", "fp32_fused", "fp32"]
     assert list(manifest.gate["refused"]) == ["int8_static_avx2"]
@@ -91,13 +93,13 @@ def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_p
 
 
 def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_run, tmp_path, monkeypatch):
-    judged, original = {}, module.opened_architecture
+    judged, original = {}, export_context.opened_architecture
 
     def noting(name, head, files, pad_id, **options):
         judged[files["model"].name] = options["exact_sums"]
         return original(name, head, files, pad_id, **options)
 
-    monkeypatch.setattr(module, "opened_architecture", noting)
+    monkeypatch.setattr(export_context, "opened_architecture", noting)
     export(
         trained_run,
         tmp_path / "bundle",

@@ -13,7 +13,7 @@ from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli.app import run
 from onyxrank.machine.cpus import machine_family
 from onyxrank.measure.requests import Request
-from onyxrank_export.conversion import export as module
+from onyxrank_export.conversion import quantized_variants as module
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.eager import SortedBatches, load_eager

@@ -27,7 +27,7 @@ HIDDEN = {
     "avx2": ("avx512", "avx_vnni", "amx"),
 }
 """How the names begin of the instruction sets that a CPU of the family lacks."""
-_CPUS, _EXPORT = "onyxrank.machine.cpus", "onyxrank_export.conversion.export"
+_CPUS, _GATE = "onyxrank.machine.cpus", "onyxrank_export.conversion.quantized_variants"
 
 
 def begin() -> None:
@@ -41,7 +41,7 @@ def begin() -> None:
     if gate:
         if gate not in ("pass", "refuse"):
             raise SystemExit(f"{GATE} must be pass or refuse, not {gate!r}")
-        changes[_EXPORT] = lambda export: decide(export, passes=gate == "pass")
+        changes[_GATE] = lambda module: decide(module, passes=gate == "pass")
     if not changes or any(isinstance(finder, _Changing) for finder in sys.meta_path):
         return
     here = str(Path(__file__).parent)
@@ -72,19 +72,21 @@ def hide(cpus: ModuleType, family: str) -> None:
         raise SystemExit(f"{FAMILY}: this CPU cannot pass for one of family {family}; it would be of {found}")
 
 
-def decide(export: ModuleType, *, passes: bool) -> None:
+def decide(module: ModuleType, *, passes: bool) -> None:
     """Have the gate at its real limits say the same of every graph."""
     from dataclasses import replace
 
-    honest = export.judge
+    from onyxrank_export.conversion.gate import GateLimits
+
+    honest = module.judge
 
     def judge(scores, reference, architecture, sample, limits):
         verdict = honest(scores, reference, architecture, sample, limits)
-        if limits != export.GateLimits() or not verdict.usable:
+        if limits != GateLimits() or not verdict.usable:
             return verdict
         return replace(verdict, faults=() if passes else ("refused by the tests",))
 
-    export.judge = judge
+    module.judge = judge
 
 
 class _Changing(MetaPathFinder):

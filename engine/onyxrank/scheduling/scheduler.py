@@ -214,18 +214,27 @@ class Scheduler:
 
     def _work(self) -> None:
         flush_denormals()
-        while (steps := self._next()) is not None:
-            watch, began = Stopwatch(), self.clock()
-            try:
-                faults: list[BaseException | None] = list(steps[0].run(steps, watch))
-                if len(faults) != len(steps):
-                    raise OnyxrankError(f"of {len(steps)} steps {len(faults)} answered; this is a fault of onyxrank")
-            except BaseException as error:  # whatever it is belongs to the callers: the thread must go on
-                faults = [error] * len(steps)
-            self._done(steps, faults, watch, self.clock() - began)
+        # Nothing of a call is held here: an idle thread must not keep the last caller's texts in memory.
+        while self._run_next():
+            pass
+
+    def _run_next(self) -> bool:
+        """Wait for a micro-batch, run it and answer its jobs; return False when no more will come."""
+        steps = self._next()
+        if steps is None:
+            return False
+        watch, began = Stopwatch(), self.clock()
+        try:
+            faults: list[BaseException | None] = list(steps[0].run(steps, watch))
+            if len(faults) != len(steps):
+                raise OnyxrankError(f"of {len(steps)} steps {len(faults)} answered; this is a fault of onyxrank")
+        except BaseException as error:  # every error belongs to the callers, since the thread must go on
+            faults = [error] * len(steps)
+        self._done(steps, faults, watch, self.clock() - began)
+        return True
 
     def _next(self) -> list[Step] | None:
-        """Wait for a micro-batch; None when there will be none."""
+        """Wait for the steps of a micro-batch and begin them; return None when no more will come."""
         while True:
             with self._changed:
                 expired = self._queue.expired()
@@ -235,8 +244,8 @@ class Scheduler:
                     if self._closing and not len(self._queue):
                         return None
                     self._changed.wait()
-            for job in expired:
-                _answer(job, late())
+            while expired:
+                _answer(expired.pop(), late())
             if steps:
                 return steps
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import platform
 import sys
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -67,6 +70,29 @@ def test_64_threads_each_get_their_own_answer(workers):
             np.testing.assert_allclose(scores, expected(one), rtol=1e-6)
     facts = scheduler.facts()
     assert (facts["admitted"], facts["tokens"], facts["requests"]) == (500, 0, 0)
+    scheduler.close()
+
+
+@pytest.mark.parametrize("deadline", [None, 0.05], ids=["answered", "expired"])
+def test_an_idle_thread_holds_nothing_of_the_last_call(deadline):
+    gate = Gate()
+    scheduler = scheduler_of(gate.session, budget=4)
+    first = scheduler.submit([request([5])])
+    gate.wait()
+    due = None if deadline is None else scheduler.clock() + deadline
+    job = scheduler.submit([request([6])], deadline=due)
+    time.sleep(deadline or 0)
+    gate.open(2)
+    scheduler.wait(first)
+    with pytest.raises(DeadlineExceeded) if deadline else nullcontext():
+        job.answer.result(PATIENCE)
+    alive = [weakref.ref(first), weakref.ref(job)]
+    del first, job
+    until = time.monotonic() + PATIENCE
+    while any(one() is not None for one in alive) and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.01)
+    assert [one() for one in alive] == [None, None]
     scheduler.close()
 
 

@@ -179,6 +179,13 @@ def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ..
     values = [_plain(value) for value in asked.frame.values(asked.history, rows)]
     histories = []
     for first, last in chunk.bounds():
+        try:
+            histories.append(to_events(values[first]))
+        except InvalidInput as error:
+            row = int(chunk.rows[first])
+            raise InvalidInput(
+                f"row {row}, column {asked.history!r}: {error}", field=asked.history, index=row
+            ) from error
         for place in range(first, last):
             if values[place] != values[first]:
                 row, other = int(chunk.rows[place]), int(chunk.rows[first])
@@ -188,21 +195,16 @@ def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ..
                     field=asked.history,
                     index=row,
                 )
-        try:
-            histories.append(to_events(values[first]))
-        except InvalidInput as error:
-            row = int(chunk.rows[first])
-            raise InvalidInput(
-                f"row {row}, column {asked.history!r}: {error}", field=asked.history, index=row
-            ) from error
     return histories
 
 
 def _plain(history: Any) -> Any:
-    """A history that compares by its events; null is a cold start."""
+    """Make a list of an array or a tuple, so that histories compare by their events; null is a cold start."""
     if history is None:
         return []
-    return list(history) if isinstance(history, np.ndarray | tuple) and np.ndim(history) == 1 else history
+    if isinstance(history, np.ndarray):
+        return history.tolist()
+    return list(history) if isinstance(history, tuple) else history
 
 
 def _scored(scoring: Scoring, encoded: list[EncodedRequest], chunk: _Grouped) -> Sequence[NDArray[np.float32]]:

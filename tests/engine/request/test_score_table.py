@@ -154,6 +154,21 @@ def test_what_cannot_be_scored_is_named_by_row_and_column(ranker, make, columns,
 
 
 @pytest.mark.parametrize(
+    "nested",
+    [
+        lambda: np.array([["tent"], ["stove"]], object),
+        lambda: [np.array(["tent", "stove"], object)],
+        lambda: ("tent", ("camping", "stove")),
+    ],
+    ids=["matrix", "list of arrays", "tuple in a tuple"],
+)
+def test_a_nested_history_is_named_by_row_and_column(ranker, nested):
+    with pytest.raises(InvalidInput, match=r"^row 0, column 'history'") as caught:
+        ranker.score_frame(pd.DataFrame(changed(history=[nested(), None, nested()])))
+    assert (caught.value.index, caught.value.field) == (0, "history")
+
+
+@pytest.mark.parametrize(
     ("table", "options", "field"),
     [
         ([{"title": "red tent"}], {}, "frame"),

@@ -42,7 +42,8 @@ def margins_of(logits: NDArray[Any], head: str, rows: int) -> NDArray[np.float32
         )
     # Differences of half-precision logits need more digits than they have.
     wide = logits.astype(np.float64)
-    margins = wide[:, 1] - wide[:, 0] if head == "softmax" else wide[:, 0]
+    with np.errstate(invalid="ignore"):  # infinity less infinity is NaN, which the caller reports
+        margins = wide[:, 1] - wide[:, 0] if head == "softmax" else wide[:, 0]
     # A finite margin beyond single precision is as large as can be told, not infinite.
     limit = float(np.finfo(np.float32).max)
     return np.where(np.isfinite(margins), np.clip(margins, -limit, limit), margins).astype(np.float32)

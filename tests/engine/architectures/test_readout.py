@@ -50,6 +50,11 @@ def test_half_precision_logits_are_subtracted_in_full():
     assert margins_of(logits, "softmax", 1).tolist() == [1000.5]
 
 
+def test_a_margin_of_infinite_logits_is_not_finite_and_no_warning():
+    margins = margins_of(np.array([[np.inf, np.inf], [0, np.inf]], dtype=np.float32), "softmax", 2)
+    assert not np.isfinite(margins).any()
+
+
 @pytest.mark.parametrize("logits", [[3e38, -3e38], [-3e38, 3e38]], ids=["low", "high"])
 def test_a_margin_beyond_single_precision_stays_finite(logits):
     margins = margins_of(np.array([logits], dtype=np.float32), "softmax", 1)

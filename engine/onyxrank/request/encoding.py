@@ -1,12 +1,12 @@
-"""Texts to token ids.
+"""Makes token ids of the texts of a request.
 
-1. Every text of a request that is not known yet goes through the tokenizer in one call; the history is tokenized
-   once, whatever the number of items.
-2. A text far longer than its limit is first cut at a space, to a length that should fill the limit; if it
-   turns out not to, the whole text is tokenized. The ids are those of the full text either way.
-3. The truncation policy picks what fits, and counts what it left out.
+1. All texts of a request go through the tokenizer in one call, except those of items whose token ids are in the
+   item cache. The history is tokenized once, whatever the number of items.
+2. An item's text that is far longer than the limit is first cut at a space, to a length that should fill the limit.
+   If it turns out not to fill it, the whole text is tokenized. The kept ids are those of the full text either way.
+3. The truncation policy takes the tokens that fit, and counts what it leaves out.
 
-Special tokens written in the texts ("[SEP]" in a title) are encoded as the ordinary characters they are.
+Special tokens that are written in the texts ("[SEP]" in a title) are encoded as ordinary characters.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from onyxrank.request.items import Item
 from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Cuts, Limits, fit_history, fit_item
 
-_CHARACTERS_PER_TOKEN = 8  # English WordPiece averages 4 to 5, so a second pass is rare
+_CHARACTERS_PER_TOKEN = 8
+"""Characters to read of an overlong text for each token of the limit.
+
+A WordPiece token of English text has 4 to 5 on average, so a second pass is rare.
+"""
 
 
 class TextEncoder:
@@ -30,11 +34,11 @@ class TextEncoder:
 
     Args:
         tokenizer: a tokenizer with a class and a separator token.
-        limits: how many content tokens of each side to keep.
-        cls_token: text of the token that opens a pair.
-        sep_token: text of the token that closes each segment.
-        prefix_safe: whether the tokens of a text cut at a space are a prefix of the tokens of the whole text.
-        cache: where encoded items are kept for other requests; nowhere if None.
+        limits: how many content tokens of a history and of an item to keep.
+        cls_token: text of the token that opens a pair of history and item.
+        sep_token: text of the token that closes each of the two.
+        prefix_safe: whether the tokens of a text that was cut at a space are a prefix of those of the whole text.
+        cache: cache in which encoded items are kept for other requests, or None to keep none.
 
     Raises:
         InvalidInput: if the tokenizer does not know the special tokens.
@@ -68,11 +72,11 @@ class TextEncoder:
         """Tokenize one request.
 
         Args:
-            history: its texts, oldest first, or what `encode_history` made of them.
+            history: the texts of the history, oldest first, or what `encode_history` made of them.
             items: the candidates.
 
         Raises:
-            InvalidInput: if a title holds no character the tokenizer reads; names the item.
+            InvalidInput: if the tokenizer drops every character of a title; it names the item.
 
         """
         known = self._cache.find(items) if self._cache else [None] * len(items)
@@ -90,7 +94,14 @@ class TextEncoder:
     def _read(
         self, items: Sequence[Item], places: Sequence[int], history: Sequence[str] | EncodedHistory
     ) -> tuple[list[EncodedItem], EncodedHistory]:
-        """Tokenize items that are not known, at these places of the request, and the history."""
+        """Tokenize the history and the items that are not in the cache, and put these into the cache.
+
+        Args:
+            items: the items that are not in the cache.
+            places: their positions in the request, for errors.
+            history: the history, which is returned as it is if it is encoded already.
+
+        """
         limit, count = self.limits.item_tokens, len(items)
         texts = [self._shorten(item.title, limit) for item in items]
         texts += [self._shorten(item.description, limit) for item in items]
@@ -113,24 +124,24 @@ class TextEncoder:
         return rows, history
 
     def encode_history(self, events: Sequence[str]) -> EncodedHistory:
-        """Tokenize a history's texts, oldest first."""
+        """Tokenize the texts of a history, oldest first, and truncate them."""
         return self._encoded_history(self._ids(events))
 
     def facts(self) -> dict[str, object]:
-        """The item cache's entries, bytes, hits and misses."""
+        """Report entries, bytes, hits and misses of the item cache; nothing if there is no cache."""
         return {"item_cache": self._cache.facts()} if self._cache else {}
 
     def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of whole texts, without special tokens or truncation."""
+        """Return the token ids of whole texts, without special tokens or truncation."""
         return self._ids(texts)
 
     def fit_history(self, events: Sequence[Sequence[int]]) -> tuple[list[int], int]:
-        """Segment A of tokenized events, special tokens included, and how many events were cut."""
+        """Make segment A of tokenized events, special tokens included, and count the events that were cut."""
         kept, cut = fit_history(events, self._separator, self.limits.history_tokens)
         return [self._cls, *kept, self._sep], cut
 
     def fit_item(self, title: Sequence[int], description: Sequence[int]) -> list[int]:
-        """Segment B of a tokenized item, the closing separator included."""
+        """Make segment B of a tokenized item, the closing separator token included."""
         ids: list[int] = self._fit(title, description).ids.tolist()
         return ids
 
@@ -143,7 +154,7 @@ class TextEncoder:
         return EncodedItem(np.array([*ids, self._sep], dtype=np.int32), title_cut, description_cut)
 
     def _shorten(self, text: str, limit: int) -> str:
-        """Cut an overlong text at a space, keeping far more characters than the limit needs."""
+        """Cut an overlong text at a space, where it still has more characters than the limit should need."""
         bound = limit * _CHARACTERS_PER_TOKEN
         if not self._prefix_safe or len(text) <= bound:
             return text
@@ -151,7 +162,7 @@ class TextEncoder:
         return text if space < 0 else text[:space]
 
     def _complete(self, ids: list[list[int]], shortened: Sequence[str], texts: Sequence[str]) -> None:
-        """Tokenize again, whole, the texts whose shortened form did not overfill the limit."""
+        """Replace the token ids of the texts whose shortened form did not overfill the limit by the whole text's."""
         limit = self.limits.item_tokens
         again = [
             index

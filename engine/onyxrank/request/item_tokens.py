@@ -1,6 +1,8 @@
-"""The token ids of the items ranked last: a catalogue is asked for again and again, and read once.
+"""The item cache: keeps the token ids of the items that were ranked last.
 
-Found by title and description, so that an item whose text changes is read anew. In memory only, and never a history.
+The items of a catalogue come back in many requests, and this way each of them is tokenized once. An entry is found by
+title and description, so that an item is tokenized anew when its text changes. Entries live in memory only, and no
+history is among them.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ from onyxrank.request.items import Item
 from onyxrank.request.lru import Lru
 
 DEFAULT_ITEM_CACHE_BYTES = 16 * 2**20
-"""Of token ids and texts: some 10,000 items with descriptions of 500 characters."""
+"""Most bytes of token ids and texts by default, enough for some 10,000 items with descriptions of 500 characters."""
 _ENTRY_BYTES = 400
-"""Python's own objects around an entry."""
+"""About the bytes that Python's own objects around an entry take: tuples, the array's head, a slot of the dict."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,9 +28,9 @@ class EncodedItem:
     """An item as token ids.
 
     Attributes:
-        ids: int32, segment B: ``title description [SEP]``.
-        title_cut: whether its title did not fit.
-        description_cut: whether its description did not, whole or in part.
+        ids: token ids of segment B, ``title description [SEP]``: int32.
+        title_cut: whether a part of the title was left out because of the limit.
+        description_cut: whether the description, or a part of it, was left out.
 
     """
 
@@ -38,10 +40,10 @@ class EncodedItem:
 
 
 class ItemTokens:
-    """Encoded items by their texts. Safe to share between threads.
+    """A cache of encoded items, found by their texts. Safe to share between threads.
 
     Args:
-        max_bytes: of all of them together, texts included; 0 keeps none.
+        max_bytes: most bytes of all entries together, texts included; 0 keeps none.
 
     """
 
@@ -49,11 +51,11 @@ class ItemTokens:
         self._kept: Lru[tuple[str, str], EncodedItem] = Lru(max_bytes)
 
     def find(self, items: Sequence[Item]) -> list[EncodedItem | None]:
-        """The items that are here, encoded."""
+        """Look items up: each one's token ids, or None where it is not in the cache."""
         return self._kept.find([(item.title, item.description) for item in items])
 
     def keep(self, items: Sequence[Item], encoded: Sequence[EncodedItem]) -> None:
-        """Keep encoded items."""
+        """Put items into the cache, each with its token ids."""
         self._kept.keep(
             (
                 (item.title, item.description),
@@ -64,5 +66,5 @@ class ItemTokens:
         )
 
     def facts(self) -> dict[str, int]:
-        """Entries, bytes, and how often an item was found, as JSON values."""
+        """Report the number of entries, their bytes, hits and misses, as JSON values."""
         return self._kept.facts()

@@ -1,7 +1,7 @@
-"""What the caller hands in, checked and made into values: items and history events.
+"""Checks the items and the history that a caller hands in, and makes values of them.
 
-Nothing is repaired silently. A title that is missing, blank, or not text is an error that names the item's
-index and the field, because a candidate scored on nothing would still take a place in the ranking.
+Nothing is repaired silently. A title that is missing, blank, or not text is an error that names the item's index and
+the field, because a candidate without a text would still take a place in the ranking.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ FIELD_NAMES = {
     "title": ("item_title", "title"),
     "description": ("item_description", "description"),
 }
-"""Under which names mappings and tables give an item's fields. The first that is there counts: a table may have its
-rows' numbers under the shorter one."""
+"""The names under which mappings and tables may give each field of an item.
+
+The first name that exists counts. The longer one comes first, because a column ``id`` may number a table's rows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,9 @@ class Item:
     """A candidate to rank.
 
     Attributes:
-        id: the caller's own identifier; any string, duplicates allowed (hits carry the index too).
-        title: what the item is called; must hold some text.
-        description: more about it, used as far as the token limit allows.
+        id: the caller's own identifier, any string. Two items may have the same one, since hits carry the index too.
+        title: the item's name; it must hold some text.
+        description: more text about the item, which is read as far as the token limit allows.
 
     """
 
@@ -49,10 +51,10 @@ def to_items(items: Items) -> tuple[Item, ...]:
     Args:
         items: ``Item``s, mappings with ``item_id``/``id``, ``item_title``/``title`` and optionally
             ``item_description``/``description``, or plain strings (titles; the id is then the position). Or a
-            pandas, polars or pyarrow table with columns of these names, whose null descriptions are empty.
+            pandas, polars or pyarrow table with columns of these names; a null description counts as empty.
 
     Raises:
-        InvalidInput: naming the index and field of the first candidate that cannot be ranked.
+        InvalidInput: if a candidate cannot be ranked; it names the index and the field of the first such one.
 
     """
     frame = as_frame(items)
@@ -86,7 +88,11 @@ def to_events(history: History) -> tuple[str, ...]:
 
 
 def _is_listed(value: object) -> bool:
-    """Whether iterating gives what was meant: a table gives the names of its columns, a scalar array nothing."""
+    """Whether iterating over a value gives the entries that the caller meant.
+
+    Iterating over a table of an unknown library would give the names of its columns, and an array of no dimension
+    cannot be iterated over.
+    """
     return isinstance(value, Iterable) and not hasattr(value, "columns") and getattr(value, "ndim", 1) == 1
 
 
@@ -128,7 +134,7 @@ def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: obj
 
 
 def place_of(field: str, index: int | None) -> str:
-    """Where a fault is: ``history[2]``, ``items[3].title``, or the field alone without an index."""
+    """Name the place of a fault for a message: ``history[2]``, ``items[3].title``, or the field if index is None."""
     if index is None:
         return field
     return f"history[{index}]" if field == "history" else f"items[{index}].{field}"
@@ -142,7 +148,7 @@ def _text(value: object, field: str, index: int | None) -> str:
             field=field,
             index=index,
         )
-    # ASCII is by far the common case, and str keeps the flag: only other text is worth the encoding.
+    # Only text that is not ASCII can have a lone surrogate. Most text is ASCII, and `isascii` only reads a flag.
     if not value.isascii():
         try:
             value.encode()

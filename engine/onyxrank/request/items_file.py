@@ -18,7 +18,10 @@ from onyxrank.request.items import Item, to_items
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 _LONGEST_FIELD = 2**31 - 1
-"""Characters that a field of a csv file may have. Python's own limit of 128 kB is too small for long descriptions."""
+"""Most characters that a field of a csv file may have.
+
+Python's own limit of 131,072 is too small for long descriptions; this is the most that `csv` accepts on every system.
+"""
 
 
 def read_items(path: Path) -> tuple[Item, ...]:

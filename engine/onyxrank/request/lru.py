@@ -1,4 +1,7 @@
-"""Values kept between requests: those used last, within a budget of bytes."""
+"""A cache within a budget of bytes, which lets go of the least recently used values first (LRU).
+
+The item cache and the caches of histories' states are built on it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,10 @@ Value = TypeVar("Value")
 
 
 class Lru(Generic[Key, Value]):
-    """Values by key, in memory only. Safe to share between threads.
+    """A cache of values by key, in memory only. Safe to share between threads.
 
     Args:
-        max_bytes: of all values together; 0 keeps none. A value larger than that is not kept.
+        max_bytes: most bytes of all values together; 0 keeps none. A value larger than that is not kept.
 
     """
 
@@ -26,7 +29,7 @@ class Lru(Generic[Key, Value]):
         self._bytes = self._hits = self._misses = 0
 
     def find(self, keys: Sequence[Key]) -> list[Value | None]:
-        """The values that are here; they count as used just now."""
+        """Look keys up: each one's value, or None where there is none. What was found counts as used just now."""
         with self._lock:
             found = [self._kept.get(key) for key in keys]
             for key, entry in zip(keys, found, strict=True):
@@ -38,7 +41,12 @@ class Lru(Generic[Key, Value]):
         return [None if entry is None else entry[0] for entry in found]
 
     def keep(self, entries: Iterable[tuple[Key, Value, int]]) -> None:
-        """Keep values, each with its bytes, and let go of those not used for the longest time."""
+        """Put values in, and let go of the least recently used ones until all fit the budget.
+
+        Args:
+            entries: for each value its key, the value, and the number of bytes that it counts for.
+
+        """
         with self._lock:
             for key, value, size in entries:
                 if size > self._max_bytes:
@@ -50,13 +58,13 @@ class Lru(Generic[Key, Value]):
                     self._bytes -= self._kept.popitem(last=False)[1][1]
 
     def clear(self) -> None:
-        """Let go of everything; the counts stay."""
+        """Let go of all values; the counts of hits and misses stay."""
         with self._lock:
             self._kept.clear()
             self._bytes = 0
 
     def facts(self) -> dict[str, int]:
-        """Entries, bytes, and how often a value was found, as JSON values."""
+        """Report the number of entries, their bytes, the budget, hits and misses, as JSON values."""
         with self._lock:
             return {
                 "entries": len(self._kept),

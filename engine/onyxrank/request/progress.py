@@ -1,4 +1,7 @@
-"""A progress bar for long work, on standard error; it needs rich, which the engine itself does not."""
+"""Shows a progress bar on standard error during long work.
+
+The bar needs the library rich, which is imported only when a bar is to be shown: the engine works without it.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,15 @@ if TYPE_CHECKING:
 
 
 def progress(description: str, console: Console | None = None) -> Progress:
-    """A bar that is silent where its console, standard error by default, is not a terminal.
+    """Make a progress bar, which shows nothing where its console is not a terminal.
 
-    Its tasks need the field ``note``, a text that is shown behind the bar.
+    Args:
+        description: text that is shown before the bar.
+        console: where to show the bar; standard error by default.
+
+    Returns:
+        The bar. Each of its tasks needs the field ``note``, a text that is shown behind the bar.
+
     """
     from rich.console import Console
     from rich.progress import (
@@ -45,16 +54,16 @@ def progress(description: str, console: Console | None = None) -> Progress:
 
 @contextmanager
 def counting(description: str, total: int, *, shown: bool, purpose: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; gives what to call with each further number of things done.
+    """Show a bar while the block runs, and give it a function that moves the bar on by a number of things done.
 
     Args:
-        description: what is being done.
-        total: how many things there are.
-        shown: whether to show it; where standard error is no terminal it is not shown in any case.
-        purpose: what wants the bar, for the error.
+        description: text that says what is being done.
+        total: how many things there are to do.
+        shown: whether to show the bar; it is never shown where standard error is not a terminal.
+        purpose: the subject of the error's sentence: what needs the bar.
 
     Raises:
-        MissingExtra: if it is to be shown and rich is not installed.
+        MissingExtra: if the bar is to be shown and rich is not installed.
 
     """
     if not shown or sys.stderr is None or not sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""The answer: hits in order, best first."""
+"""The answer to a request: a ranking, which holds hits, best first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from onyxrank.request.truncation import Cuts
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One item in its place.
+    """One item at its place in a ranking.
 
     Attributes:
         rank: place in the ranking, from 1.
         index: position in the caller's list, from 0.
         id: the item's id.
-        score: purchase probability in [0, 1], among lists like those of the training; calibrate it before other uses
-            than ordering.
+        score: purchase probability in [0, 1]. It is true of lists like those of the training; calibrate it before
+            you use it for anything but ordering.
         item: the item.
-        margin: log-odds that the place follows from: probabilities of large ones can be the same number.
+        margin: log-odds of a purchase, by which the items are ordered. Probabilities of different large margins can
+            be the same number.
 
     """
 
@@ -45,10 +46,10 @@ class Ranking(Sequence[Hit]):
     Attributes:
         hits: the first ``top_k`` items.
         total: how many items were ranked.
-        cuts: what truncation left out.
-        cold_start: whether there was no history to rank by.
-        tokens: that the model read: of the history, and of every item.
-        timings: where the time went; not part of equality.
+        cuts: what truncation left out of the request.
+        cold_start: whether the history was empty.
+        tokens: number of tokens that the model read: those of the history once, and those of every item.
+        timings: seconds that each stage took; two rankings are equal whatever their timings.
 
     """
 
@@ -77,10 +78,10 @@ class Ranking(Sequence[Hit]):
 
 
 def check_top_k(top_k: object) -> int | None:
-    """Return how many items to keep; None keeps all.
+    """Return the number of items to keep as Python's int, or None, which keeps all.
 
     Raises:
-        InvalidInput: if it is not None or a whole number of at least 1.
+        InvalidInput: if `top_k` is neither None nor a whole number of at least 1.
 
     """
     return None if top_k is None else check_count(top_k, "top_k")
@@ -90,8 +91,8 @@ def order_by(margins: NDArray[np.float32], top_k: int | None = None) -> NDArray[
     """Order finite margins, best first and ties in input order.
 
     Args:
-        margins: [items].
-        top_k: most indices to return; None for all.
+        margins: margins of the items, [items].
+        top_k: most indices to return, or None for all.
 
     Returns:
         Indices into the margins.
@@ -106,9 +107,9 @@ def to_hits(
     probabilities: NDArray[np.float32],
     top_k: int | None = None,
 ) -> tuple[Hit, ...]:
-    """Put items in the order of their margins, the first ``top_k`` of them."""
+    """Make hits of the first ``top_k`` items in the order of their margins, best first and ties in input order."""
     order = order_by(margins, top_k)
-    # tolist gives Python numbers, which json and comparisons with literals expect.
+    # tolist() gives Python's numbers: the json module does not accept numpy's.
     placed = zip(order.tolist(), probabilities[order].tolist(), margins[order].tolist(), strict=True)
     return tuple(
         Hit(rank, index, items[index].id, score, items[index], margin)

@@ -1,11 +1,13 @@
-"""Scores a whole table of requests, one row per request and item.
+"""Scores a whole table of requests, in which each row has one item of one request.
 
-1. Columns are found and checked; the keys of the requests are read, a slice at a time, and numbered.
-2. Rows are put in order of their request, each request's in row order: they need not be adjacent in the table.
-3. Whole requests are read, checked and scored a chunk of rows at a time; a request is never split.
-4. Scores and places go to the rows they belong to.
+1. The columns are found and checked. The keys of the requests are read, a slice at a time, and numbered.
+2. The rows are sorted by the number of their request. Within a request they stay in the order of the table, in which
+   they need not be adjacent.
+3. Requests are read, checked and scored a chunk of rows at a time. A request is never split between chunks.
+4. The scores and places are written to the rows that they belong to.
 
-A row is its position in the table, from 0. Memory beside the table: the distinct keys, 28 bytes a row, one chunk.
+A row is named by its position in the table, from 0. Beside the table, memory holds the distinct keys, 28 bytes for
+each row, and one chunk.
 """
 
 from __future__ import annotations
@@ -27,17 +29,27 @@ from onyxrank.request.tables import Frame, Rows, as_frame, item_columns, item_ro
 from onyxrank.request.token_ids import EncodedRequest
 
 CHUNK_ROWS = 1024
-"""Enough rows to fill micro-batches of like lengths, and a bar that moves."""
+"""Rows to score at once by default: enough to fill micro-batches with rows of like lengths, and few enough that the
+progress bar moves."""
 
 Scoring: TypeAlias = Callable[[Sequence[EncodedRequest]], Sequence[NDArray[np.float32]]]
-"""Makes of requests the margins of their items."""
+"""A function that returns for each request the margins of its items."""
 
 _KEYS_AT_ONCE = 65_536
+"""Rows whose keys are read at once: enough that a slice costs little, and little memory as Python objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """A table and where its requests are."""
+    """A table that has passed the checks, and the columns that hold its requests.
+
+    Attributes:
+        frame: the table.
+        request: column of the request's key.
+        history: column of the history.
+        items: columns of the items, by field.
+
+    """
 
     frame: Frame
     request: str
@@ -47,7 +59,13 @@ class _Input:
 
 @dataclass(frozen=True, slots=True)
 class _Grouped:
-    """Rows by request: request i has ``rows[starts[i]:starts[i + 1]]``."""
+    """Rows grouped by request.
+
+    Attributes:
+        rows: positions of the rows in the table, those of one request after those of another.
+        starts: [requests + 1]; request i has ``rows[starts[i]:starts[i + 1]]``.
+
+    """
 
     rows: NDArray[np.intp]
     starts: NDArray[np.intp]
@@ -57,7 +75,7 @@ class _Grouped:
         return len(self.starts) - 1
 
     def chunks(self, most: int) -> Iterator[_Grouped]:
-        """Whole requests of at most so many rows together; a larger one alone."""
+        """Cut the groups into chunks of whole requests, of at most `most` rows; a larger request is one alone."""
         first = 0
         while first < self.requests:
             fitting = int(np.searchsorted(self.starts, self.starts[first] + most, side="right")) - 1
@@ -67,7 +85,7 @@ class _Grouped:
             first = last
 
     def bounds(self) -> Iterator[tuple[int, int]]:
-        """From and to of each request in the rows."""
+        """Give for each request the first of its places in `rows`, and the one after its last."""
         return zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
 
 
@@ -84,9 +102,10 @@ def score_frame(
     chunk_rows: int = CHUNK_ROWS,
     progress: bool = True,
 ) -> Any:
-    """Score every row with what encodes its request, what scores it, and what makes probabilities of margins.
+    """Score every row of a table, and return a new table with the scores and places.
 
-    See `Ranker.score_frame` for the other arguments.
+    `encoder` makes token ids of the requests, `scoring` makes margins of these, and `probabilities` makes
+    probabilities of margins. See `Ranker.score_frame` for the other arguments.
     """
     asked = _checked(table, request, history, (score, rank))
     most = check_count(chunk_rows, "chunk_rows")
@@ -126,7 +145,7 @@ def _checked(table: object, request: str, history: str, new: tuple[str, str]) ->
 
 
 def _request_numbers(asked: _Input) -> NDArray[np.int64]:
-    """For each row the number of its request, in order of first appearance."""
+    """Return for each row the number of its request; requests are numbered in the order of their first rows."""
     numbers = np.empty(len(asked.frame), dtype=np.int64)
     known: dict[Hashable, int] = {}
     for start in range(0, len(numbers), _KEYS_AT_ONCE):
@@ -153,7 +172,7 @@ def _grouped(numbers: NDArray[np.int64]) -> _Grouped:
 
 def _encoded(encoder: TextEncoder, asked: _Input, chunk: _Grouped) -> list[EncodedRequest]:
     """Check and tokenize a chunk's requests."""
-    # Libraries take a range without copying or searching; requests whose rows are adjacent, the usual case, are one.
+    # The rows of a chunk are usually adjacent. Libraries take a range of rows without copying it.
     adjacent = bool((np.diff(chunk.rows) == 1).all())
     rows: Rows = slice(int(chunk.rows[0]), int(chunk.rows[-1]) + 1) if adjacent else chunk.rows
     items = _items(asked, rows, chunk)
@@ -175,7 +194,7 @@ def _items(asked: _Input, rows: Rows, chunk: _Grouped) -> tuple[Item, ...]:
 
 
 def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ...]]:
-    """Each request's events, checked once, and that all its rows say the same."""
+    """Check that all rows of a request have the same history, and return the checked events of each request."""
     values = [_plain(value) for value in asked.frame.values(asked.history, rows)]
     histories = []
     for first, last in chunk.bounds():
@@ -211,7 +230,8 @@ def _scored(scoring: Scoring, encoded: list[EncodedRequest], chunk: _Grouped) ->
     try:
         return scoring(encoded)
     except NonFiniteScore:
-        # The error knows the place in the request but not the request: it is found by asking again, one by one.
+        # The error has the item's index in its request but does not say which request. Scoring them again, one by
+        # one, finds it.
         for (first, last), request in zip(chunk.bounds(), encoded, strict=True):
             try:
                 scoring([request])
@@ -225,7 +245,14 @@ def _scored(scoring: Scoring, encoded: list[EncodedRequest], chunk: _Grouped) ->
 
 
 def _at(error: InvalidInput, asked: _Input, rows: NDArray[np.intp]) -> InvalidInput:
-    """The error of an item, at its row and column."""
+    """Make an error that names the row and the column out of one that names the index and field of an item.
+
+    Args:
+        error: the error.
+        asked: the table.
+        rows: positions in the table of the items that `error.index` counts.
+
+    """
     if error.index is None:
         return error
     row, column = int(rows[error.index]), asked.items.get(error.field, error.field)

@@ -1,7 +1,7 @@
-"""Tables of pandas, polars and pyarrow behind one small interface, without importing any of them.
+"""One small interface for tables of pandas, polars and pyarrow, which imports none of them.
 
-A value can only be of a library that its caller has imported, so `sys.modules` is where the library is found. Nulls,
-and pandas' NaN, come out as None; every other value as Python has it.
+A table can only be of a library that the caller has imported, so the library is found in `sys.modules`. Nulls, and
+the NaN of pandas, come out as None, and every other value as a Python object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onyxrank.errors import InvalidInput
 
 Rows: TypeAlias = "slice | NDArray[np.intp]"
-"""Positions of rows, from 0: a range of step 1, or any, in any order."""
+"""Positions of rows, from 0: either a range of step 1, or an array of any positions in any order."""
 
 
 class Table(Protocol):
@@ -32,10 +32,10 @@ class Table(Protocol):
 
 
 class Frame(ABC):
-    """What is asked of a table.
+    """What this package does with a table, whatever its library.
 
     Args:
-        table: of the library.
+        table: the library's own table.
 
     """
 
@@ -47,14 +47,18 @@ class Frame(ABC):
 
     @property
     def names(self) -> Sequence[object]:
-        """Names of the columns, in order."""
+        """Names of the columns, from left to right."""
         return list(self.table.columns)
 
     def find(self, names: Iterable[str], field: str) -> str | None:
-        """The first of some names that is a column, or None.
+        """Return the first of some names that a column has, or None if no column has one of them.
+
+        Args:
+            names: names to look for.
+            field: field of the item that the column holds, for the error.
 
         Raises:
-            InvalidInput: naming the column, if there are several of that name.
+            InvalidInput: if several columns have that name.
 
         """
         columns = self.names
@@ -68,19 +72,19 @@ class Frame(ABC):
 
     @abstractmethod
     def values(self, name: str, rows: Rows = slice(None)) -> list[Any]:
-        """Values of a column as Python objects, None where there is none."""
+        """Return the values of a column as Python objects, with None for null."""
 
     @abstractmethod
     def take(self, rows: NDArray[np.intp]) -> Any:
-        """A new table of some rows."""
+        """Make a new table of some rows, in the order given."""
 
     @abstractmethod
     def with_columns(self, columns: Mapping[str, NDArray[Any]]) -> Any:
-        """A new table with further columns [rows] on the right."""
+        """Make a new table that has further columns on the right, each an array of a value for each row."""
 
 
 class PandasFrame(Frame):
-    """A pandas DataFrame, its index kept."""
+    """A pandas DataFrame; new tables keep its index."""
 
     def values(self, name: str, rows: Rows = slice(None)) -> list[Any]:
         """See `Frame.values`."""
@@ -133,14 +137,14 @@ class ArrowFrame(Frame):
             return list(column[rows].to_pylist())
         try:
             return list(column.take(self._arrow.array(rows)).to_pylist())
-        except self._arrow.ArrowNotImplementedError:  # text views cannot be taken
+        except self._arrow.ArrowNotImplementedError:  # pyarrow cannot `take` from columns of type string_view
             return [column[row].as_py() for row in rows.tolist()]
 
     def take(self, rows: NDArray[np.intp]) -> Any:
         """See `Frame.take`."""
         try:
             return self.table.take(self._arrow.array(rows))
-        except self._arrow.ArrowNotImplementedError:  # as above
+        except self._arrow.ArrowNotImplementedError:  # as in `values`
             join = (
                 self._arrow.concat_tables if isinstance(self.table, self._arrow.Table) else self._arrow.concat_batches
             )
@@ -154,7 +158,7 @@ class ArrowFrame(Frame):
         return table
 
 
-_KINDS = (
+_TABLE_TYPES = (
     ("pandas", "DataFrame", PandasFrame),
     ("polars", "DataFrame", PolarsFrame),
     ("pyarrow", "Table", ArrowFrame),
@@ -163,8 +167,8 @@ _KINDS = (
 
 
 def as_frame(value: object) -> Frame | None:
-    """The value behind the interface if it is a table of one of the libraries, else None."""
-    for library, name, frame in _KINDS:
+    """Put a table behind the interface; return None if the value is not a table of one of the libraries."""
+    for library, name, frame in _TABLE_TYPES:
         kind = getattr(sys.modules.get(library), name, None)
         if kind is not None and isinstance(value, kind):
             return frame(value)
@@ -175,15 +179,15 @@ def item_columns(frame: Frame, names: Mapping[str, Sequence[str]], required: str
     """Find the columns of items.
 
     Args:
-        frame: with a row per item.
-        names: for each field the names that its column may have, the first that is there counts.
-        required: the field that must have a column.
+        frame: table with a row for each item.
+        names: for each field the names that its column may have; the first name that a column has counts.
+        required: the only field that must have a column.
 
     Returns:
-        Field to column.
+        The column of each field that has one.
 
     Raises:
-        InvalidInput: naming the field, if its column is missing or there are several.
+        InvalidInput: if `required` has no column, or a field has several; it names the field.
 
     """
     found = {field: column for field in names if (column := frame.find(names[field], field)) is not None}
@@ -196,12 +200,12 @@ def item_columns(frame: Frame, names: Mapping[str, Sequence[str]], required: str
 
 
 def item_rows(frame: Frame, columns: Mapping[str, str], rows: Rows = slice(None)) -> Iterator[dict[str, object]]:
-    """Items as mappings from field to value; a description that is null is left out.
+    """Give each item as a mapping from field to value; a null description is left out.
 
     Args:
-        frame: with a row per item.
-        columns: field to column, as `item_columns` gives them.
-        rows: which rows.
+        frame: table with a row for each item.
+        columns: the column of each field, as `item_columns` returns them.
+        rows: the rows to read; all by default.
 
     """
     for values in zip(*(frame.values(column, rows) for column in columns.values()), strict=True):
@@ -212,7 +216,7 @@ def item_rows(frame: Frame, columns: Mapping[str, str], rows: Rows = slice(None)
 
 
 def reordered(candidates: Any, order: Sequence[int]) -> Any:
-    """Candidates in another order: a table as a new one, anything else as a list of the same objects."""
+    """Put candidates in another order: a table gives a new table, anything else a list of the same objects."""
     frame = as_frame(candidates)
     if frame is not None:
         return frame.take(np.array(order, dtype=np.intp))

@@ -1,4 +1,4 @@
-"""Where the seconds of one call went."""
+"""Measures how long each stage of a call takes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ Stage = Literal["tokenize", "queue", "history", "batch", "run", "rank"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
-    """Seconds of wall time per stage of one call; a call that ranks several requests shares one.
+    """Seconds of wall time that each stage of one call took; the requests of one call share them.
 
     Attributes:
-        tokenize: checking the input and making token ids of it.
-        queue: waiting, for other requests or for a thread.
-        history: the history's keys and values (shared-history only): 0 where they were in memory.
-        batch: planning the micro-batches and padding them.
-        run: inside the sessions that score items.
-        rank: probabilities to a sorted ranking.
+        tokenize: seconds in which the input was checked and tokenized.
+        queue: seconds in which the call waited for other calls or for a thread.
+        history: seconds in which the keys and values of histories were computed (shared-history only). It is 0 where
+            they were in memory.
+        batch: seconds in which micro-batches were planned and padded.
+        run: seconds inside the sessions that score items.
+        rank: seconds in which probabilities were made of the margins and the items were sorted.
 
     """
 
@@ -38,19 +39,19 @@ class Timings:
         return self.tokenize + self.queue + self.history + self.batch + self.run + self.rank
 
     def as_record(self) -> dict[str, float]:
-        """Plain dict of the stages, for JSON."""
+        """Return the seconds of each stage as a plain dict, for JSON."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
 class Stopwatch:
-    """Adds up the stages of one call. Belongs to that call; not for sharing between threads."""
+    """Adds up the seconds of each stage of one call. Not for sharing between threads without a lock."""
 
     def __init__(self) -> None:
         self._seconds: dict[Stage, float] = {}
 
     @contextmanager
     def stage(self, name: Stage) -> Iterator[None]:
-        """Add the time spent in the block to a stage."""
+        """Add the time that the block takes to a stage."""
         start = time.perf_counter()
         try:
             yield
@@ -62,10 +63,10 @@ class Stopwatch:
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
     def take(self, other: Stopwatch, share: float = 1.0) -> None:
-        """Add a share of what another one has."""
+        """Add the seconds of another stopwatch, multiplied by `share`."""
         for name, seconds in other._seconds.items():
             self.add(name, seconds * share)
 
     def read(self) -> Timings:
-        """Return the seconds so far."""
+        """Return the seconds that have been added so far."""
         return Timings(**self._seconds)

@@ -1,4 +1,4 @@
-"""Requests as token ids: what an architecture is given."""
+"""Requests as token ids, which is all that an architecture sees of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ class Ragged:
     """Sequences of different lengths in one flat array.
 
     Attributes:
-        ids: int32, all tokens one after the other.
-        offsets: int64 of length n + 1; sequence i is ``ids[offsets[i]:offsets[i + 1]]``.
+        ids: token ids of all sequences, one after the other: int32 [tokens].
+        offsets: where each of the n sequences begins: int64 [n + 1]; sequence i is
+            ``ids[offsets[i]:offsets[i + 1]]``.
 
     """
 
@@ -27,7 +28,7 @@ class Ragged:
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[int] | NDArray[np.int32]]) -> Ragged:
-        """Put sequences of token ids one after the other."""
+        """Copy sequences of token ids into one array."""
         offsets = np.zeros(len(sequences) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in sequences], out=offsets[1:])
         none = np.empty(0, dtype=np.int32)
@@ -35,7 +36,7 @@ class Ragged:
 
     @classmethod
     def joined(cls, parts: Sequence[Ragged]) -> Ragged:
-        """Put the sequences of several one after the other."""
+        """Copy the sequences of several `Ragged` into one, in their order."""
         lengths = np.concatenate([np.zeros(1, dtype=np.int64), *(part.lengths for part in parts)])
         return cls(np.concatenate([np.empty(0, dtype=np.int32), *(part.ids for part in parts)]), np.cumsum(lengths))
 
@@ -57,8 +58,8 @@ class EncodedHistory:
 
     Attributes:
         ids: int32 ids of segment A, ``[CLS] history [SEP]``.
-        cuts: what truncation left out of it.
-        state: what the architecture has computed from it already, if anything; only that architecture reads it.
+        cuts: what truncation left out of the history.
+        state: what the architecture has computed from the history already, or None; only that architecture reads it.
 
     """
 
@@ -74,9 +75,9 @@ class EncodedRequest:
     Attributes:
         history: int32 ids of segment A, ``[CLS] history [SEP]``.
         items: ids of segment B of every item, ``title description [SEP]``.
-        cuts: what truncation left out.
-        state: what the architecture has computed from the history already, as of `EncodedHistory`.
-        candidates: the items that the ids are of, for the ranking; none where nothing is to be ranked.
+        cuts: what truncation left out of the history and the items.
+        state: what the architecture has computed from the history already, or None, as in `EncodedHistory`.
+        candidates: the items themselves, which the ranking gives back; empty where no ranking is made.
 
     """
 

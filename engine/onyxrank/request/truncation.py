@@ -1,11 +1,11 @@
-"""The truncation policy, as pure functions over token ids. Training and serving both call these.
+"""The truncation policy, as pure functions over token ids, which training and serving both call.
 
-History: the newest tokens that fit. If the cut falls inside an event, the whole of that event is left out, so
-that the model never reads half an old title as if it were one; a single event longer than the limit keeps its
-newest (last) tokens. Items: the title first, then as much description as fits; of an overlong title the
-beginning.
+1. Of a history, the newest events that fit are kept. An event that does not fit whole is left out, so that the model
+   never reads half an old title as if it were one. If not even the newest event fits, its last tokens are kept.
+2. Of an item, the title is kept first, and then as much of the description as fits. Of a title that does not fit, the
+   beginning is kept.
 
-Limits count content tokens; the special tokens of the template come on top (`TEMPLATE_TOKENS`).
+Limits count content tokens. The special tokens of the template (`TEMPLATE_TOKENS`) come on top.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from dataclasses import dataclass
 from onyxrank.errors import InvalidInput
 
 HISTORY_SEPARATOR = ";"
+"""Text whose tokens stand between two events; models are trained with it, and manifests record it."""
 TEMPLATE_TOKENS = 3
-"""[CLS] history [SEP] item [SEP]: the tokens the template adds to a pair."""
+"""Number of special tokens in the template of a pair, ``[CLS] history [SEP] item [SEP]``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many content tokens of each side the model reads.
+    """How many content tokens of a history and of an item the model reads.
 
     Attributes:
-        history_tokens: most tokens of history, separators between events included.
-        item_tokens: most tokens of title and description together.
+        history_tokens: most tokens of a history, separators between events included.
+        item_tokens: most tokens of an item's title and description together.
 
     """
 
@@ -41,7 +42,7 @@ class Limits:
 
     @property
     def sequence_tokens(self) -> int:
-        """Longest sequence the model sees, special tokens included."""
+        """Number of tokens of the longest pair that the model reads, special tokens included."""
         return self.history_tokens + self.item_tokens + TEMPLATE_TOKENS
 
 
@@ -50,9 +51,9 @@ class Cuts:
     """What truncation left out of one request: counts only, never text.
 
     Attributes:
-        history_events: events of the history left out whole or in part.
-        titles: items whose title did not fit.
-        descriptions: items whose description did not fit, whole or in part.
+        history_events: number of events of the history that were left out whole or in part.
+        titles: number of items whose title was cut.
+        descriptions: number of items whose description was left out whole or in part.
 
     """
 
@@ -80,7 +81,7 @@ def fit_history(events: Sequence[Sequence[int]], separator: Sequence[int], limit
         limit: most tokens to return.
 
     Returns:
-        The token ids, and how many events were left out or cut.
+        The token ids, and the number of events that were left out whole or in part.
 
     """
     kept: list[Sequence[int]] = []
@@ -105,7 +106,7 @@ def fit_item(title: Sequence[int], description: Sequence[int], limit: int) -> tu
     """Join title and description up to the limit.
 
     Returns:
-        The token ids, whether the title was cut, and whether the description was.
+        The token ids, whether the title was cut, and whether the description was left out whole or in part.
 
     """
     kept = list(title[:limit])

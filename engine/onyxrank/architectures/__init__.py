@@ -1,5 +1,6 @@
-"""What each kind of model decides: one object per architecture.
+"""Architectures: all that a kind of model decides is in one object, and no other room knows them apart.
 
-In come token ids and open sessions; out go the steps of a call, what each costs, and the margins that they answer.
-`registry` names the architectures there are. Imports `request` and `sessions`.
+In come token ids and open sessions; out go the steps of a call with their costs, the margins that they compute, and
+the probabilities that the readout makes of these. `registry` lists the architectures.
+It may import `sessions`, `request` and what is below them, but never the tokenizer's library.
 """

@@ -1,6 +1,6 @@
-"""What every kind of model decides, in one object.
+"""The base class of architectures, which says what a kind of model has to decide.
 
-To add an architecture, write a module with a subclass of `Architecture` and name it in `registry`; nothing else of
+To add an architecture, write a module with a subclass of `Architecture` and name it in `registry`. Nothing else in
 the engine knows architectures apart.
 """
 
@@ -24,15 +24,15 @@ from onyxrank.sessions.session import Session
 from onyxrank.sessions.shape_buckets import Sizes
 
 DEFAULT_CACHE_BYTES = 64 * 2**20
-"""Of the states kept between requests: about 17 histories of 192 tokens with MiniLM-L6, 4 with BERT-base."""
+"""Most bytes of states to keep by default: about 17 histories of 192 tokens with MiniLM-L6, or 4 with BERT-base."""
 
 
 class Layout(NamedTuple):
-    """How sessions share the CPUs.
+    """How the sessions of one graph share the CPUs.
 
     Attributes:
-        threads: number of threads of one session.
-        sessions: number of sessions, each for one run at a time.
+        threads: number of threads of each session.
+        sessions: number of sessions, each of which does one run at a time.
 
     """
 
@@ -41,20 +41,21 @@ class Layout(NamedTuple):
 
 
 class Architecture(ABC):
-    """Cuts calls into steps that score them. Safe to share between threads.
+    """Cuts calls into steps, which score them. Safe to share between threads.
 
     Args:
-        sessions: the open graphs by role; closed with the architecture.
+        sessions: the open graphs by role; they are closed with the architecture.
         head: what the model's logits mean, one of `readout.HEADS`.
         limits: how large a micro-batch may get.
         pad_id: token id to pad with.
-        cache_bytes: most bytes of the states of histories to keep between requests, where it has such.
-        readout: what makes probabilities of margins.
+        cache_bytes: most bytes of states to keep between requests, if the architecture computes states of histories.
+        readout: what makes probabilities of margins; by default the logistic function.
 
     Attributes:
-        name: what a manifest calls it.
-        graphs: the edges of its graphs, by role.
-        default_micro_batch_tokens: most tokens of a run that is fast on most CPUs (benchmarks/NOTES.md).
+        name: name of the architecture in a manifest.
+        graphs: inputs and outputs of each graph, by the graph's role.
+        default_micro_batch_tokens: the budget of a micro-batch where nobody chose one. It was measured to be fast on
+            most CPUs (benchmarks/NOTES.md).
 
     """
 
@@ -80,38 +81,57 @@ class Architecture(ABC):
 
     @abstractmethod
     def plan(self, call: Call) -> Iterable[Step]:
-        """Cut a call into steps, each after those that it needs."""
+        """Cut a call into steps that score every row once; a step comes after those that it needs."""
 
     def prepare(self, call: Call) -> Step | None:
-        """The step that computes the state of a call's only history, before the items come; None if there is none."""
+        """Make the step that computes the state of a call's only history before its items are known.
+
+        Returns:
+            The step, or None if the architecture computes nothing from a history alone.
+
+        """
         return None
 
     @classmethod
     def layout(cls, role: str, threads: int, at_once: int) -> Layout:
-        """How the sessions of a graph share the CPUs, where so many micro-batches run at once on so many threads."""
+        """Choose how the sessions of a graph share the CPUs.
+
+        Args:
+            role: role of the graph.
+            threads: number of threads of one run, as the setting says.
+            at_once: most micro-batches of a request that run at once, as the setting says.
+
+        """
         return Layout(threads, at_once)
 
     @classmethod
     def largest(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes | None:
-        """The largest arrays that a graph is given; None where its shapes are not known before."""
+        """Return the sizes of the largest arrays that a graph will run on, or None if they are not known beforehand.
+
+        Args:
+            role: role of the graph.
+            limits: how many tokens of a history and of an item the model reads.
+            micro_batch_tokens: most tokens of one run.
+
+        """
         return None
 
     def facts(self) -> dict[str, object]:
-        """What changes while it serves, as JSON values."""
+        """Report what changes while the architecture serves, such as its caches, as JSON values."""
         return {}
 
     def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
         """Score every item of every request now, on the caller's thread.
 
         Args:
-            requests: the requests; micro-batches may hold rows of several.
-            watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
+            requests: the requests; a micro-batch may hold rows of several.
+            watch: stopwatch to add the time of the stages ``history``, ``batch`` and ``run`` to.
 
         Returns:
-            Per request, float32 probabilities in [0, 1] in input order.
+            For each request the probabilities of its items in input order: float32 [items], in [0, 1].
 
         Raises:
-            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            NonFiniteScore: if the model answers NaN or infinity; it names the item.
 
         """
         watch = watch or Stopwatch()
@@ -127,6 +147,6 @@ class Architecture(ABC):
         return [self.readout.probabilities(margins) for margins in call.results()]
 
     def close(self) -> None:
-        """Close the sessions."""
+        """Close the sessions; the architecture can then score nothing more."""
         for session in self.sessions.values():
             session.close()

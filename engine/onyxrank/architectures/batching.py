@@ -1,12 +1,13 @@
-"""Cuts the rows of one or more requests into padded micro-batches.
+"""Cuts rows into micro-batches of similar length, and pads them.
 
-1. A row is one candidate with its history. Its length is the tokens of both.
-2. Rows are sorted by length, longest first and stable: neighbours waste little padding on each other and
-   the first run is the largest, so the session's memory is sized once.
-3. Rows are taken in that order while ``longest x count`` stays within the budget, in tokens. A row longer
-   than the budget goes alone. Every row is in exactly one micro-batch.
-4. Where several micro-batches run at once, the rows are spread evenly over as many as keep all of them at work to
-   the end, instead of leaving the rest to a last one.
+1. The length of a row is its number of tokens in the micro-batch. With cross it counts the history and the item, with
+   shared-history the item alone.
+2. Rows are sorted by length, longest first, and rows of one length stay in input order. Neighbours then waste little
+   padding on each other. The first run is the largest, so that the session allocates its memory once.
+3. Rows are taken in that order while ``longest x count`` stays within the budget of tokens. A row that is longer than
+   the budget is a micro-batch alone. Every row is in exactly one micro-batch.
+4. Where several micro-batches run at once, their number is rounded up to a multiple of that, and the rows are spread
+   evenly over them. Otherwise most sessions would wait while a last one finishes the rest.
 5. Each micro-batch is padded to its own longest row.
 """
 
@@ -27,9 +28,9 @@ class BatchLimits:
     """How large a micro-batch may get.
 
     Attributes:
-        micro_batch_tokens: most tokens of one run, padding included. Small enough to stay in the CPU's cache,
-            large enough to keep the threads busy; also what bounds memory.
-        at_once: how many run at the same time.
+        micro_batch_tokens: most tokens of one run, padding included. It should be small enough that a run stays in
+            the CPU's cache, and large enough to keep the threads busy. It also bounds the memory of a run.
+        at_once: how many micro-batches of a request run at the same time.
 
     """
 
@@ -37,7 +38,7 @@ class BatchLimits:
     at_once: int = 1
 
     def __post_init__(self) -> None:
-        # A numpy number becomes Python's, which JSON and onnxruntime take.
+        # A number of numpy becomes one of Python, since JSON and onnxruntime do not accept numpy's.
         for field in ("micro_batch_tokens", "at_once"):
             object.__setattr__(self, field, check_count(getattr(self, field), field))
 
@@ -46,12 +47,12 @@ def micro_batches(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> 
     """Group rows into micro-batches.
 
     Args:
-        lengths: [rows], tokens of each row.
+        lengths: number of tokens of each row, [rows].
         budget: most tokens of a micro-batch, padding included.
         at_once: how many micro-batches run at the same time.
 
     Returns:
-        Row indices of each micro-batch, in the order to run them.
+        For each micro-batch the indices of its rows, longest first; the micro-batches in the order to run them.
 
     """
     order = np.argsort(-lengths, kind="stable")
@@ -64,8 +65,16 @@ def micro_batches(lengths: NDArray[np.int64], budget: int, at_once: int = 1) -> 
 
 
 def _sizes(lengths: NDArray[np.int64], budget: int, groups: int = 0) -> list[int]:
-    """Rows of each micro-batch, sorted by length: as many as fit, or of so many an even share."""
+    """Choose the number of rows of each micro-batch.
+
+    Args:
+        lengths: number of tokens of each row, longest first.
+        budget: most tokens of a micro-batch, padding included.
+        groups: number of micro-batches to spread the tokens over evenly; 0 to take as many rows as fit each time.
+
+    """
     sizes: list[int] = []
+    # left[i] is the number of tokens of the rows from i on.
     start, left = 0, np.cumsum(lengths[::-1])[::-1]
     while start < len(lengths):
         longest = int(lengths[start])
@@ -83,10 +92,10 @@ def pad(
     """Build ``input_ids`` and ``attention_mask`` of some sequences, int64 [rows, width] each.
 
     Args:
-        sequences: token ids.
-        rows: which of them, in the order in which they become rows.
+        sequences: token ids of many sequences.
+        rows: indices of the sequences to take, in the order in which they become rows.
         pad_id: token id to pad with.
-        width: number of columns; that of the longest row if it is longer.
+        width: smallest number of columns; there are more if a sequence is longer.
 
     """
     lengths = sequences.lengths[rows]
@@ -97,7 +106,15 @@ def pad(
 
 
 def scatter(target: NDArray[np.int64], source: Ragged, picked: NDArray[np.intp], columns: NDArray[np.int64]) -> None:
-    """Write the picked sequences into the rows of the target, each from its own column on."""
+    """Write sequences into the rows of a matrix.
+
+    Args:
+        target: the matrix, [rows, columns].
+        source: token ids of many sequences.
+        picked: for each row the index of the sequence to write into it, [rows].
+        columns: for each row the column of the sequence's first token, [rows].
+
+    """
     lengths = source.lengths[picked]
     row = np.repeat(np.arange(len(picked)), lengths)
     within = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)

@@ -1,4 +1,8 @@
-"""One call of the ranker while it is computed: its requests lined up, the steps it has left, the margins so far."""
+"""One call of the ranker while it is computed, and the steps that compute it.
+
+A call lines up its requests, and holds the steps that are left and the margins so far. The architecture decides which
+steps there are and what each of them computes.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +25,18 @@ NO_ROWS: NDArray[np.intp] = np.empty(0, dtype=np.intp)
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Step(ABC):
-    """One run of a graph for one call. What it computes is its architecture's affair.
+    """One run of a graph for one call.
 
     Attributes:
-        call: the call that it belongs to.
-        key: what the steps of the same call that need it call it.
+        call: the call that the step belongs to.
+        key: name of the step, unique in its call; other steps of the call name it in their `needs`.
         needs: keys of the steps of the same call that must have run before this one may begin.
-        rows: numbers of the rows that it scores, among those of all requests of the call; none if it scores no item.
-        width: number of tokens of its longest row.
-        joint_tokens: most tokens of a run that it may share with steps of other calls; 0 if it runs alone.
-        state: what it has computed for the steps that need it; None before it has run, or where it scores items.
+        rows: numbers of the rows that the step scores, counted over all requests of the call; empty if it scores no
+            item.
+        width: number of tokens of the longest row, or of the history if the step scores no item.
+        joint_tokens: most tokens of a run that the step may share with steps of other calls; 0 if it runs alone.
+        state: what the step has computed for the steps that need it. It is None before the step has run, and in steps
+            that score items.
 
     """
 
@@ -44,42 +50,44 @@ class Step(ABC):
 
     @property
     def cost(self) -> int:
-        """Tokens of the run, padding included."""
+        """Number of tokens of the run, padding included."""
         return self.width * max(1, len(self.rows))
 
     def cost_with(self, others: Sequence[Step]) -> int:
-        """Tokens of one run of this step and others together, padding included."""
+        """Return the number of tokens of one run of this step together with others, padding included."""
         every = [self, *others]
         return max(step.width for step in every) * sum(max(1, len(step.rows)) for step in every)
 
     @abstractmethod
     def run(self, together: Sequence[Step], watch: Stopwatch) -> Sequence[OnyxrankError | None]:
-        """Run this step, and those of other calls that joined it, and write the margins into their calls.
+        """Run this step together with steps of other calls that joined it, and write the margins into the calls.
 
         Args:
-            together: the steps to run, this one first. The others are of the same architecture and within
-                `joint_tokens`.
-            watch: where to add the time of the stages ``history``, ``batch`` and ``run``.
+            together: the steps to run, this one first. The others are of the same architecture, and all together cost
+                no more than the `joint_tokens` of each.
+            watch: stopwatch to add the time of the stages ``history``, ``batch`` and ``run`` to.
 
         Returns:
-            For each step what is wrong with its answer, or None. A step with a fault has left no margins.
+            For each step an error that says what is wrong with its answer, or None. A step with an error has written
+            no margins.
 
         Raises:
-            OnyxrankError: if nothing could be run.
+            OnyxrankError: if the run failed as a whole.
 
         """
 
 
 class Call:
-    """The requests of one call and their rows, one row for each item. Not for sharing between threads without a lock.
+    """The requests of one call, one row for each of their items. Not for sharing between threads without a lock.
 
     Args:
-        requests: what is scored.
+        requests: the requests to score.
 
     Attributes:
         requests: the same.
-        starts: intp [requests + 1], the first row of each request among those of all.
-        margins: float32 [rows], filled while steps run.
+        starts: for each request the number of its first row, and at the end the number of all rows: intp
+            [requests + 1].
+        margins: margins of all rows, float32 [rows]. They are written while steps run, and have no meaning before.
         left: cost of the steps that have not begun, in tokens.
 
     """
@@ -105,7 +113,7 @@ class Call:
 
     @cached_property
     def request_of(self) -> NDArray[np.intp]:
-        """The request that each row belongs to: intp [rows]."""
+        """Index of the request that each row belongs to: intp [rows]."""
         return np.repeat(np.arange(len(self.requests)), np.diff(self.starts))
 
     @cached_property
@@ -114,36 +122,41 @@ class Call:
         return self.histories.lengths[self.request_of] + self.items.lengths
 
     def add(self, steps: Iterable[Step]) -> None:
-        """Append steps, in the order in which to run them; a step comes after those that it needs."""
+        """Append steps in the order in which they are to run; a step comes after those that it needs."""
         for step in steps:
             self._waiting.append(step)
             self.left += step.cost
 
     @property
     def finished(self) -> bool:
-        """Whether every margin is there."""
+        """Whether all steps have run, so that every margin has been written."""
         return not self._waiting and not self._running
 
     def peek(self) -> Step | None:
-        """The next step that can begin now; None if there is none, or if all wait for one that is running."""
+        """Return the next step that can begin now, or None if each one left waits for one that is running."""
         for step in self._waiting:
             if step.needs <= self._done:
                 return step
         return None
 
     def begin(self, step: Step) -> None:
-        """Take a step that `peek` gave."""
+        """Note that a step, which `peek` gave, begins to run."""
         self._waiting.remove(step)
         self.left -= step.cost
         self._running += 1
 
     def finish(self, step: Step) -> None:
-        """Say that a step has run, so that those which need it may begin."""
+        """Note that a step has run, so that the steps which need it may begin."""
         self._running -= 1
         self._done.add(step.key)
 
     def keep(self, rows: NDArray[np.intp], margins: NDArray[np.float32]) -> NonFiniteScore | None:
-        """Write the margins of some rows; if one of them is not finite, write none and say which item it is."""
+        """Write the margins of some rows.
+
+        Returns:
+            None, or an error that names the first item whose margin is not finite; then no margin is written.
+
+        """
         broken = rows[~np.isfinite(margins)]
         if len(broken):
             return self._not_finite(int(broken.min()))
@@ -151,7 +164,7 @@ class Call:
         return None
 
     def results(self) -> list[NDArray[np.float32]]:
-        """The margins of each request, float32 [items] in input order."""
+        """Return for each request the margins of its items in input order, float32 [items]."""
         return np.split(self.margins, self.starts[1:-1]) if self.requests else []
 
     def _not_finite(self, row: int) -> NonFiniteScore:

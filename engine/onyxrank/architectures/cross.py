@@ -1,7 +1,7 @@
 """The architecture ``cross``: one graph reads ``[CLS] history [SEP] item [SEP]`` with full attention.
 
-1. Rows of all requests of a call are cut into micro-batches together.
-2. A micro-batch with room left takes in rows of other calls.
+1. The rows of all requests of a call are cut into micro-batches together.
+2. A micro-batch with room left may be run together with micro-batches of other calls.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.shape_buckets import Sizes, most_rows
 
 PAIR = Graph({"input_ids": np.int64, "attention_mask": np.int64, "token_type_ids": np.int64}, ("logits",))
-"""The ordinary graph of a sequence-pair classifier, which other ONNX hosts run too."""
+"""Inputs and outputs of the graph: those of any sequence-pair classifier, so that other ONNX hosts run it too."""
 
 
 class Cross(Architecture):
-    """Scores pairs of history and item; the graph has the role ``model``."""
+    """Scores pairs of history and item with one graph, of role ``model``; see `Architecture` for the arguments."""
 
     name = "cross"
     graphs: ClassVar[Mapping[str, Graph]] = {"model": PAIR}
@@ -52,17 +52,17 @@ class Cross(Architecture):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class PairStep(Step):
-    """Rows of pairs.
+    """Scores one micro-batch of pairs.
 
     Attributes:
-        cross: the architecture.
+        cross: the architecture that made the step.
 
     """
 
     cross: Cross
 
     def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
-        """Run the steps in one micro-batch; see `Step.run`."""
+        """Run the pairs of all steps as one micro-batch; see `Step.run`."""
         with watch.stage("batch"):
             width = max(step.width for step in together)
             parts = [pair_feeds(step.call, step.rows, self.cross.pad_id, width) for step in together]
@@ -77,13 +77,13 @@ class PairStep(Step):
 
 
 def pair_feeds(call: Call, rows: NDArray[np.intp], pad_id: int, width: int = 0) -> dict[str, NDArray[np.int64]]:
-    """Inputs of the graph over pairs for some rows of a call, int64 [rows, width] each.
+    """Build the inputs of the graph for some rows of a call, int64 [rows, width] each.
 
     Args:
-        call: whose rows.
-        rows: row numbers, in the order in which they stand in the micro-batch.
+        call: the call that the rows belong to.
+        rows: numbers of the rows, in the order in which they become rows of the micro-batch.
         pad_id: token id to pad with.
-        width: number of columns; that of the longest row if it is longer.
+        width: smallest number of columns; there are more if a pair is longer.
 
     """
     owners = call.request_of[rows]

@@ -1,4 +1,4 @@
-"""The architectures that this onyxrank runs, by the name that a manifest gives them: one line for each."""
+"""The list of the architectures that the engine can run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from onyxrank.architectures.cross import Cross
 from onyxrank.architectures.shared_history import SharedHistory
 
 CROSS, SHARED_HISTORY = Cross.name, SharedHistory.name
+"""Names of the architectures that training and export know."""
 
 ARCHITECTURES: Mapping[str, type[Architecture]] = {
     Cross.name: Cross,
     SharedHistory.name: SharedHistory,
 }
+"""The architectures by the name that a manifest gives them; a new one is added here with one line."""

@@ -1,8 +1,10 @@
-"""The architecture ``shared-history``: items read the states of their history, and the history reads no item.
+"""The architecture ``shared-history``: items attend to their history, and the history attends to no item.
 
-1. One graph reads ``[CLS] history [SEP]`` once per request and gives the keys and values of every layer.
-2. Another one reads ``item [SEP]`` with these and gives logits; items of one request share micro-batches.
-3. The states of the histories used last are kept for the next request that has one of them.
+1. One graph reads ``[CLS] history [SEP]`` once for each request and answers the keys and values of every layer. They
+   are the state of the history.
+2. Another graph reads ``item [SEP]`` together with that state and answers logits. Only items of one request share a
+   micro-batch.
+3. The states of the histories that were used last are kept for later requests with the same history.
 """
 
 from __future__ import annotations
@@ -32,20 +34,25 @@ HISTORY, ITEMS = "history", "items"
 """Roles of the two graphs."""
 
 KEY_STEP = 16
-"""Histories are exported to have keys, those that stand for an item's own tokens included, in multiples of this."""
+"""The number of keys in a state, those that stand for an item's own tokens included, is a multiple of this.
+
+The exporter builds the history graph so.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HistoryState:
-    """A history as the items of a request see it, float32; P is its number of tokens.
+    """The keys and values of a history, float32, to which the items of a request attend.
 
-    The last K - P keys stand for an item's own tokens, and share its weight: the queries carry the log-sum-exp of the
-    item's scores in one more channel, so that one softmax over K scores weighs the history against the item. Their
-    values are zero. There is at least one: K is the next multiple of `KEY_STEP` above P, in bundles of before P + 1.
+    A history of P tokens has K keys. The last K - P of them stand for an item's own tokens: queries carry the
+    log-sum-exp of the item's own scores in one more channel, and these keys divide its weight among themselves. So
+    one softmax over K scores weighs the history against the item. The values of these keys are zero. There is at
+    least one of them: K is the next multiple of `KEY_STEP` above P, or P + 1 in bundles of an older exporter.
 
     Attributes:
-        keys: [layers, heads, head_size + 1, K], transposed, to be multiplied with queries from the left.
-        values: [layers, heads, K, head_size].
+        keys: the keys, transposed so that queries are multiplied with them from the left: [layers, heads,
+            head_size + 1, K].
+        values: the values, [layers, heads, K, head_size].
 
     """
 
@@ -54,12 +61,12 @@ class HistoryState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of both arrays."""
+        """Number of bytes of both arrays."""
         return self.keys.nbytes + self.values.nbytes
 
 
 class SharedHistory(Architecture):
-    """Scores items against the states of their history; see `Architecture` for the arguments."""
+    """Scores items against the state of their history; see `Architecture` for the arguments."""
 
     name = "shared-history"
     graphs: ClassVar[Mapping[str, Graph]] = {
@@ -68,7 +75,7 @@ class SharedHistory(Architecture):
             {"input_ids": np.int64, "attention_mask": np.int64, "keys": np.float32, "values": np.float32}, ("logits",)
         ),
     }
-    default_micro_batch_tokens = 1024  # the tokens of the items only
+    default_micro_batch_tokens = 1024  # less than with cross, since only the tokens of items count
 
     def __init__(
         self,
@@ -83,7 +90,10 @@ class SharedHistory(Architecture):
         self.cache: StateCache[HistoryState] = StateCache(cache_bytes)
 
     def plan(self, call: Call) -> Iterator[Step]:
-        """Cut each request into its history and micro-batches of its own items; see `Architecture.plan`."""
+        """Make for each request a step for its history, unless it is known, and steps of its items.
+
+        See `Architecture.plan`.
+        """
         for number, request in enumerate(call.requests):
             if not len(request.items):
                 continue
@@ -105,29 +115,32 @@ class SharedHistory(Architecture):
                 )
 
     def prepare(self, call: Call) -> HistoryStep:
-        """The step that computes the keys and values of a history; see `Architecture.prepare`."""
+        """Make the step that computes the keys and values of a history; see `Architecture.prepare`."""
         return self._history(call, 0)
 
     @classmethod
     def layout(cls, role: str, threads: int, at_once: int) -> Layout:
-        """All rows wait for their history: its one session has the threads that theirs have together."""
+        """Give the history graph one session with the threads of all sessions of the items graph together.
+
+        The items cannot begin before the state of their history is there, so these threads would have nothing to do.
+        """
         return Layout(threads * at_once, 1) if role == HISTORY else Layout(threads, at_once)
 
     @classmethod
     def largest(cls, role: str, limits: Limits, micro_batch_tokens: int) -> Sizes:
         """See `Architecture.largest`."""
-        history = limits.history_tokens + 2
+        history = limits.history_tokens + 2  # [CLS] and [SEP]
         if role == HISTORY:
             return Sizes(1, history)
         keys = (history // KEY_STEP + 1) * KEY_STEP
         return Sizes(most_rows(micro_batch_tokens), limits.item_tokens + 1, keys)
 
     def facts(self) -> dict[str, object]:
-        """The history cache's entries, bytes, hits and misses."""
+        """Report entries, bytes, hits and misses of the cache of histories' states."""
         return {"history_cache": self.cache.facts()}
 
     def close(self) -> None:
-        """Close both sessions, and let go of the histories."""
+        """Close both sessions, and let go of the states that were kept."""
         super().close()
         self.cache.clear()
 
@@ -146,10 +159,10 @@ class SharedHistory(Architecture):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class HistoryStep(Step):
-    """The history of a request.
+    """Computes the state of a request's history, which its `ItemsStep`s need.
 
     Attributes:
-        shared: the architecture.
+        shared: the architecture that made the step.
         ids: token ids of the history, int32.
 
     """
@@ -161,7 +174,8 @@ class HistoryStep(Step):
         """Find the state in the cache or compute it; see `Step.run`."""
         state = self.shared.cache.get(self.ids)
         if state is None:
-            # Two threads with one new history both compute it: that costs less than letting one wait.
+            # Two threads that meet the same new history at once both compute it, which is rare. A lock that lets one
+            # of them wait would cost more.
             with watch.stage("history"):
                 state = history_state(self.shared.sessions[HISTORY], self.ids)
             self.shared.cache.put(self.ids, state)
@@ -171,11 +185,11 @@ class HistoryStep(Step):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ItemsStep(Step):
-    """Items of one request.
+    """Scores one micro-batch of items of one request.
 
     Attributes:
-        shared: the architecture.
-        history: the step whose state they read.
+        shared: the architecture that made the step.
+        history: the step of the request's history, whose state the items read.
 
     """
 
@@ -184,7 +198,7 @@ class ItemsStep(Step):
 
     def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
         """Score the items against the state of their history; see `Step.run`."""
-        state = cast(HistoryState, self.history.state)  # `needs` has seen to it
+        state = cast(HistoryState, self.history.state)  # it has run by now, since `needs` names it
         with watch.stage("batch"):
             feeds = item_feeds(self.call.items, self.rows, self.shared.pad_id, state)
         with watch.stage("run"):
@@ -193,18 +207,27 @@ class ItemsStep(Step):
 
 
 def history_feeds(history: NDArray[np.int32]) -> Feeds:
-    """Inputs of the history graph for a history's token ids."""
+    """Build the inputs of the history graph for a history's token ids."""
     return {"input_ids": history[None].astype(np.int64)}
 
 
 def history_state(session: Session, history: NDArray[np.int32]) -> HistoryState:
-    """Run the history graph on a history's token ids."""
+    """Run the history graph on a history's token ids and return the state."""
     keys, values = session.run(history_feeds(history))
     return HistoryState(keys, values)
 
 
 def item_feeds(items: Ragged, rows: NDArray[np.intp], pad_id: int, state: HistoryState, width: int = 0) -> Feeds:
-    """Inputs of the items graph for some items, padded to the longest or `width`, against one history."""
+    """Build the inputs of the items graph for some items and the state of their history.
+
+    Args:
+        items: token ids of many items.
+        rows: indices of the items to take, in the order in which they become rows.
+        pad_id: token id to pad with.
+        state: state of the history.
+        width: smallest number of columns; there are more if an item is longer.
+
+    """
     input_ids, attention_mask = pad(items, rows, pad_id, width)
     return {
         "input_ids": input_ids,

@@ -1,7 +1,7 @@
-"""What an architecture keeps between requests of what it computed from a history: a state, such as keys and values.
+"""The cache in which an architecture keeps the states of histories, such as keys and values, between requests.
 
-A state is found by a digest of the token ids that it was computed from, under a key made anew in every process, so
-that neither a text nor anything that it could be guessed from is held; and states live in memory only.
+A state is found by a digest of the token ids that it was computed from. The digest has a secret key, which is made
+anew for every cache, so that nobody who sees the digests can guess a history from them. States live in memory only.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onyxrank.request.lru import Lru
 
 _DIGEST_BYTES = 16
+"""Size of a digest: with 128 bits, two histories do not get the same one by chance."""
 
 
 class Sized(Protocol):
@@ -23,14 +24,14 @@ class Sized(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its arrays."""
+        """Number of bytes of the state's arrays."""
 
 
 State = TypeVar("State", bound=Sized)
 
 
 class StateCache(Generic[State]):
-    """The states used last, within a budget of bytes. Safe to share between threads.
+    """A cache of the states that were used last, within a budget of bytes. Safe to share between threads.
 
     Args:
         max_bytes: most bytes of all states together; 0 keeps none. A state larger than that is not kept.
@@ -42,11 +43,11 @@ class StateCache(Generic[State]):
         self._kept: Lru[bytes, State] = Lru(max_bytes)
 
     def get(self, ids: NDArray[np.int32]) -> State | None:
-        """The state that was computed from these token ids, if it is here; it then counts as used just now."""
+        """Return the state that was computed from these token ids, or None if it is not in the cache."""
         return self._kept.find([self._key(ids)])[0]
 
     def put(self, ids: NDArray[np.int32], state: State) -> None:
-        """Keep a state, and let go of those that were not used for the longest time."""
+        """Keep the state of these token ids, and let go of the least recently used ones until all fit."""
         self._kept.keep([(self._key(ids), state, state.nbytes)])
 
     def clear(self) -> None:
@@ -54,7 +55,7 @@ class StateCache(Generic[State]):
         self._kept.clear()
 
     def facts(self) -> dict[str, int]:
-        """Number of entries, their bytes, and how often a state was found and missed, as JSON values."""
+        """Report the number of entries, their bytes, the budget, hits and misses, as JSON values."""
         return self._kept.facts()
 
     def _key(self, ids: NDArray[np.int32]) -> bytes:

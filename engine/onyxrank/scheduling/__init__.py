@@ -1,5 +1,6 @@
-"""Who runs next: the queue's policy, its threads, deadlines, and which engine a call holds on to.
+"""Decides which call runs next, runs it on a few threads, and brings the answer to the caller in time.
 
-In come calls, each a few steps with needs and costs; out go their margins, in the order that is fair to all.
-It knows nothing of what a step computes. Imports `architectures` for the steps.
+In come calls as steps with needs and costs, out go their margins; `queue` has the policy and `scheduler` the threads.
+`leases` lets a call keep its engine while another one takes over. The room does not know what a step computes.
+It may import `architectures` and what is below it, but never the tokenizer's library.
 """

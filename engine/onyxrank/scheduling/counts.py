@@ -1,11 +1,11 @@
-"""What a scheduler counts: what became of its calls, and how fast its last runs were."""
+"""Counts what became of a scheduler's calls, and estimates how fast its last runs were."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-_MEMORY = 0.95
-"""What a run still counts for in the speed after each further run: about the last 20 matter."""
+_DECAY = 0.95
+"""Factor by which each run lessens the weight of those before it, so that about the last 20 make the speed."""
 
 
 @dataclass(slots=True)
@@ -13,12 +13,12 @@ class Counts:
     """What became of the calls so far.
 
     Attributes:
-        admitted: calls that went into the queue.
-        refused: calls that found no room.
-        expired: calls whose deadline passed.
-        cancelled: calls that their caller gave up.
-        runs: micro-batches run.
-        joined: those among them that held rows of several calls.
+        admitted: number of calls that went into the queue.
+        refused: number of calls that found no room in the queue.
+        expired: number of calls whose deadline passed before they were done.
+        cancelled: number of calls that their callers gave up.
+        runs: number of micro-batches that were run.
+        joined: number of these micro-batches that held rows of several calls.
 
     """
 
@@ -31,19 +31,20 @@ class Counts:
 
 
 class Speed:
-    """Tokens a second of the last runs, each weighed by its time.
+    """An estimate of the tokens that are run in a second: an average of the last runs that forgets older ones.
 
-    A history from the cache counts with its tokens and no time, as it counts with them in the queue.
+    A history whose state was in the cache counts with its tokens and hardly any time. That is right, since its tokens
+    count in the queue too, whose length is divided by this speed.
     """
 
     def __init__(self) -> None:
         self._tokens = self._seconds = 0.0
 
     def add(self, tokens: int, seconds: float) -> None:
-        """Count a run of so many tokens, padding included."""
-        self._tokens = self._tokens * _MEMORY + tokens
-        self._seconds = self._seconds * _MEMORY + seconds
+        """Take a run into the average, with its number of tokens, padding included, and its seconds."""
+        self._tokens = self._tokens * _DECAY + tokens
+        self._seconds = self._seconds * _DECAY + seconds
 
     def tokens_per_second(self, workers: int) -> float | None:
-        """What so many runs at once do in a second; None before the first run."""
+        """Return the tokens that `workers` runs at a time do in a second, or None before the first run."""
         return self._tokens / self._seconds * workers if self._seconds > 0 else None

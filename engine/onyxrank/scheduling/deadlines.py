@@ -1,4 +1,4 @@
-"""Deadlines: seconds that a call may take, made a moment of a clock."""
+"""Makes a moment of the clock out of a deadline, which callers give in seconds from now."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from onyxrank.errors import InvalidInput
 
 
 def moment(deadline: object, clock: Callable[[], float]) -> float | None:
-    """When seconds from now will have passed; None stays None. A deadline of 0 or less has passed already.
+    """Return the moment at which a deadline passes, or None if there is no deadline.
+
+    Args:
+        deadline: seconds from now, or None. A deadline of 0 or less has passed already.
+        clock: function that returns the present moment in seconds.
 
     Raises:
-        InvalidInput: if it is no number.
+        InvalidInput: if the deadline is not a number.
 
     """
     if deadline is None:

@@ -1,7 +1,7 @@
-"""Which model a ranker uses now, and which calls still use the one before.
+"""Keeps track of which engine a ranker uses now, and which calls still use the one before a reload.
 
-Every call holds a lease on one engine from its first step to its last, so that a reload in between changes nothing
-for it; an engine is closed when its last lease has ended.
+Every call holds a lease on one engine from its beginning to its end, so that a reload in between changes nothing for
+it. An engine that was replaced is closed when its last lease has ended.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from onyxrank.errors import OnyxrankError
 
 
 class Leased(Protocol):
-    """What is used and then closed: an engine."""
+    """What can be leased: something with threads that is closed in the end, such as an engine."""
 
     def stop(self) -> None:
-        """Let its threads end, without waiting for them."""
+        """Let the threads end once their work is done, without waiting for them."""
 
     def close(self) -> None:
-        """Finish what it has begun and free everything."""
+        """Finish the work that was accepted, and free everything."""
 
 
 EngineT = TypeVar("EngineT", bound=Leased)
 
 
 class Leases(Generic[EngineT]):
-    """The engine in use and its users. Safe to share between threads, and useless in a forked process.
+    """The engine in use, and how many calls use each engine. Safe to share between threads.
+
+    A forked process can do nothing with it, since the engine's threads stay in the process that loaded it.
 
     Args:
-        engine: the first one; closed when it is replaced, or here.
+        engine: the engine to begin with; it is closed when it is replaced, or with `close`.
 
     """
 
@@ -44,10 +46,10 @@ class Leases(Generic[EngineT]):
 
     @contextmanager
     def lease(self) -> Iterator[EngineT]:
-        """Use the engine in the block.
+        """Give the engine in use to the block, and keep it open until the block ends.
 
         Raises:
-            OnyxrankError: if it is closed, or was loaded in a process that this one was forked from.
+            OnyxrankError: if the engine is closed, or was loaded in a process that this one was forked from.
 
         """
         self._check_process()
@@ -64,10 +66,10 @@ class Leases(Generic[EngineT]):
                 self._ended.notify_all()
 
     def replace(self, engine: EngineT) -> None:
-        """Use another engine from now on; return when the old one has no users and is closed.
+        """Use another engine from now on, and return when the old one has no users any more and is closed.
 
         Raises:
-            OnyxrankError: if there is none to replace: then the new one is closed.
+            OnyxrankError: if this is closed, so that there is no engine to replace; then the new one is closed too.
 
         """
         self._check_process()
@@ -82,9 +84,10 @@ class Leases(Generic[EngineT]):
         self._end(old)
 
     def close(self) -> None:
-        """Refuse new leases; return when those given have ended and the engine is closed. Again does nothing.
+        """Refuse new leases, and return when all leases have ended and the engine is closed.
 
-        In a forked process nothing is closed: the threads that it would wait for stayed in the other one.
+        Closing again does nothing. In a forked process nothing is closed, since the threads that it would wait for
+        stayed in the other process.
         """
         if os.getpid() != self._process:
             return
@@ -94,7 +97,7 @@ class Leases(Generic[EngineT]):
             self._end(old)
 
     def abandon(self) -> None:
-        """Let the threads end, without waiting for them; in a forked process there are none."""
+        """Let the engine's threads end without waiting for them; a forked process has none of them."""
         engine = self._engine
         if engine is not None and os.getpid() == self._process:
             engine.stop()

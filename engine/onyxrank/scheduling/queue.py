@@ -1,6 +1,7 @@
-"""Which step runs next, and which call finds no room: the policy, without threads.
+"""The policy of the queue: it decides which step runs next and which call finds no room, without threads.
 
-Costs are tokens, padding included. A job is a call of the ranker; its steps are micro-batches, and what these need.
+Costs are tokens, padding included. A job is a call of the ranker in the queue. Its steps are micro-batches, and the
+steps that these need.
 
 1. The queue counts the cost of every job in it, waiting or running. A job counts for at most half of the limit, so
    that one huge list does not shut the others out.
@@ -28,29 +29,29 @@ from onyxrank.architectures.call import Call, Step
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest
 
-_PADDING = 1.1
-"""Most that a joint micro-batch may cost, against its parts run alone."""
+_MOST_PADDING = 1.1
+"""How many times the cost of its parts a joint micro-batch may have, since its rows are padded to the longest."""
 
 
 class Job(Call):
     """A call in the queue.
 
     Args:
-        requests: what is scored.
+        requests: the requests to score.
         deadline: moment of the clock after which its answer is of no use; None for never.
         watch: the caller's stopwatch, to which the seconds of the call are added at the end.
 
     Attributes:
         deadline: the same.
         watch: the same.
-        spent: seconds of its steps so far.
-        answer: will hold the margins of each request.
-        charge: tokens for which it counts in the queue while it is there.
-        size: cost of all its steps when it came, in tokens.
-        arrived: moment of the clock at which it came.
-        running: number of its steps that run now.
-        busy_s: seconds in which at least one of them ran.
-        busy_since: moment of the clock since which one runs.
+        spent: seconds of each stage of the job's steps so far.
+        answer: future that will hold the margins of each request.
+        charge: number of tokens that the job counts for in the queue while it is there.
+        size: cost of all steps when the job came into the queue, in tokens.
+        arrived: moment of the clock at which the job came into the queue.
+        running: number of steps of the job that run now.
+        busy_s: seconds in which at least one step ran, up to the last moment at which none ran.
+        busy_since: moment of the clock since which at least one step has been running, if any runs now.
 
     """
 
@@ -66,7 +67,10 @@ class Job(Call):
         self.arrived = self.busy_s = self.busy_since = 0.0
 
     def tell_times(self, now: float) -> None:
-        """Add the stages to the caller's stopwatch, as shares of wall time where several steps ran at once."""
+        """Add the seconds of each stage, and of waiting in the queue, to the caller's stopwatch.
+
+        Where several steps ran at once, their seconds are scaled so that they add up to the wall time.
+        """
         total = self.spent.read().total
         self.watch.take(self.spent, min(1.0, self.busy_s / total) if total else 1.0)
         self.watch.add("queue", max(0.0, now - self.arrived - self.busy_s))
@@ -76,8 +80,8 @@ class Queue:
     """The jobs that are not done. Not for sharing between threads without a lock.
 
     Args:
-        limit: number of tokens from which on it is full.
-        clock: gives seconds.
+        limit: number of tokens from which on the queue is full.
+        clock: function that returns the present moment in seconds.
 
     """
 
@@ -86,31 +90,31 @@ class Queue:
         self.tokens = 0
         self.clock = clock
         self._jobs: dict[Call, Job] = {}
-        self._owed_to_first = 0
+        self._owed_to_first = 0  # tokens by which the shortest job has been served more than the first one
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def lacking(self) -> int:
-        """Tokens that must leave before a request finds room; 0 if there is room."""
+        """Return the number of tokens that must leave before a request finds room; 0 if there is room now."""
         return max(0, self.tokens - self.limit + 1)
 
     def admit(self, job: Job) -> None:
-        """Take a job in, for which there is room."""
+        """Take in a job; the caller has checked that there is room for it."""
         job.size, job.arrived = job.left, self.clock()
         job.charge = min(job.size, max(1, self.limit // 2))
         self._jobs[job] = job
         self.tokens += job.charge
 
     def remove(self, job: Job) -> bool:
-        """Let a job go, done or not; False if it has gone before."""
+        """Let a job leave, whether it is done or not; return False if it had left before."""
         if self._jobs.pop(job, None) is None:
             return False
         self.tokens -= job.charge
         return True
 
     def expired(self) -> list[Job]:
-        """Remove the jobs whose deadline has passed, and give them back."""
+        """Remove the jobs whose deadline has passed, and return them."""
         now = self.clock()
         late = [job for job in self._jobs.values() if job.deadline is not None and now >= job.deadline]
         for job in late:
@@ -118,7 +122,10 @@ class Queue:
         return late
 
     def take(self) -> list[Step]:
-        """Begin what runs next: steps to run together; none if nothing can begin now."""
+        """Begin the steps that are to run next, and return them; they run together, as one micro-batch.
+
+        The list is empty if no step can begin now.
+        """
         ready = [(job, step) for job in self._jobs.values() if (step := job.peek()) is not None]
         if not ready:
             return []
@@ -137,7 +144,7 @@ class Queue:
         return [step for _, step in together]
 
     def ran(self, step: Step) -> Job | None:
-        """Say that a step has run; gives its job, or None if that has left."""
+        """Note that a step has run, and return its job, or None if the job has left the queue."""
         step.call.finish(step)
         job = self._jobs.get(step.call)
         if job is not None:
@@ -148,12 +155,18 @@ class Queue:
 
 
 def _joining(lead: Step, others: list[tuple[Job, Step]]) -> list[tuple[Job, Step]]:
-    """Of the steps that could begin now, those for which the run of the first one has room without much padding."""
+    """Choose the steps that join a micro-batch: those for which it has room and that cost little padding.
+
+    Args:
+        lead: the step that is to run next.
+        others: the next step of every other job that could begin one now, with the job.
+
+    """
     joining: list[tuple[Job, Step]] = []
     alone = lead.cost
     for job, step in others:
         joint = lead.cost_with([*(joined for _, joined in joining), step])
-        if joint <= min(lead.joint_tokens, step.joint_tokens) and joint <= _PADDING * (alone + step.cost):
+        if joint <= min(lead.joint_tokens, step.joint_tokens) and joint <= _MOST_PADDING * (alone + step.cost):
             joining.append((job, step))
             alone += step.cost
     return joining

@@ -1,7 +1,7 @@
-"""Runs the calls of many threads on few: one thread for each run that may be going on at once.
+"""Runs the calls of any number of callers on a few threads, one for each run that may go on at the same time.
 
-The policy is in `queue`. Here are the lock around it, the threads, and how an answer, a deadline or a cancellation
-reaches the caller.
+`queue` decides what runs next. This module has the lock around it and the threads, and it sees to it that an answer,
+a passed deadline or a cancellation reaches the caller.
 """
 
 from __future__ import annotations
@@ -21,17 +21,20 @@ from onyxrank.scheduling.queue import Job, Queue
 from onyxrank.scheduling.waiting import Margins, answer, late, wait
 
 DEFAULT_QUEUE_TOKENS = 262_144
-"""Of the queue: with MiniLM-L6 in int8 some 20 seconds of work on two cores (benchmarks/results/load.json)."""
+"""Most tokens in the queue by default.
+
+With MiniLM-L6 in int8 they are some 20 seconds of work on two cores (benchmarks/results/load.json).
+"""
 
 
 class Scheduler:
-    """One architecture, used by any number of threads. Its own threads start with the first call.
+    """Lets any number of threads and event loops use one architecture. Its own threads start with the first call.
 
     Args:
-        architecture: what scores; closed with the scheduler.
-        workers: most micro-batches at once.
-        queue_tokens: most tokens in the queue.
-        clock: gives seconds; deadlines are moments of it.
+        architecture: the architecture that scores; it is closed with the scheduler.
+        workers: number of threads, and so the most micro-batches that run at once.
+        queue_tokens: number of tokens from which on the queue is full.
+        clock: function that returns the present moment in seconds; deadlines are moments of this clock.
 
     """
 
@@ -50,10 +53,10 @@ class Scheduler:
         self._changed = threading.Condition()
         self._closing = False
         self._counts = Counts()
-        self._lately = Speed()
+        self._speed = Speed()
 
     def check_room(self) -> None:
-        """Refuse early, before a request is tokenized, what `submit` would refuse.
+        """Refuse a call that `submit` would refuse now, so that a caller can ask before it tokenizes a request.
 
         Raises:
             Overloaded: if the queue is full.
@@ -68,18 +71,18 @@ class Scheduler:
         """Put a call into the queue.
 
         Args:
-            requests: to be scored.
-            watch: where to add its seconds.
-            deadline: moment of the clock by which its answer is of use.
+            requests: the requests to score.
+            watch: stopwatch to add the seconds of the call's stages to, or None.
+            deadline: moment of the clock after which the answer is of no use; None for never.
 
         Returns:
-            The job, whose `answer` will hold the margins of each request. Whoever cancels the answer calls `drop`
+            The job, whose `answer` will hold the margins of each request. Whoever cancels the answer must call `drop`
             too.
 
         Raises:
-            Overloaded: if the queue has no room for it.
+            Overloaded: if the queue is full.
             DeadlineExceeded: if the deadline has passed already.
-            OnyxrankError: if the scheduler is closed, or the system lets it have no thread.
+            OnyxrankError: if the scheduler is closed, or if the system refuses to start a thread.
 
         """
         job = Job(requests, deadline, watch)
@@ -89,18 +92,18 @@ class Scheduler:
     def prepare(
         self, history: EncodedHistory, watch: Stopwatch | None = None, deadline: float | None = None
     ) -> object | None:
-        """Compute what the architecture can know of a history before the items come; None where that is nothing.
+        """Compute the state of a history before its items are known.
 
         Args:
-            history: its token ids.
-            watch: as of `submit`.
-            deadline: as of `submit`.
+            history: token ids of the history.
+            watch: see `submit`.
+            deadline: see `submit`.
 
         Returns:
-            What `EncodedHistory.state` takes.
+            The state, for `EncodedHistory.state`, or None if the architecture computes nothing from a history alone.
 
         Raises:
-            OnyxrankError: as `submit` and `wait`.
+            OnyxrankError: as `submit` and `wait` do.
 
         """
         job = Job([EncodedRequest(history.ids, Ragged.of([]), history.cuts)], deadline, watch)
@@ -112,21 +115,27 @@ class Scheduler:
         return step.state
 
     def wait(self, job: Job) -> Margins:
-        """The answer of a job, on the caller's thread.
+        """Block the caller's thread until a job is answered, and return its margins.
 
         Raises:
-            DeadlineExceeded: as soon as the deadline has passed.
-            OnyxrankError: what went wrong.
+            DeadlineExceeded: if the deadline passes before; it is raised at that moment.
+            OnyxrankError: if the job failed; it is the error of the failed step.
 
         """
         return wait(job, self._seconds_left(job), self.drop)
 
     async def answer(self, job: Job) -> Margins:
-        """The answer of a job, for an event loop; as `wait`. Cancelling it frees the job's place."""
+        """Wait on an event loop until a job is answered, as `wait` does. Cancelling this frees the job's place."""
         return await answer(job, self._seconds_left(job), self.drop)
 
     def drop(self, job: Job, *, late: bool = False) -> None:
-        """Free the place of a job that nobody waits for; what has not begun will not be done."""
+        """Free the place of a job that nobody waits for any more; its steps that have not begun will not run.
+
+        Args:
+            job: the job.
+            late: whether it is dropped because its deadline has passed, and counts as expired and not as cancelled.
+
+        """
         with self._changed:
             if self._queue.remove(job):
                 self._counts.expired += late
@@ -135,40 +144,40 @@ class Scheduler:
     def score(
         self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None, deadline: float | None = None
     ) -> Margins:
-        """Submit and wait."""
+        """Submit a call, wait for it, and return its margins."""
         return self.wait(self.submit(requests, watch, deadline))
 
     def facts(self) -> dict[str, int | float | None]:
-        """How full the queue is, what became of the calls, tokens per second of the last runs: JSON values."""
+        """Report how full the queue is, what became of the calls, and the speed of the last runs, as JSON values."""
         with self._changed:
             return {
                 "tokens": self._queue.tokens,
                 "limit_tokens": self._queue.limit,
                 "requests": len(self._queue),
-                "tokens_per_second": self._lately.tokens_per_second(self._workers),
+                "tokens_per_second": self._speed.tokens_per_second(self._workers),
                 **{name: getattr(self._counts, name) for name in Counts.__dataclass_fields__},
             }
 
     def close(self) -> None:
-        """Refuse new calls, finish those in the queue, end the threads, close the architecture."""
+        """Refuse new calls, finish those in the queue, end the threads, and close the architecture."""
         self.finish()
         self.architecture.close()
 
     def finish(self) -> None:
-        """What `close` does, but for the architecture, which another scheduler may use."""
+        """Do what `close` does, but leave the architecture open, which another scheduler may use."""
         self.stop()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
 
     def stop(self) -> None:
-        """Let the threads end once the queue is empty, without waiting for them."""
+        """Refuse new calls and let the threads end once the queue is empty, without waiting for that."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
 
     def _seconds_left(self, job: Job) -> float | None:
-        """Seconds until the deadline of a job, as far as the system can wait; None without a deadline."""
+        """Return the seconds until a job's deadline, at most as many as the system can wait; None without one."""
         if job.deadline is None:
             return None
         return min(max(0.0, job.deadline - self.clock()), threading.TIMEOUT_MAX)
@@ -196,9 +205,9 @@ class Scheduler:
             thread = threading.Thread(target=self._work, name=f"onyxrank-{number}", daemon=True)
             try:
                 thread.start()
-            except RuntimeError as error:  # the system lets this process have no more
+            except RuntimeError as error:  # the process has as many threads as the system allows
                 if self._threads:
-                    return  # the others do the work; the next call tries again
+                    return  # those that have started do the work, and the next call tries again
                 raise OnyxrankError(f"no thread to score on: {error}; raise the limit on processes") from error
             self._threads.append(thread)
 
@@ -206,7 +215,7 @@ class Scheduler:
         if not lacking:
             return
         self._counts.refused += 1
-        speed = self._lately.tokens_per_second(self._workers)
+        speed = self._speed.tokens_per_second(self._workers)
         raise Overloaded(
             f"no room in the queue of {self._queue.limit} tokens; try again later, or raise queue_tokens",
             retry_after_s=lacking / speed if speed else None,
@@ -254,7 +263,7 @@ class Scheduler:
         with self._changed:
             self._counts.runs += 1
             self._counts.joined += len(steps) > 1
-            self._lately.add(sum(step.cost for step in steps), seconds)
+            self._speed.add(sum(step.cost for step in steps), seconds)
             for step, fault in zip(steps, faults, strict=True):
                 job = self._queue.ran(step)
                 if job is None:
@@ -263,7 +272,7 @@ class Scheduler:
                 if fault is not None or job.finished:
                     self._queue.remove(job)
                     answers.append((job, fault))
-            # Other threads may wait for the history that this was, or for the end of the queue.
+            # Other threads may wait for the state that a step has computed, or for the queue to be empty.
             if self._workers > 1 or self._closing:
                 self._changed.notify_all()
         now = self.clock()
@@ -273,6 +282,7 @@ class Scheduler:
 
 
 def _answer(job: Job, fault: BaseException | None) -> None:
+    """Put the margins or the error into a job's answer, unless its caller has cancelled it."""
     if not job.answer.set_running_or_notify_cancel():
         return
     if fault is None:

@@ -1,4 +1,7 @@
-"""How the answer of a job reaches its caller: on a thread, or on an event loop, in time or not."""
+"""Waits for the answer of a job, on a thread or on an event loop, until the job's deadline passes.
+
+Whoever stops waiting, because of the deadline or a cancellation, drops the job, so that no work is done for nobody.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,23 @@ from onyxrank.errors import DeadlineExceeded
 from onyxrank.scheduling.queue import Job
 
 Margins = list[NDArray[np.float32]]
-"""Of a call, the margins of each request: float32 [items] in input order."""
+"""For each request of a call the margins of its items in input order: float32 [items]."""
 
 Drop = Callable[..., None]
-"""Frees the place of a job that nobody waits for any more; with ``late=True`` because its deadline has passed."""
+"""A function that frees the place of a job that nobody waits for any more; see `Scheduler.drop`."""
 
 
 def wait(job: Job, seconds: float | None, drop: Drop) -> Margins:
-    """Block until a job is answered, for so many seconds at most; None waits as long as it takes.
+    """Block until a job is answered, and return its margins.
+
+    Args:
+        job: the job.
+        seconds: most seconds to wait, or None to wait as long as it takes.
+        drop: frees the job's place if it was not answered by then.
 
     Raises:
-        DeadlineExceeded: if it was not answered by then.
-        OnyxrankError: what went wrong.
+        DeadlineExceeded: if the job was not answered in that time.
+        OnyxrankError: if the job failed; it is the error of the failed step.
 
     """
     try:
@@ -34,31 +42,31 @@ def wait(job: Job, seconds: float | None, drop: Drop) -> Margins:
         if job.answer.cancel():
             drop(job, late=True)
             raise late() from None
-        return job.answer.result()
+        return job.answer.result()  # it was answered at the last moment
     except BaseException:
-        # Ctrl-C, say: nobody waits any more.
+        # The job failed and has left the queue, or the wait was interrupted, by Ctrl-C for example: nobody waits now.
         job.answer.cancel()
         drop(job)
         raise
 
 
 async def answer(job: Job, seconds: float | None, drop: Drop) -> Margins:
-    """As `wait`, for an event loop. Cancelling it drops the job."""
+    """Wait on an event loop until a job is answered, as `wait` does on a thread. Cancelling this drops the job."""
     loop = asyncio.get_running_loop()
-    there = loop.create_future()
+    woken = loop.create_future()
 
     def wake() -> None:
-        if not there.done():
-            there.set_result(None)
+        if not woken.done():
+            woken.set_result(None)
 
     def tell(_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop has been closed, so that nobody waits any more
             loop.call_soon_threadsafe(wake)
 
     job.answer.add_done_callback(tell)
     timer = None if seconds is None else loop.call_later(seconds, wake)
     try:
-        await there
+        await woken
     except asyncio.CancelledError:
         job.answer.cancel()
         drop(job)
@@ -73,5 +81,5 @@ async def answer(job: Job, seconds: float | None, drop: Drop) -> Margins:
 
 
 def late() -> DeadlineExceeded:
-    """The error of a call whose deadline has passed."""
+    """Make the error for a call whose deadline has passed."""
     return DeadlineExceeded("the deadline passed before the request was done; the rest of its work was left")

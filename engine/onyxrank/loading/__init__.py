@@ -1,5 +1,6 @@
-"""From a bundle to an engine that answers: options, settings, the machine's profile, sessions, the way of a request.
+"""Makes an engine of a bundle: options, the machine's profile, the choice of a setting, and the running parts.
 
-In come a verified bundle and what the caller chose; out goes an `Engine`. Imports every room below it; only the
-ranker, the measurements and what stands above them import it.
+In come a verified bundle and the options that the caller chose; out goes an `Engine`, which holds the whole way of a
+request from texts to a ranking.
+It may import `bundle`, `scheduling` and every room below them.
 """

@@ -1,8 +1,9 @@
-"""Which settings to try when a bundle is loaded, and why.
+"""Decides which settings to try when a bundle is loaded, in which order, and why.
 
-1. What was asked for stands in all of them.
-2. The setting of the machine's profile comes first, where there is a profile that holds.
-3. Then comes a default for each provider that may be taken, the best one first.
+1. Every setting has what the caller asked for.
+2. The setting of the machine's profile comes first, if there is a profile that holds and the caller named neither a
+   provider nor a variant.
+3. Then comes a default setting for each provider that may be taken, the best provider first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ from onyxrank.sessions.providers import AUTO, PROVIDERS, Provider, candidates
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A setting to try, and why; `tuned` if it is a profile's."""
+    """A setting to try.
+
+    Attributes:
+        setting: the setting.
+        variant: the bundle's variant that the setting names.
+        reason: a phrase for people that says why the setting is tried.
+        tuned: whether the setting comes from a profile.
+
+    """
 
     setting: Setting
     variant: Variant
@@ -34,25 +43,36 @@ class Choice:
 
     @property
     def provider(self) -> Provider:
-        """What it runs on."""
+        """The execution provider that the setting names."""
         return PROVIDERS[self.setting.provider]
 
 
 def choices_of(
     bundle: Bundle, options: LoadOptions, profile: Profile | None, family: MachineFamily
 ) -> tuple[list[Choice], list[str]]:
-    """The settings to try, in order, and why ``auto`` leaves providers out.
+    """List the settings to try when a bundle is loaded.
+
+    Args:
+        bundle: the bundle.
+        options: what the caller asked for.
+        profile: the profile that holds for this bundle and machine, or None.
+        family: the family of this machine's processor.
+
+    Returns:
+        The settings in the order in which to try them, and notes for people that say why ``auto`` leaves out some
+        providers.
 
     Raises:
-        InvalidInput: if there is no such provider or variant.
-        BundleError: if there is nothing to try: no variant may be taken unasked.
+        InvalidInput: if there is no provider or variant of the name that was asked for.
+        BundleError: if there is nothing to try, because the caller named no variant and none may be taken.
 
     """
     choices: list[Choice] = []
     notes: dict[str, str] = {}
     fault: BundleError | None = None
     variant = profile.variant_in(bundle) if profile else None
-    # Threads and sessions divide the CPUs together: who gives one of them does not mean a profile's other.
+    # Threads and sessions divide the CPUs between them. If the caller gives one of them, the profile's other one does
+    # not fit it, and a default is taken.
     sessions = options.sessions or 1
     layout = {"threads": options.threads or max(1, usable_cpus() // sessions), "sessions": sessions}
     if profile and variant and options.provider == options.variant == AUTO:
@@ -68,7 +88,7 @@ def choices_of(
     for provider in offered:
         try:
             chosen = choose_variant(bundle.manifest, options.variant, provider, family)
-        except BundleError as error:  # a deployment folder has the one variant that was chosen, for one provider
+        except BundleError as error:  # a bundle that tune reduced has only one variant, which suits one provider
             fault, notes[provider.name] = error, str(error)
             continue
         setting = Setting(

@@ -1,4 +1,7 @@
-"""One loaded model, and the way of a request through it: checked, encoded, queued and scored, ranked."""
+"""One loaded model, and the way of a request through it.
+
+A request is checked and encoded, waits in the queue, is scored, and becomes a ranking.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,13 @@ from onyxrank.scheduling.deadlines import moment
 from onyxrank.scheduling.scheduler import Scheduler
 from onyxrank.scheduling.waiting import Margins
 
-_READ_AT_ONCE = 5_000
-"""Characters tokenized on the event loop itself, in about half a millisecond: as long as a thread takes to answer."""
-_EMPTY_HISTORY_TOKENS = 2  # [CLS] [SEP]
+_INLINE_CHARACTERS = 5_000
+"""Most characters of a request that is tokenized on the event loop itself.
+
+That takes about half a millisecond, as long as handing the request to another thread and back.
+"""
+_EMPTY_HISTORY_TOKENS = 2
+"""Number of tokens of an encoded history without events: ``[CLS] [SEP]``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +43,8 @@ class Engine:
 
     Attributes:
         encoder: makes token ids of texts.
-        scheduler: makes margins of token ids, for any number of threads.
-        facts: what was chosen and why, as JSON values.
+        scheduler: makes margins of token ids, for any number of callers.
+        facts: which setting was chosen and why, as JSON values.
 
     """
 
@@ -47,19 +54,19 @@ class Engine:
 
     @property
     def readout(self) -> Readout:
-        """What makes probabilities of this model's margins."""
+        """The object that makes probabilities of this model's margins."""
         return self.scheduler.architecture.readout
 
     @cached_property
     def readers(self) -> ThreadPoolExecutor:
-        """Threads that tokenize for event loops; they start when they are needed, and end with the engine."""
+        """The threads that tokenize for event loops; they start when they are needed, and end with the engine."""
         return ThreadPoolExecutor(max(2, usable_cpus()), thread_name_prefix="onyxrank-reader")
 
     def encode(self, history: Sequence[str] | EncodedHistory, items: Items) -> EncodedRequest:
-        """Check items and tokenize them with a checked history.
+        """Check items and tokenize them together with a history, which has been checked already.
 
         Raises:
-            InvalidInput: naming the item's index and field.
+            InvalidInput: if an item cannot be ranked; it names the item's index and field.
 
         """
         return self.encoder.encode(history, to_items(items))
@@ -68,7 +75,7 @@ class Engine:
         """Check and tokenize pairs of history and items.
 
         Raises:
-            InvalidInput: naming the request, and the item's index and field.
+            InvalidInput: if a pair cannot be ranked; it names the request, and the item's index and field.
 
         """
         return [self._encode_pair(number, request) for number, request in enumerate(requests)]
@@ -79,12 +86,15 @@ class Engine:
         """Read requests and score them, on the caller's thread.
 
         Args:
-            read: checks and tokenizes them.
-            watch: where to add the seconds of each stage.
+            read: function that checks and tokenizes the requests.
+            watch: stopwatch to add the seconds of each stage to.
             deadline: seconds from now after which the answer is of no use; None for never.
 
+        Returns:
+            The requests as token ids, and for each of them the margins of its items.
+
         Raises:
-            OnyxrankError: as `Ranker.rank`.
+            OnyxrankError: as `Ranker.rank` does.
 
         """
         due = moment(deadline, self.scheduler.clock)
@@ -95,12 +105,12 @@ class Engine:
     async def ascore(
         self, history: History, items: Items, watch: Stopwatch, deadline: float | None
     ) -> tuple[list[EncodedRequest], Margins]:
-        """Check, tokenize and score one request, for an event loop; as `score`."""
+        """Check, tokenize and score one request on an event loop, which is not blocked; see `score`."""
         due = moment(deadline, self.scheduler.clock)
-        self.scheduler.check_room()  # before work is spent on what would be refused
+        self.scheduler.check_room()  # now, before work is spent on a request that would be refused
         began = time.perf_counter()
         events, checked = to_events(history), to_items(items)
-        if _characters(events, checked) <= _READ_AT_ONCE:
+        if _characters(events, checked) <= _INLINE_CHARACTERS:
             request = self.encoder.encode(events, checked)
         else:
             loop = asyncio.get_running_loop()
@@ -111,7 +121,7 @@ class Engine:
     def rankings(
         self, requests: Sequence[EncodedRequest], margins: Margins, top_k: int | None, watch: Stopwatch
     ) -> list[Ranking]:
-        """Sort the items of requests by their margins."""
+        """Make the ranking of each request, with its items sorted by their margins."""
         with watch.stage("rank"):
             hits = [
                 to_hits(request.candidates, row, self.readout.probabilities(row), top_k)
@@ -131,15 +141,15 @@ class Engine:
         ]
 
     def probabilities(self, margins: Margins) -> list[NDArray[np.float32]]:
-        """Purchase probabilities of each request's items, float32 [items] in input order."""
+        """Return for each request the purchase probabilities of its items in input order, float32 [items]."""
         return [self.readout.probabilities(row) for row in margins]
 
     def stop(self) -> None:
-        """Let the threads end once the queue is empty, without waiting for them."""
+        """Let the scheduler's threads end once the queue is empty, without waiting for them."""
         self.scheduler.stop()
 
     def close(self) -> None:
-        """Finish what is in the queue and free everything."""
+        """Finish the calls in the queue, end all threads, and free the model's memory."""
         self.scheduler.close()
         self.readers.shutdown()
         give_memory_back()

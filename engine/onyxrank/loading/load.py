@@ -1,8 +1,9 @@
-"""From a verified bundle to an engine that runs.
+"""Loads a verified bundle: chooses a setting that runs on this machine, and makes an engine of it.
 
-1. The settings to try follow from what was asked and from the machine's profile (see `choices`).
-2. Every graph of a setting's variant is opened; if one fails, those before it are closed.
-3. Only under ``auto`` does a provider that will not run make room for the next one, and the reason is kept.
+1. The settings to try follow from what the caller asked for and from the machine's profile (see `choices`).
+2. Every graph of a setting's variant is opened. If one fails, those that were opened before it are closed.
+3. If a provider does not run, the next setting is tried and the reason is kept as a note. Only where the provider is
+   ``auto`` is there a next setting.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ from onyxrank.sessions.session import Session
 
 
 def load_engine(bundle: Bundle, options: LoadOptions) -> Engine:
-    """Open what a bundle's variant needs on this machine.
+    """Load a bundle with the first setting that runs on this machine.
+
+    Args:
+        bundle: the verified bundle.
+        options: what the caller asked for.
 
     Raises:
-        InvalidInput: if there is no such provider or variant.
+        InvalidInput: if there is no provider or variant of the name that was asked for.
         BundleError: if the tokenizer, a graph or a profile cannot be loaded.
-        ProviderUnavailable: if the provider asked for by name does not really run.
+        ProviderUnavailable: if the provider that was asked for by name does not really run, or under ``auto`` none.
 
     """
     family = machine_family()
@@ -62,7 +67,16 @@ def assemble(
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     queue_tokens: int = DEFAULT_QUEUE_TOKENS,
 ) -> Scheduler:
-    """Put a bundle's open sessions, by role, together."""
+    """Make a scheduler with a bundle's architecture on open sessions.
+
+    Args:
+        bundle: the bundle.
+        sessions: the open graphs of one variant, by role; they are closed with the scheduler.
+        setting: the setting that the sessions were opened with.
+        cache_bytes: most bytes of states to keep between requests.
+        queue_tokens: number of tokens from which on the queue is full.
+
+    """
     manifest = bundle.manifest
     limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions)
     architecture = ARCHITECTURES[manifest.architecture](
@@ -74,7 +88,10 @@ def assemble(
 def _facts(
     bundle: Bundle, options: LoadOptions, choice: Choice, sessions: Mapping[str, Session]
 ) -> dict[str, object]:
-    """What `Ranker.info` says of the choice. Of several graphs the last one speaks: the one that scores the items."""
+    """Report the choice and what really runs, for `Ranker.info`.
+
+    Where there are several graphs, the providers and session options are those of the last one, which scores items.
+    """
     running = [session.info() for session in sessions.values()][-1:]
     return {
         "bundle": str(bundle.folder.resolve()),

@@ -1,4 +1,7 @@
-"""What a caller may choose about a ranker: one list of options, from which every interface derives its own."""
+"""The options with which a ranker is loaded: one list, from which every interface makes its own.
+
+The Python API takes the fields as keyword arguments, and the command line makes options of them.
+"""
 
 from __future__ import annotations
 
@@ -18,42 +21,46 @@ from onyxrank.scheduling.scheduler import DEFAULT_QUEUE_TOKENS
 from onyxrank.sessions.providers import AUTO
 
 MOST_THREADS = 1024
+"""Most threads, and most sessions, that are accepted. A larger number is taken to be a mistake."""
 
 Options = ParamSpec("Options")
 Loaded = TypeVar("Loaded")
-Path = str | os.PathLike[str]
+BundlePath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """How to load a ranker. Checked when it is made. The text beside a field is its help on the command line.
+    """How to load a ranker. The values are checked when the options are made.
 
     Attributes:
         provider: name of an execution provider; ``auto`` takes the best that really runs, and `Ranker.info` says
             why.
         threads: CPU threads of one run; None takes the profile's number, or all CPUs that this process may use,
-            shared among the sessions. Where it or `sessions` is given, the profile's other one is not used either.
-        profile: ``auto`` uses what ``onyxrank tune`` found on a machine like this one, where it did, and
-            `Ranker.info` says so; a file that it wrote must be of this machine; None uses none. Whatever else is
-            chosen here stands against the profile; it is not used at all if a provider or a variant is chosen.
+            shared among the sessions. If `threads` or `sessions` is given, the profile's number for the other one is
+            not used either.
+        profile: ``auto`` uses the setting that ``onyxrank tune`` found on a machine like this one, if it did, and
+            `Ranker.info` says so. A path names a file that tune wrote, which must be of this machine. None uses no
+            profile. What else is chosen here overrides the profile, and a provider or a variant that is named leaves
+            it unused.
         variant: name of a graph variant; ``auto`` takes only one whose scores do not depend on the other items of the
             list.
         sessions: most micro-batches of a request that run at once, each on `threads` threads; None takes the
             profile's number, or 1.
         micro_batch_tokens: most tokens of one run, padding included; None takes the profile's number, or what is fast
             on most CPUs for the architecture.
-        history_cache_bytes: most bytes of what is kept of histories for their shoppers' next requests, in memory only
-            (shared-history); 0 keeps none.
+        history_cache_bytes: most bytes of histories' states to keep for the same shoppers' next requests, in memory
+            only (shared-history); 0 keeps none.
         item_cache_bytes: most bytes of items' texts and token ids to keep for the next request that has them, in
             memory only; 0 keeps none.
-        queue_tokens: most tokens, padding included, of the requests that wait or run at once; what does not fit is
-            refused with `Overloaded`. A request counts for at most half of it.
+        queue_tokens: most tokens, padding included, of the requests that wait or run at once. A request that does not
+            fit is refused with `Overloaded`. One request counts for at most half of this number.
 
     Raises:
-        InvalidInput: naming the option that has no such value.
+        InvalidInput: if an option has a value that it cannot have; it names the option.
 
     """
 
+    # The text beside a field is its help on the command line.
     provider: Annotated[str, "Execution provider."] = AUTO
     variant: Annotated[str, "Graph variant."] = AUTO
     threads: Annotated[int | None, "CPU threads of one run."] = None
@@ -81,26 +88,34 @@ class LoadOptions:
             raise InvalidInput("profile must be 'auto', a file, or None", field="profile")
 
     def _check_count(self, name: str, least: int = 1) -> None:
-        # A numpy number becomes Python's, which JSON and onnxruntime take.
+        # A number of numpy becomes one of Python, since JSON and onnxruntime do not accept numpy's.
         object.__setattr__(self, name, check_count(getattr(self, name), name, least=least))
 
 
 SERVER_OPTIONS = LoadOptions(queue_tokens=16_384)
-"""What a server loads with by default. People wait for its queue: with MiniLM-L6 so many tokens are about two seconds
-of work on two cores."""
+"""The options that a server loads a bundle with by default.
+
+Its queue is shorter, since people wait for it: with MiniLM-L6 it is about two seconds of work on two cores.
+"""
 
 
 def takes(
     options: Callable[Options, LoadOptions],
 ) -> Callable[
-    [Callable[[type[Loaded], Path, LoadOptions], Loaded]], Callable[Concatenate[type[Loaded], Path, Options], Loaded]
+    [Callable[[type[Loaded], BundlePath, LoadOptions], Loaded]],
+    Callable[Concatenate[type[Loaded], BundlePath, Options], Loaded],
 ]:
-    """Let a class method that takes `LoadOptions` take each of them as a keyword argument instead."""
+    """Make a decorator for a class method that takes `LoadOptions`.
+
+    The decorated method takes each option as a keyword argument instead, and its signature shows them.
+    """
 
     def decorate(
-        load: Callable[[type[Loaded], Path, LoadOptions], Loaded],
-    ) -> Callable[Concatenate[type[Loaded], Path, Options], Loaded]:
-        def with_keywords(cls: type[Loaded], bundle: Path, *args: Options.args, **chosen: Options.kwargs) -> Loaded:
+        load: Callable[[type[Loaded], BundlePath, LoadOptions], Loaded],
+    ) -> Callable[Concatenate[type[Loaded], BundlePath, Options], Loaded]:
+        def with_keywords(
+            cls: type[Loaded], bundle: BundlePath, *args: Options.args, **chosen: Options.kwargs
+        ) -> Loaded:
             return load(cls, bundle, options(*args, **chosen))
 
         functools.update_wrapper(with_keywords, load)
@@ -109,6 +124,6 @@ def takes(
         shown.__signature__ = inspect.signature(load).replace(
             parameters=[*own, *inspect.signature(options).parameters.values()]
         )
-        return cast("Callable[Concatenate[type[Loaded], Path, Options], Loaded]", with_keywords)
+        return cast("Callable[Concatenate[type[Loaded], BundlePath, Options], Loaded]", with_keywords)
 
     return decorate

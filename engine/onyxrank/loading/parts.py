@@ -1,4 +1,4 @@
-"""The parts of an engine, opened from the files of a verified bundle: its tokenizer and its graphs."""
+"""Opens the parts of an engine from the files of a verified bundle: its tokenizer and its graphs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,21 @@ from onyxrank.sessions.tensorrt import engine_options
 
 
 def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder:
-    """Load the bundle's tokenizer under the manifest's limits; `cache` is where encoded items are kept, if anywhere.
+    """Load the bundle's tokenizer as an encoder with the manifest's limits.
+
+    Args:
+        bundle: the bundle.
+        cache: cache in which the encoder keeps encoded items, or None to keep none.
 
     Raises:
-        BundleError: if the file is not a tokenizer or lacks the special tokens.
+        BundleError: if the file is not a tokenizer, or the tokenizer lacks the special tokens.
 
     """
     spec = bundle.manifest.tokenizer
     path = bundle.path(spec.file)
     try:
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
+    except Exception as error:  # the library raises Exception itself, no class of its own
         raise BundleError(f"tokenizers cannot read {path}; export the bundle again") from error
     try:
         return TextEncoder(
@@ -49,17 +53,24 @@ def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder
 
 
 def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[str, Session]:
-    """Open every graph of a variant, by role; all or none.
+    """Open every graph of a variant, and return the sessions by role.
+
+    If a graph cannot be opened, those that were opened before it are closed.
+
+    Args:
+        bundle: the bundle.
+        variant: the variant, which `setting` names.
+        setting: the provider, the threads and sessions, and the size of a micro-batch.
 
     Raises:
         BundleError: if a graph cannot be loaded.
-        ProviderUnavailable: if a session does not really run on the provider.
+        ProviderUnavailable: if a session does not really run on the setting's provider.
 
     """
     architecture = ARCHITECTURES[bundle.manifest.architecture]
     provider = PROVIDERS[setting.provider]
-    # The kernels of another machine's int8 graphs may saturate here; such a graph runs only if it was asked for by
-    # name, and must then compute what was judged.
+    # With int8 graphs that were made for another machine family, the kernels of this machine may saturate. Such a
+    # variant runs only if it was asked for by name, and must then compute what the quality gate has judged.
     exact_sums = not variant.runs_on(machine_family())
     opened: list[OrtSession] = []
     sessions: dict[str, Session] = {}
@@ -67,7 +78,7 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
         for role, graph in architecture.graphs.items():
             layout = architecture.layout(role, setting.threads, setting.sessions)
             threads = max(setting.threads, min(layout.threads, usable_cpus()))
-            # One session of one thread runs on as many callers' threads as there are, and needs no copies.
+            # A session with one thread computes on the threads that call it, any number at once. It needs no copies.
             copies = layout.sessions if setting.threads > 1 or provider.plugin else 1
             sizes = architecture.largest(role, bundle.manifest.limits, setting.micro_batch_tokens)
             options = _engine_options(bundle, variant, role, sizes, setting) if provider.name == "tensorrt" else {}
@@ -90,10 +101,17 @@ def open_sessions(bundle: Bundle, variant: Variant, setting: Setting) -> dict[st
 def _engine_options(
     bundle: Bundle, variant: Variant, role: str, sizes: Sizes | None, setting: Setting
 ) -> Mapping[str, str]:
-    """TensorRT's options for one graph.
+    """Make TensorRT's options for one graph.
+
+    Args:
+        bundle: the bundle; the engines that TensorRT builds are kept in its folder.
+        variant: the variant that the graph belongs to.
+        role: role of the graph.
+        sizes: sizes of the largest arrays that the graph will run on, or None if the architecture does not know them.
+        setting: the setting, for the size of a micro-batch.
 
     Raises:
-        ProviderUnavailable: if the architecture does not tell the graph's sizes, or its engines cannot be kept.
+        ProviderUnavailable: if `sizes` is None, or if the engines cannot be kept.
 
     """
     if sizes is None:

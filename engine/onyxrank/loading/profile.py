@@ -1,10 +1,12 @@
-"""What was measured to be the fastest setting for a bundle's graphs on one machine: a value, and a file.
+"""Profiles: a profile says which setting was measured to be the fastest for a bundle's graphs on one machine.
 
-1. `onyxrank tune` writes ``profiles/<digest of the machine's fingerprint>.json`` into the bundle's folder. It is no
-   part of what was exported, so the manifest does not list it; it can choose only among what the manifest verifies.
-2. A profile holds where its fingerprint is this machine's and its graphs are, by SHA-256, those of the bundle.
-3. One that does not hold, or that another onyxrank wrote in another schema, is never used: under ``auto`` the
-   defaults are, with a hint; named by path, it is an error. A damaged file is an error under either.
+1. `onyxrank tune` writes ``profiles/<digest of the machine's fingerprint>.json`` into the bundle's folder. The
+   manifest does not list the file, since it is no part of the export. Nothing is lost by that: a profile can choose
+   only among graphs that the manifest verifies.
+2. A profile holds if its fingerprint is that of this machine, and its graphs are, by SHA-256, those of the bundle.
+3. A profile that does not hold, or that another version of onyxrank wrote in another schema, is never used. Under
+   ``auto`` the defaults are used instead, with a hint; if the profile was named by its path, that is an error.
+4. A damaged file is an error in both cases.
 """
 
 from __future__ import annotations
@@ -27,23 +29,25 @@ from onyxrank.machine.fingerprint import PROFILE_FOLDER, Fingerprint, difference
 from onyxrank.sessions.providers import PROVIDERS
 
 PROFILE_SCHEMA = 1
+"""Version of the file format that this onyxrank reads and writes."""
 AUTO_PROFILE = "auto"
+"""Value of the option that asks for this machine's profile, if there is one."""
 
 
 class _OtherSchema(BundleError):
-    """A profile of another onyxrank: no fault of the bundle's."""
+    """A profile has another schema version: another onyxrank wrote it, and nothing is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What `onyxrank tune` found.
+    """What `onyxrank tune` found for one bundle on one machine.
 
     Attributes:
-        setting: the one chosen.
-        graphs: SHA-256 of the variant's graphs, by role.
-        fingerprint: the machine.
-        target: what it was chosen for: ``latency`` or ``throughput``.
-        report: everything that was measured, free-form.
+        setting: the setting that was chosen.
+        graphs: SHA-256 of each graph of the setting's variant, by role.
+        fingerprint: the fingerprint of the machine.
+        target: what the setting was chosen for, ``latency`` or ``throughput``.
+        report: everything that was measured, as free-form JSON values.
 
     """
 
@@ -55,10 +59,14 @@ class Profile:
 
     @classmethod
     def parse(cls, data: object, path: Path) -> Profile:
-        """Make a profile of parsed JSON.
+        """Make a profile out of parsed JSON.
+
+        Args:
+            data: the parsed JSON.
+            path: the file that it was read from, for errors.
 
         Raises:
-            BundleError: naming the file, and the key at fault or that a newer onyxrank is needed.
+            BundleError: if a key is at fault or the schema is another one; it names the file.
 
         """
 
@@ -99,11 +107,16 @@ class Profile:
         return profile
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dict of JSON values that `parse` reads back to an equal profile."""
+        """Return a plain dict of JSON values, out of which `parse` makes an equal profile."""
         return {"schema_version": PROFILE_SCHEMA, **asdict(self)}
 
     def variant_in(self, bundle: Bundle) -> Variant | None:
-        """The bundle's variant that was measured; None if it has no such graphs, or the quality gate refused them."""
+        """Find the variant that was measured in a bundle.
+
+        Returns:
+            The variant, or None if the bundle does not have these graphs or the quality gate refused them.
+
+        """
         for variant in bundle.manifest.variants:
             if variant.name == self.setting.variant and graphs_of(bundle, variant) == self.graphs:
                 return None if variant.refused else variant
@@ -112,12 +125,12 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class ProfileSearch:
-    """What became of the search for a profile.
+    """The outcome of the search for a profile.
 
     Attributes:
-        profile: the one that holds, or None.
-        path: of its file.
-        hint: why there is none and what to do; empty if there is one.
+        profile: the profile that holds, or None.
+        path: path of the profile's file, or None.
+        hint: sentence for people that says why there is no profile and what to do; empty if there is one.
 
     """
 
@@ -126,7 +139,12 @@ class ProfileSearch:
     hint: str = ""
 
     def facts(self, *, used: bool) -> dict[str, object]:
-        """JSON values for `Ranker.info`; `used` is whether what runs is the profile's setting."""
+        """Report the outcome as JSON values, for `Ranker.info`.
+
+        Args:
+            used: whether the setting that runs is the profile's.
+
+        """
         if self.profile is None:
             return {"profile": None, "profile_hint": self.hint}
         found = {"file": str(self.path), "target": self.profile.target}
@@ -142,10 +160,10 @@ def find_profile(bundle: Bundle, asked: str | os.PathLike[str] | None) -> Profil
 
     Args:
         bundle: the bundle.
-        asked: ``auto`` for the one of this machine, a file, or None for none.
+        asked: ``auto`` for the profile of this machine, the path of a profile, or None for no profile.
 
     Raises:
-        BundleError: if a profile is damaged, or one that was named does not hold here.
+        BundleError: if a profile is damaged, or if one that was named by its path does not hold here.
 
     """
     if asked is None:
@@ -172,7 +190,7 @@ def find_profile(bundle: Bundle, asked: str | os.PathLike[str] | None) -> Profil
 
 
 def profile_path(folder: Path, fingerprint: Fingerprint) -> Path:
-    """Where the profile of a machine lies in a bundle's folder."""
+    """Return the path in a bundle's folder at which the profile of a machine lies, if there is one."""
     return folder / PROFILE_FOLDER / f"{digest(fingerprint)}.json"
 
 
@@ -180,7 +198,7 @@ def read_profile(path: Path) -> Profile:
     """Read a profile.
 
     Raises:
-        BundleError: if there is no such file or it is damaged.
+        BundleError: if there is no such file, or if it is damaged or of another schema.
 
     """
     if not path.is_file():
@@ -189,14 +207,14 @@ def read_profile(path: Path) -> Profile:
 
 
 def write_profile(profile: Profile, path: Path) -> None:
-    """Write a profile whole or not at all, replacing an older one."""
+    """Write a profile whole or not at all; it replaces an older one in the same place."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(profile.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        Path(name).chmod(0o644)  # mkstemp's is for the owner alone; the bundle's other files are not
+        Path(name).chmod(0o644)  # mkstemp lets only the owner read; others may run the bundle
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -204,11 +222,12 @@ def write_profile(profile: Profile, path: Path) -> None:
 
 
 def graphs_of(bundle: Bundle, variant: Variant) -> dict[str, str]:
-    """SHA-256 of a variant's graphs by role."""
+    """Return the SHA-256 of each graph of a variant, by role."""
     return {role: bundle.manifest.files[path].sha256 for role, path in variant.files.items()}
 
 
 def _why_not(profile: Profile, bundle: Bundle, here: Fingerprint) -> str:
+    """Say why a profile does not hold for a bundle on this machine; empty if it holds."""
     elsewhere = differences(profile.fingerprint, here)
     if elsewhere:
         return f"it was measured on another machine or version ({elsewhere})"
@@ -218,11 +237,13 @@ def _why_not(profile: Profile, bundle: Bundle, here: Fingerprint) -> str:
 
 
 def _none_found(bundle: Bundle, here: Fingerprint) -> str:
+    """Say that a bundle has no profile of this machine, and which other machine's profile comes nearest."""
     others = []
     for path in sorted((bundle.folder / PROFILE_FOLDER).glob("*.json")):
-        with suppress(BundleError):  # of another machine: whether it is damaged is told there
+        with suppress(BundleError):  # if it is damaged, the machine that it belongs to says so
             others.append(read_profile(path).fingerprint)
-    others = [other for other in others if other != here]  # under a name of its own: to be loaded by its path
+    # A profile of this machine under another file name is not found by `auto`, only by its path.
+    others = [other for other in others if other != here]
     there = "there is none"
     if others:
         nearest = min(others, key=lambda other: sum(other.get(name) != here.get(name) for name in here))

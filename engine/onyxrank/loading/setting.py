@@ -1,4 +1,4 @@
-"""A setting: what is chosen to run a bundle fast, by default, by a caller, or by measurement."""
+"""Settings: a setting says how a bundle is run on a machine. It is a default, a caller's choice, or measured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Setting:
     """Everything about a ranker that changes its speed and not what it ranks.
 
     Attributes:
-        variant: name of the bundle's graphs.
-        provider: public name of the execution provider.
-        threads: CPU threads of one run.
-        sessions: most micro-batches of a request that run at once.
+        variant: name of the bundle's variant.
+        provider: onyxrank's name of the execution provider, such as ``cpu``.
+        threads: number of CPU threads of one run.
+        sessions: most micro-batches that run at the same time.
         micro_batch_tokens: most tokens of one run, padding included.
 
     """
@@ -34,11 +34,11 @@ class Setting:
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Setting:
-        """The setting of a row of a profile's table, which has its fields among others."""
+        """Make a setting of a mapping that has its fields among others, such as a row of a profile's report."""
         return cls(**{name: row[name] for name in cls.__slots__})
 
     def __str__(self) -> str:
-        """One line for people."""
+        """Describe the setting in one line for people."""
         sessions = f"{self.sessions} sessions of " if self.sessions > 1 else ""
         threads = f"{sessions}{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"{self.variant} on {self.provider}, {threads}, runs of {self.micro_batch_tokens} tokens"

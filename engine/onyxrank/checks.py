@@ -1,4 +1,4 @@
-"""The check that every count the caller may set goes through."""
+"""The check of numbers that a caller may set, such as threads or a number of items."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from onyxrank.errors import InvalidInput
 
 
 def check_count(value: object, field: str, *, least: int = 1) -> int:
-    """Return a whole number of at least `least`, a number of 0 or more; numpy's integers are whole numbers too.
+    """Check that a value is a whole number, and return it as Python's int; numpy's integers are accepted.
+
+    Args:
+        value: the value that the caller gave.
+        field: name of the argument, for the error.
+        least: smallest number that is accepted, at least 0.
 
     Raises:
-        InvalidInput: naming the field, for anything else (True and 2.0 included).
+        InvalidInput: if the value is anything else, True and 2.0 included; it names the field.
 
     """
     count = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else -1
     if count < least:
-        # Anything but a number may be a text of the shopper that took a wrong turn.
+        # Only a number is quoted: anything else may be a shopper's text that was passed as the wrong argument.
         shown = repr(value) if isinstance(value, Number) else type(value).__name__
         raise InvalidInput(f"{field} must be a whole number of at least {least}, not {shown}", field=field)
     return count

@@ -18,21 +18,22 @@ from __future__ import annotations
 from typing import ClassVar
 
 GATE_REFUSED = 3
-"""Exit status of a program that the quality gate stopped."""
+"""Exit status of a command that ends because the quality gate refused a variant."""
 
 
 class OnyxrankError(Exception):
     """Root of all errors of this package.
 
     Attributes:
-        exit_status: how the command line ends when it meets the error.
+        exit_status: exit status of the command line when it ends with this error.
 
     """
 
     exit_status: ClassVar[int] = 1
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions are made again from `args` alone, which would lose what else a subclass takes: pools need this.
+        # Process pools pickle errors. By default an exception is made again from `args` alone, without the further
+        # arguments that subclasses take.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -40,8 +41,8 @@ class InvalidInput(OnyxrankError, ValueError):
     """A history or an item cannot be ranked as given.
 
     Attributes:
-        index: position of the item (or history event) in the caller's list, or None for the list itself.
-        field: name of the field at fault, such as ``"title"`` or ``"history"``.
+        index: position of the item or event at fault in the caller's list, or None if none of them alone is at fault.
+        field: name of the field or argument at fault, such as ``"title"`` or ``"history"``.
 
     """
 
@@ -72,8 +73,8 @@ class Overloaded(OnyxrankError):
     """The engine has no room for this request now; try again later.
 
     Attributes:
-        retry_after_s: seconds after which there should be room, from the tokens that are too many and the speed of
-            the last runs; None before the first run.
+        retry_after_s: seconds after which there should be room, estimated from the tokens that are too many and the
+            speed of the last runs; None before the first run.
 
     """
 
@@ -100,6 +101,7 @@ class NonFiniteScore(OnyxrankError):
 
 
 def _rebuild(kind: type[OnyxrankError], arguments: tuple[object, ...], state: dict[str, object]) -> OnyxrankError:
+    """Make a pickled error again without its `__init__`, whose arguments are not in `arguments`."""
     error = kind.__new__(kind, *arguments)
     error.__dict__.update(state)
     return error

@@ -1,4 +1,4 @@
-"""A history read once, for many lists of items."""
+"""A history that is read once and then used to rank many lists of items."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from onyxrank.scheduling.waiting import Margins
 class PreparedHistory:
     """What `Ranker.prepare` returns. Safe to share between threads; usable until its ranker is closed.
 
-    After a reload it is read again, by the new model, at the next use.
+    After a reload, the new model reads the history again at the next use.
 
     Args:
-        leases: of the ranker.
-        events: the history's texts, checked, oldest first.
+        leases: the leases of the ranker.
+        events: the checked texts of the history, oldest first.
 
     """
 
@@ -37,14 +37,14 @@ class PreparedHistory:
             self._known = _read(engine, events, Stopwatch(), None)
 
     def rank(self, items: Items, top_k: int | None = None, *, deadline: float | None = None) -> Ranking:
-        """Rank items against the history; as `Ranker.rank`."""
+        """Rank items against the history, as `Ranker.rank` does."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
             requests, margins = self._score(engine, items, watch, deadline)
         return engine.rankings(requests, margins, most, watch)[0]
 
     def score(self, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
-        """Score items without sorting them; as `Ranker.score`."""
+        """Score items without sorting them, as `Ranker.score` does."""
         with self._leases.lease() as engine:
             _, margins = self._score(engine, items, Stopwatch(), deadline)
         return engine.probabilities(margins)[0]
@@ -64,7 +64,12 @@ class PreparedHistory:
 def _read(
     engine: Engine, events: Sequence[str], watch: Stopwatch, due: float | None
 ) -> tuple[weakref.ref[Engine], EncodedHistory]:
-    """The token ids and what the architecture computes from them, and the engine that did it, without holding it."""
+    """Tokenize a history and compute its state.
+
+    Returns:
+        A weak reference to the engine, which must not be kept alive after a reload, and the encoded history.
+
+    """
     with watch.stage("tokenize"):
         encoded = engine.encoder.encode_history(events)
     return weakref.ref(engine), replace(encoded, state=engine.scheduler.prepare(encoded, watch, due))

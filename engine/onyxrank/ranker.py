@@ -1,4 +1,4 @@
-"""The public face: one loaded bundle that ranks."""
+"""`Ranker`, the public class of the package: one loaded bundle that ranks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ranker:
         self._leases = Leases(engine)
         self._options = options or LoadOptions()
         self._reloading = threading.Lock()
-        # Where nobody calls close(), the threads end with the last reference to the ranker.
+        # If nobody calls close(), the threads end when the last reference to the ranker is gone.
         weakref.finalize(self, self._leases.abandon).atexit = False
 
     @classmethod
@@ -60,9 +60,9 @@ class Ranker:
             options: each field of `LoadOptions` as a keyword argument.
 
         Raises:
-            BundleError: if the bundle is missing, damaged, altered, or too new; or its profile is.
-            ProviderUnavailable: if the provider asked for by name does not really run.
-            InvalidInput: if an option has no such value.
+            BundleError: if the bundle or its profile is missing, damaged, altered, or too new.
+            ProviderUnavailable: if the provider that was asked for by name does not really run.
+            InvalidInput: if an option has a value that it cannot have.
 
         """
         return cls(load_engine(open_bundle(bundle), options), options)
@@ -79,10 +79,10 @@ class Ranker:
             deadline: seconds from now after which the answer is of no use.
 
         Raises:
-            InvalidInput: naming the item's index and field.
+            InvalidInput: if an argument cannot be used; it names an item by its index and field.
             Overloaded: if the queue has no room for the request.
-            DeadlineExceeded: if it was not done in time; what had not begun by then is left.
-            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            DeadlineExceeded: if it was not done in time; steps that had not begun by then are not run.
+            NonFiniteScore: if the model answers NaN or infinity; it names the item.
             OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
@@ -94,7 +94,7 @@ class Ranker:
     async def arank(
         self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
     ) -> Ranking:
-        """Rank items without blocking the event loop; as `rank`. Cancelling it frees its place in the queue."""
+        """Rank items as `rank` does, without blocking the event loop. Cancelling it frees its place in the queue."""
         watch, most = Stopwatch(), check_top_k(top_k)
         with self._leases.lease() as engine:
             read, margins = await engine.ascore(history, items, watch, deadline)
@@ -111,15 +111,15 @@ class Ranker:
 
         Args:
             requests: pairs of history and items.
-            top_k: most hits per request; all by default.
+            top_k: most hits of each request; all by default.
             deadline: seconds from now for all of them together.
 
         Returns:
-            One ranking per request, in their order; the same as from `rank`, but all with the timings of this
-            call.
+            One ranking for each request, in their order. They are the same as from `rank`, but all have the timings
+            of this call.
 
         Raises:
-            OnyxrankError: as `rank`; names the request besides the item.
+            OnyxrankError: as `rank` does; it names the request besides the item.
 
         """
         watch, most = Stopwatch(), check_top_k(top_k)
@@ -133,13 +133,13 @@ class Ranker:
         """Score items without sorting them.
 
         Returns:
-            float32 purchase probabilities [items] in input order.
+            Purchase probabilities of the items in input order, float32 [items].
 
         Raises:
-            InvalidInput: naming the item's index and field.
+            InvalidInput: if an argument cannot be used; it names an item by its index and field.
             Overloaded: if the queue has no room for the request.
             DeadlineExceeded: if it was not done in time.
-            NonFiniteScore: if the model answers NaN or infinity; names the item.
+            NonFiniteScore: if the model answers NaN or infinity; it names the item.
             OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
@@ -148,7 +148,7 @@ class Ranker:
         return engine.probabilities(margins)[0]
 
     async def ascore(self, history: History, items: Items, *, deadline: float | None = None) -> NDArray[np.float32]:
-        """Score items without blocking the event loop; as `score`."""
+        """Score items as `score` does, without blocking the event loop."""
         with self._leases.lease() as engine:
             _, margins = await engine.ascore(history, items, Stopwatch(), deadline)
         return engine.probabilities(margins)[0]
@@ -164,17 +164,17 @@ class Ranker:
         chunk_rows: int = CHUNK_ROWS,
         progress: bool = True,
     ) -> TableT:
-        """Score a whole table of requests: a row per request and item, in any order.
+        """Score a whole table of requests, in which each row has one item of one request, in any order.
 
-        Whole requests are read, scored and forgotten a chunk at a time, so that memory beside the table stays at the
+        Requests are read, scored and forgotten a chunk at a time, so that beside the table memory holds only the
         keys, the two new columns and a chunk.
 
         Args:
             frame: a pandas or polars DataFrame, or a pyarrow Table or RecordBatch, with the item's columns named as
                 its fields (``title`` or ``item_title``, ``description`` or ``item_description``).
             request: column of the request's key, any text or number; rows of one key are one request.
-            history: column of its history: a text, a list of texts, oldest first, or null for a cold start; the
-                same in all rows of a request.
+            history: column of the request's history: a text, a list of texts, oldest first, or null for a cold start.
+                All rows of a request must have the same.
             score: name of the new column of float32 purchase probabilities.
             rank: name of the new column of int64 places in the request's ranking, from 1, ties in row order.
             chunk_rows: rows to read and score at once; a larger request is a chunk of its own.
@@ -184,9 +184,9 @@ class Ranker:
             A new table of the same kind, rows and order, with the two columns on the right.
 
         Raises:
-            InvalidInput: naming the row (from 0) and the column; `index` and `field` are these.
-            Overloaded: if the queue has no room for a chunk, because others fill it.
-            NonFiniteScore: if the model answers NaN or infinity; names the row.
+            InvalidInput: if a row cannot be scored; it names the row (from 0) as `index` and the column as `field`.
+            Overloaded: if the queue has no room for a chunk, because other calls fill it.
+            NonFiniteScore: if the model answers NaN or infinity; it names the row.
             MissingExtra: if a bar is to be shown and rich is not installed.
             OnyxrankError: if the ranker is closed.
 
@@ -218,10 +218,10 @@ class Ranker:
             item_list: the candidates.
 
         Returns:
-            The very objects of the list; of a table a new one of its rows.
+            A list of the same objects; for a table, a new table of its rows.
 
         Raises:
-            OnyxrankError: as `rank`.
+            OnyxrankError: as `rank` does.
 
         """
         candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
@@ -230,15 +230,15 @@ class Ranker:
     def prepare(self, history: History) -> PreparedHistory:
         """Read a history once, to rank several lists against it.
 
-        With shared-history its keys and values are computed now, in their turn, and held by what is returned,
-        whatever the history cache does; with cross only its tokenization is saved. This blocks, and what it returns
-        does: an event loop calls `arank`, whose histories the cache keeps.
+        With shared-history its keys and values are computed now, through the queue, and the returned object holds
+        them whatever the history cache does; with cross only its tokenization is saved. This call blocks, and so do
+        those of the returned object: an event loop calls `arank`, whose histories the cache keeps.
 
         Args:
             history: what the shopper did; empty for a cold start.
 
         Raises:
-            InvalidInput: if the history is not text or texts.
+            InvalidInput: if the history is neither a text nor a sequence of texts.
             Overloaded: if the queue has no room for it (shared-history).
             OnyxrankError: if the ranker is closed.
 
@@ -248,16 +248,17 @@ class Ranker:
     def reload(self, bundle: str | os.PathLike[str]) -> None:
         """Serve another bundle from now on, with the options that this one was loaded with.
 
-        Calls in flight end with the model that they began with; no call fails, waits, or mixes two. When this returns
-        the old model has answered its last call and its memory is free. Not for an event loop's thread.
+        Calls in flight end with the model that they began with; no call fails, waits, or mixes two. When this
+        returns, the old model has answered its last call and its memory is free; if it raises, the old model goes
+        on. It blocks, so do not call it on an event loop.
 
         Args:
-            bundle: folder of the new one.
+            bundle: folder of the new bundle.
 
         Raises:
-            BundleError: if it is missing, damaged, altered or too new: the old one goes on.
-            InvalidInput: if it has no variant of the name that was asked for: the old one goes on.
-            ProviderUnavailable: if its provider does not run: the old one goes on.
+            BundleError: if the bundle is missing, damaged, altered or too new.
+            InvalidInput: if it has no variant of the name that was asked for.
+            ProviderUnavailable: if the provider does not run.
             OnyxrankError: if the ranker is closed, or was carried through a fork.
 
         """
@@ -267,7 +268,7 @@ class Ranker:
             self._leases.replace(engine)
 
     def check_room(self) -> None:
-        """Refuse early what would find no room: for servers, before they read a request.
+        """Raise if a request would find no room now, so that a server can refuse it before it reads it.
 
         Raises:
             Overloaded: if the queue is full.
@@ -278,16 +279,13 @@ class Ranker:
             engine.scheduler.check_room()
 
     def info(self) -> dict[str, Any]:
-        """Say what is loaded, what it really runs on, and why; how full the queue is; what the caches hold.
-
-        JSON values only.
-        """
+        """Report as JSON values what is loaded, what it runs on and why, and what the queue and the caches hold."""
         with self._leases.lease() as engine:
             now = {"queue": engine.scheduler.facts()} | engine.encoder.facts() | engine.scheduler.architecture.facts()
             return copy.deepcopy(engine.facts) | now
 
     def close(self) -> None:
-        """Refuse new calls, finish those in flight, free the sessions. Closing again does nothing."""
+        """Refuse new calls, finish those in flight, and free the sessions. Closing again does nothing."""
         self._leases.close()
 
     def __enter__(self) -> Ranker:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from onyxrank import InvalidInput, Limits, MissingExtra, NonFiniteScore, OnyxrankError, Ranker
+from onyxrank.architectures.readout import Readout
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.score_table import score_frame
 
@@ -75,7 +76,10 @@ def scored_by(make_tokenizer):
     """Score a table by a callable of the engine's kind."""
     names = {"request": "request_id", "history": "history", "score": "score", "rank": "rank"}
     encoder = TextEncoder(make_tokenizer(), Limits())
-    return lambda table, scoring, **options: score_frame(pl.DataFrame(table), encoder, scoring, **names, **options)
+    probabilities = Readout().probabilities
+    return lambda table, scoring, **options: score_frame(
+        pl.DataFrame(table), encoder, scoring, probabilities, **names, **options
+    )
 
 
 def test_a_chunk_holds_no_more_than_asked_and_no_request_in_parts(scored_by):

@@ -246,7 +246,7 @@ def test_no_bar_is_shown_where_no_terminal_is(ranker, capfd):
 
 def test_a_bar_needs_rich_and_says_so_before_any_work(ranker, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    monkeypatch.setitem(sys.modules, "onyxrank.cli.console", None)
+    monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(MissingExtra, match="progress=False"):
         ranker.score_frame(pl.DataFrame(changed()))
     assert ranker.score_frame(pl.DataFrame(changed()), progress=False).height == 3

@@ -12,30 +12,30 @@ READY := $(VENV)/.ready
 help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-# uv where it is there: it installs in seconds what takes pip a minute.
-PIP = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
-# The whole environment's versions, of one system and Python. Others have pip look for versions within constraints.txt.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# uv, where it is there, installs what is locked in seconds. Not torch: which build that is, pip has been told.
+LOCKED = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP)) --no-deps -r $(LOCK)
+# The versions of all else, for one system and Python; for others pip looks for some within constraints.txt, in minutes.
 LOCK = requirements/$(shell $(PYTHON) -c 'import sys, sysconfig; print(sysconfig.get_platform(), "python%d.%d" % sys.version_info[:2], sep="-")').txt
 
 $(READY): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 ifneq ($(wildcard $(LOCK)),)
-	$(PIP) --no-deps -r $(LOCK)
-	$(PIP) -c $(LOCK) torch  # with what a CUDA build needs besides
+	$(LOCKED)
+	$(PIP) -c constraints.txt -c $(LOCK) torch
 	$(PIP) --no-deps --no-build-isolation -e .
 else
 	$(PIP) -c constraints.txt -e '.[dev]'
 endif
 	touch $@
 
-lock: ## Look for versions within constraints.txt once more, and write those of this system and Python down (minutes)
+lock: ## Look for versions within constraints.txt anew, and lock them for this system and Python (minutes)
 	rm -rf .lock
 	$(PYTHON) -m venv .lock
 	.lock/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	mkdir -p requirements
-	# Without what only torch's CUDA builds need, and the names of builds.
-	.lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(cuda-|nvidia-|triton==)' | sed 's/+.*//' > $(LOCK)
+	mkdir -p $(dir $(LOCK))
+	.lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==' > $(LOCK)
 	rm -rf .lock
 
 demo: $(READY) ## Train, export, rank and race on the built-in demo shop (under 8 minutes)

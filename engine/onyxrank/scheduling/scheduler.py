@@ -23,7 +23,7 @@ from onyxrank.scheduling.waiting import Margins, answer, late, wait
 DEFAULT_QUEUE_TOKENS = 262_144
 """Most tokens in the queue by default.
 
-With MiniLM-L6 in int8 they are some 20 seconds of work on two cores (benchmarks/results/load.json).
+With MiniLM-L6 in int8 they are some 20 seconds of work on two cores (``load.json`` in benchmarks/results).
 """
 
 

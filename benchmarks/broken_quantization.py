@@ -22,15 +22,15 @@ from onyxrank.sessions.arrays import Feeds
 from onyxrank_export.conversion import quantized_variants
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
-from onyxrank_export.conversion.quantize import Recipe, quantize
+from onyxrank_export.conversion.quantize import Scheme, quantize
 
 _STEP = 16
 """An int8 weight has 256 values; a step of 16 leaves 16 of them."""
 
 
-def quantize_roughly(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
+def quantize_roughly(source: Path, target: Path, scheme: Scheme, calibration: Iterable[Feeds]) -> None:
     """Do what `quantize` does, and then cut the weights down to 4 bits."""
-    quantize(source, target, recipe, calibration)
+    quantize(source, target, scheme, calibration)
     model = onnx.load(target)
     for weight in model.graph.initializer:
         values = numpy_helper.to_array(weight)

@@ -1,9 +1,9 @@
-"""Eager PyTorch over a bundle's or run's own weights: what the engine is measured against.
+"""Eager PyTorch over the weights of a bundle or run: what the engine is measured against.
 
-`ReferenceLoop` is the straightforward implementation: one item at a time, padded to the model's length, as the
-tokenizer's and the model's documentation show it. `SortedBatches` is a careful one: the whole list tokenized in one
-call, sorted by length, in dynamically padded batches of the size that `prepare` measured to be the fastest; in fp32,
-bfloat16 or float16, on the CPU or a GPU, eager or compiled. Both take texts and give a sorted ranking, and both
+`ReferenceLoop` is the straightforward implementation: one item at a time, padded to a fixed length, as the
+documentation of tokenizer and model shows it. `SortedBatches` is a careful one: it tokenizes the whole list in one
+call, sorts it by length and runs dynamically padded batches of the size that `prepare` measured to be the fastest; in
+fp32, bfloat16 or float16, on the CPU or a GPU, eager or compiled. Both take texts and give a sorted ranking, so both
 include the tokenization.
 """
 
@@ -51,9 +51,9 @@ class EagerModel:
     """A classifier in evaluation mode with its tokenizer.
 
     Attributes:
-        model: in fp32.
+        model: the classifier, in fp32.
         tokenizer: the Hugging Face tokenizer of the same folder.
-        encoder: the engine's encoder under the folder's limits, for the same token ids.
+        encoder: the engine's text encoder under the folder's limits, which gives the same token ids.
 
     """
 
@@ -63,11 +63,11 @@ class EagerModel:
 
     @property
     def head(self) -> str:
-        """How logits become a probability, as in a manifest."""
+        """How logits become a probability: ``softmax`` or ``sigmoid``, as a manifest names it."""
         return "sigmoid" if self.model.config.num_labels == 1 else "softmax"
 
     def facts(self) -> dict[str, object]:
-        """What every way over it runs with: threads, and transformers' attention implementation."""
+        """What every way of running the model has in common: threads, and transformers' attention implementation."""
         return {"threads": torch.get_num_threads(), "attention": str(self.model.config._attn_implementation)}
 
 
@@ -90,11 +90,13 @@ def load_eager(folder: str | Path) -> EagerModel:
 
 
 def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: None) -> Iterator[Way]:
-    """Load the three ways, each when it is asked for the next; bf16 where the CPU has it. An `EagerFactory`.
+    """Make the ways of running the model, each when the iterator comes to it; the function is an `EagerFactory`.
+
+    They are the loop, the batches in fp32, and, where the CPU computes in it, the batches in bf16.
 
     Args:
         folder: a bundle or a run.
-        threads: of PyTorch, for this whole process; all that it may use by default.
+        threads: PyTorch's threads, for this whole process; by default as many as it may use CPUs.
         say: told the batch sizes that were tried.
 
     """
@@ -109,7 +111,14 @@ def eager_ways(folder: Path, threads: int | None = None, say: Say = lambda _: No
 
 
 class ReferenceLoop:
-    """One item at a time, padded to a fixed length: the limits', or that of the request it was prepared for."""
+    """Scores one item at a time, padded to a fixed length.
+
+    That is the longest the limits allow, or once `prepare` was called, the longest pair of that request.
+
+    Args:
+        eager: the model.
+
+    """
 
     name = LOOP
 
@@ -119,11 +128,11 @@ class ReferenceLoop:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What it runs with."""
+        """The precision, rows, padding and threads that it runs with."""
         return {"precision": "fp32", "rows": 1, "padding": f"to {self._longest} tokens", **self._eager.facts()}
 
     def prepare(self, request: Request) -> None:
-        """Fix the length at the longest pair of such requests: a limit it does not need would cost it time."""
+        """Pad to the longest pair of such requests from now on: padding to the limits would only cost time."""
         encoded = self._eager.encoder.encode(request.history, request.items)
         self._longest = len(encoded.history) + int(encoded.items.lengths.max())
         self.rank(request.first(_WARMUP_ITEMS))
@@ -152,17 +161,17 @@ class ReferenceLoop:
         return _in_input_order(self.rank(request))
 
     def close(self) -> None:
-        """Nothing is held but the model, which the other ways share."""
+        """Do nothing: the model is all it holds, and the other ways share that."""
 
 
 class SortedBatches:
-    """The whole list tokenized at once, sorted by length, in dynamically padded batches.
+    """Tokenizes the whole list at once, sorts it by length and scores it in dynamically padded batches.
 
     Args:
-        eager: the model; all but eager fp32 on the CPU make a copy of it.
-        precision: of weights and products.
-        device: as PyTorch calls it.
-        compiled: by torch.compile, for any shape.
+        eager: the model; it is copied for any other precision or device than fp32 on the CPU.
+        precision: precision of weights and products.
+        device: the device, by PyTorch's name.
+        compiled: whether torch.compile compiles it, for any shape.
         say: told the batch sizes that were tried.
 
     """
@@ -193,7 +202,7 @@ class SortedBatches:
 
     @property
     def settings(self) -> Mapping[str, object]:
-        """What it runs with, the chosen rows of a batch among it."""
+        """The precision, rows of a batch, padding, device and threads that it runs with."""
         padding = "to the longest of the batch"
         place = (
             {"device": self._device, "compiled": self._compiled} if self._device != "cpu" or self._compiled else {}
@@ -221,7 +230,7 @@ class SortedBatches:
         return self._score(request, self._rows)
 
     def close(self) -> None:
-        """Let go of the copy."""
+        """Release the copy of the model."""
         self._model = self._eager.model
 
     def _score(self, request: Request, size: int) -> NDArray[np.float32]:
@@ -251,13 +260,13 @@ def best_micro_batch(
     """Try batch sizes up to all items at once, one run each, and take the fastest.
 
     Args:
-        run: runs the request in batches of that many rows.
-        items: of the request.
-        sizes: to try, beside all at once; those that are no smaller than the list are the same as that.
-        clock: gives seconds.
+        run: runs the request in batches of so many rows.
+        items: how many items the request has.
+        sizes: the sizes to try beside all items at once; those at least as large as the list are left out.
+        clock: gives the time in seconds.
 
     Returns:
-        The best size, and the seconds of each.
+        The fastest size, and the seconds that each took.
 
     """
     seconds = {}
@@ -269,7 +278,7 @@ def best_micro_batch(
 
 
 def join_history(events: Sequence[str]) -> str:
-    """The events as one text that a tokenizer reads as the engine reads the events."""
+    """Join events to one text, of which the tokenizer makes the tokens that the engine makes of the events."""
     return f" {HISTORY_SEPARATOR} ".join(events)
 
 

@@ -1,4 +1,4 @@
-"""What this machine's matrix products can do, and how many of them a request needs."""
+"""Measures how fast this machine's matrix products are, and counts how many of them a request needs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,22 @@ _CONFIG = "config.json"
 
 
 def machine_peak(threads: int) -> Peak:
-    """Measure this machine; a `PeakFactory`."""
+    """Measure this machine with some threads; the function is a `PeakFactory` of the engine."""
     return Peak(measured_peaks(threads), request_operations)
 
 
 def measured_peaks(threads: int) -> dict[str, float]:
-    """Operations per second, in 10⁹ (a multiplication and an addition are two), of one large product.
+    """Measure operations per second, in 10⁹, of one large product; a multiplication and an addition are two.
 
-    [1024, 384] × [384, 1536], MiniLM's feed-forward; the best quarter of 60 runs. Keys ``fp32`` and ``int8`` (uint8 ×
-    int8 to int32).
+    The product is that of MiniLM's feed-forward, [1024, 384] × [384, 1536]. It runs 60 times, of which the first
+    quartile of the times counts.
+
+    Args:
+        threads: how many threads onnxruntime has.
+
+    Returns:
+        The figures of ``fp32`` and of ``int8`` (uint8 × int8 to int32).
+
     """
     dice = np.random.default_rng(0)
     weights = dice.integers(-127, 127, (_INNER, _COLUMNS))
@@ -41,9 +48,17 @@ def measured_peaks(threads: int) -> dict[str, float]:
 
 
 def request_operations(bundle: Bundle, encoded: EncodedRequest) -> float | None:
-    """Operations, in 10⁹, that a bundle's architecture needs for a request; None if its config does not tell.
+    """Count the operations, in 10⁹, that a bundle's architecture needs for a request.
 
-    Products with constant weights only, padding not counted, the last layer for the readout row where it can be.
+    Only products with constant weights count, without padding, and of the last layer only what the readout row needs.
+
+    Args:
+        bundle: an open bundle.
+        encoded: the request as token ids.
+
+    Returns:
+        The number, or None if the bundle's ``config.json`` lacks the sizes of its layers.
+
     """
     config = read_json(bundle.path(_CONFIG)) if _CONFIG in bundle.manifest.files else {}
     try:
@@ -60,7 +75,16 @@ def request_operations(bundle: Bundle, encoded: EncodedRequest) -> float | None:
 
 
 def constant_operations(layers: int, hidden: int, inner: int, tokens: int, items: int) -> float:
-    """Operations, in 10⁹, of the products with constant weights over some tokens and items."""
+    """Count the operations, in 10⁹, of BERT's products with constant weights.
+
+    Args:
+        layers: number of layers.
+        hidden: width of a token's state.
+        inner: width of the feed-forward.
+        tokens: tokens that go through the layers, all items and histories together.
+        items: readout rows, the only ones that the last layer computes in full.
+
+    """
     whole = tokens * (layers - 1) * (4 * hidden * hidden + 2 * hidden * inner)
     last = tokens * 2 * hidden * hidden + items * (2 * hidden * hidden + 2 * hidden * inner)
     return 2 * (whole + last) / 1e9

@@ -1,4 +1,4 @@
-"""Holds back other libraries' chatter while they work for us; their errors still come through."""
+"""Holds back what other libraries log and warn while they work; their errors still come through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide Python warnings and log records below ERROR for a while."""
+    """Hide Python warnings and log records below ERROR for the length of a ``with`` block."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

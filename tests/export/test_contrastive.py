@@ -19,7 +19,7 @@ from onyxrank_export.training.base import resolve_base
 from onyxrank_export.training.contrastive import (
     MOST_TOKENS,
     TEMPERATURE,
-    Halves,
+    PairTokens,
     contrastive_pairs,
     in_batch_loss,
 )
@@ -136,7 +136,7 @@ def test_a_prior_counts_only_where_the_item_is_a_negative():
 def test_priors_are_those_of_the_sampling(split):
     tokenizer = base_of(split).tokenizer
     powers = {
-        power: Halves.of([], split, tokenizer, config(sampling=Sampling(popularity_power=power))).priors
+        power: PairTokens.of([], split, tokenizer, config(sampling=Sampling(popularity_power=power))).priors
         for power in (1.0, 1.5)
     }
     assert not powers[1.0].any()
@@ -150,8 +150,8 @@ def test_priors_are_those_of_the_sampling(split):
 def test_halves_are_cut_and_say_what_is_related(split):
     pairs = contrastive_pairs(split, config(contrastive_steps=1, contrastive_batch=6))
     base = base_of(split)
-    halves = Halves.of((pair.text for pair in pairs), split, base.tokenizer, config())
-    batch = halves.collate(pairs)
+    tokens = PairTokens.of((pair.text for pair in pairs), split, base.tokenizer, config())
+    batch = tokens.collate(pairs)
     decoded = base.tokenizer.batch_decode(batch["texts"], skip_special_tokens=True)
     assert decoded == [pair.text for pair in pairs]
     limit = min(MOST_TOKENS, config().limits.item_tokens)

@@ -10,7 +10,7 @@ from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.metrics import ranking_metrics
 from onyxrank_export.training.base import resolve_base
-from onyxrank_export.training.contrastive import Halves, contrastive_pairs
+from onyxrank_export.training.contrastive import PairTokens, contrastive_pairs
 from onyxrank_export.training.encoder import train_encoder
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 from onyxrank_export.training.similarity import Similarity
@@ -27,16 +27,16 @@ def test_the_encoder_learns_what_goes_together_and_the_head_stays(few, tmp_path,
     settings = config(contrastive_steps=20, contrastive_batch=32, contrastive_rate=1e-3)
 
     texts = [text for row in lists for text in row.history]
-    halves = Halves.of(texts, split, base.tokenizer, settings)
+    tokens = PairTokens.of(texts, split, base.tokenizer, settings)
 
     def ranks():
-        similarity = Similarity(base.model.base_model, halves, lists)
+        similarity = Similarity(base.model.base_model, tokens, lists)
         return ranking_metrics(labels, [similarity.margins(row) for row in lists])
 
     before, head = ranks(), base.model.classifier.weight.clone()
     pairs = contrastive_pairs(split, settings)
     similarity, log = train_encoder(base, split, pairs, lists, lists[:2], settings, tmp_path)
-    fresh = Similarity(base.model.base_model, halves, lists)
+    fresh = Similarity(base.model.base_model, tokens, lists)
     assert np.array_equal(similarity.margins(lists[1]), fresh.margins(lists[1]))
     *losses, last = log
     assert losses[-1]["contrastive_loss"] < losses[0]["contrastive_loss"]

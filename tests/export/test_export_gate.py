@@ -23,8 +23,8 @@ def round_to_levels(levels):
     """A quantizer that loses nearly everything: int8 weights keep only so many levels."""
     original = module.quantize
 
-    def worse(source, target, recipe, calibration):
-        original(source, target, recipe, calibration)
+    def worse(source, target, scheme, calibration):
+        original(source, target, scheme, calibration)
         model = onnx.load(target)
         for weight in model.graph.initializer:
             values = numpy_helper.to_array(weight)
@@ -81,8 +81,8 @@ def test_by_force_it_is_written_and_the_manifest_says_so(trained_run, tmp_path, 
 def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_path, monkeypatch):
     worse, original = round_to_levels(1), module.quantize
 
-    def sometimes(source, target, recipe, calibration):
-        (worse if recipe.reduce_range else original)(source, target, recipe, calibration)
+    def sometimes(source, target, scheme, calibration):
+        (worse if scheme.reduce_range else original)(source, target, scheme, calibration)
 
     monkeypatch.setattr(module, "quantize", sometimes)
     wide = GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
@@ -114,8 +114,8 @@ def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_ru
 def test_a_variant_that_answers_nan_is_refused_even_by_force(trained_run, tmp_path, monkeypatch):
     original = module.quantize
 
-    def poison(source, target, recipe, calibration):
-        original(source, target, recipe, calibration)
+    def poison(source, target, scheme, calibration):
+        original(source, target, scheme, calibration)
         model = onnx.load(target)
         bias = next(weight for weight in model.graph.initializer if weight.name == "logits_bias")
         bias.CopyFrom(numpy_helper.from_array(np.full(2, np.nan, np.float32), bias.name))

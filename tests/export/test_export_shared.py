@@ -55,8 +55,8 @@ def test_the_gate_judges_both_graphs_as_one(shared_run, tmp_path, monkeypatch, r
     """One graph rounded to nothing is enough to refuse the pair."""
     original = module.quantize
 
-    def worse(source, target, recipe, calibration):
-        original(source, target, recipe, calibration)
+    def worse(source, target, scheme, calibration):
+        original(source, target, scheme, calibration)
         if target.name.startswith(role):
             model = onnx.load(target)
             for weight in model.graph.initializer:

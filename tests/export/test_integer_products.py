@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 from onyxrank_export.conversion import quantize as module
 from onyxrank_export.conversion.integer_products import join_biases
 from onyxrank_export.conversion.kernels import FAST, product_types
-from onyxrank_export.conversion.quantize import RECIPES, quantize
+from onyxrank_export.conversion.quantize import SCHEMES, quantize
 
 DICE = np.random.default_rng(0)
 
@@ -52,9 +52,9 @@ def run(path, feeds):
 
 def test_a_bias_joins_its_product_and_nothing_changes(model, tmp_path, monkeypatch):
     feeds = {"ids": DICE.integers(-5, 5, (6, 16))}
-    quantize(model, tmp_path / "joined.onnx", RECIPES[0], [feeds])
+    quantize(model, tmp_path / "joined.onnx", SCHEMES[0], [feeds])
     monkeypatch.setattr(module, "join_biases", lambda graph: 0)
-    quantize(model, tmp_path / "apart.onnx", RECIPES[0], [feeds])
+    quantize(model, tmp_path / "apart.onnx", SCHEMES[0], [feeds])
     joined = onnx.load(tmp_path / "joined.onnx")
     kinds = [node.op_type for node in joined.graph.node]
     assert kinds.count("MatMulIntegerToFloat") == 1

@@ -15,10 +15,10 @@ from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.gate import batch_deviation
 from onyxrank_export.conversion.kernels import FAST, check_int8, product_types
-from onyxrank_export.conversion.quantize import RECIPES, keep_residuals_fp32, quantize
+from onyxrank_export.conversion.quantize import SCHEMES, keep_residuals_fp32, quantize
 
 LAYERS = 2
-BY_NAME = {recipe.name: recipe for recipe in RECIPES}
+BY_NAME = {scheme.name: scheme for scheme in SCHEMES}
 STATIC, DYNAMIC = BY_NAME["int8_static_avx512_vnni"], BY_NAME["int8_dynamic_avx512_vnni"]
 
 
@@ -32,11 +32,11 @@ def fused(trained_bundle, trained_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def made(fused, feeds, tmp_path_factory):
-    """The graph of each recipe, by name."""
+    """The graph of each scheme, by name."""
     folder = tmp_path_factory.mktemp("quantized")
-    for recipe in RECIPES:
-        quantize(fused, folder / f"{recipe.name}.onnx", recipe, feeds)
-    return {recipe.name: folder / f"{recipe.name}.onnx" for recipe in RECIPES}
+    for scheme in SCHEMES:
+        quantize(fused, folder / f"{scheme.name}.onnx", scheme, feeds)
+    return {scheme.name: folder / f"{scheme.name}.onnx" for scheme in SCHEMES}
 
 
 def int8_weights(path):
@@ -123,9 +123,9 @@ def test_residuals_skip_the_rounding_and_products_do_not():
 
 
 def test_quantizing_twice_gives_the_same_bytes(fused, feeds, made, tmp_path):
-    for recipe in (STATIC, DYNAMIC):
-        quantize(fused, tmp_path / recipe.name, recipe, feeds)
-        assert (tmp_path / recipe.name).read_bytes() == made[recipe.name].read_bytes()
+    for scheme in (STATIC, DYNAMIC):
+        quantize(fused, tmp_path / scheme.name, scheme, feeds)
+        assert (tmp_path / scheme.name).read_bytes() == made[scheme.name].read_bytes()
 
 
 def test_nothing_is_left_beside_the_graph(fused, feeds, tmp_path):
@@ -134,17 +134,17 @@ def test_nothing_is_left_beside_the_graph(fused, feeds, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "activations", "weights", "found"),
+    ("scheme", "activations", "weights", "found"),
     [
         pytest.param(STATIC, QuantType.QInt8, QuantType.QInt8, "int8 x int8", id="static-s8s8"),
         pytest.param(STATIC, QuantType.QUInt8, QuantType.QUInt8, "uint8 x uint8", id="static-u8u8"),
         pytest.param(DYNAMIC, QuantType.QUInt8, QuantType.QUInt8, "uint8 x uint8", id="dynamic-u8u8"),
     ],
 )
-def test_slow_kernels_are_refused(fused, feeds, tmp_path, monkeypatch, recipe, activations, weights, found):
+def test_slow_kernels_are_refused(fused, feeds, tmp_path, monkeypatch, scheme, activations, weights, found):
     monkeypatch.setattr(module, "ACTIVATIONS", activations)
     monkeypatch.setattr(module, "WEIGHTS", weights)
-    quantize(fused, tmp_path / "slow.onnx", recipe, feeds)
+    quantize(fused, tmp_path / "slow.onnx", scheme, feeds)
     with pytest.raises(ExportError, match=f"'{found}': 12"):
         check_int8(onnx.load(tmp_path / "slow.onnx"), 6 * LAYERS)
 

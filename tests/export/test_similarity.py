@@ -13,7 +13,7 @@ from onyxrank_export.data.pairs import CandidateList, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.training.base import resolve_base, text_encoder
-from onyxrank_export.training.contrastive import TEMPERATURE, Halves
+from onyxrank_export.training.contrastive import TEMPERATURE, PairTokens
 from onyxrank_export.training.dataset import ListDataset, collate
 from onyxrank_export.training.list_trainer import ListTrainer
 from onyxrank_export.training.losses import pointwise, soft_shares
@@ -43,7 +43,7 @@ def vector(base, text):
 
 def similarity(base, split, lists, settings):
     texts = [text for row in lists for text in row.history]
-    return Similarity(base.model.base_model, Halves.of(texts, split, base.tokenizer, settings), lists)
+    return Similarity(base.model.base_model, PairTokens.of(texts, split, base.tokenizer, settings), lists)
 
 
 def test_a_margin_is_the_log_sum_of_the_cosines_with_the_history(split, base):

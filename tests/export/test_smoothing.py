@@ -5,10 +5,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onyxrank_export.conversion.quantize import RECIPES, quantize
+from onyxrank_export.conversion.quantize import SCHEMES, quantize
 from onyxrank_export.conversion.smoothing import smooth
 
-STATIC = next(recipe for recipe in RECIPES if recipe.name == "int8_static_avx512_vnni")
+STATIC = next(scheme for scheme in SCHEMES if scheme.name == "int8_static_avx512_vnni")
 CHANNEL, FACTOR = 5, 200.0
 
 

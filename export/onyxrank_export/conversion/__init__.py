@@ -1,1 +1,1 @@
-"""From a checkpoint to a bundle: ONNX, quantization, parity, the quality gate."""
+"""From a checkpoint to a bundle: ONNX graphs, the check against PyTorch, quantization and the quality gate."""

@@ -1,4 +1,4 @@
-"""What differs between the architectures when they are converted: their graphs, and what these are calibrated on."""
+"""The conversion of each architecture: which graphs it has, how they are written, checked and calibrated."""
 
 from __future__ import annotations
 
@@ -31,29 +31,42 @@ _GRAPHS = SharedHistory.graphs
 
 
 class Conversion(Protocol):
-    """The graphs of one model."""
+    """Writes and checks the graphs of one model; there is one such class for each architecture."""
 
     @property
     def products(self) -> Mapping[str, int]:
-        """How many large products with constant weights each graph has, by role: all must become int8."""
+        """How many large products with constant weights each graph has, by role; all of them must become int8."""
 
     def write(self, folder: Path) -> dict[str, Files]:
-        """Write the fp32 graphs to a folder: variants by name, first the one that is loaded and quantized."""
+        """Write the fp32 graphs to a folder.
+
+        Returns:
+            The graph files of each variant by its name; the first is the one that is loaded and quantized.
+
+        """
 
     def halve(self, source: Files, target: Files) -> None:
-        """Write the fp16 graphs, for GPUs."""
+        """Write fp16 graphs, for GPUs, to the files of `target`; `source` has the fp32 graphs, by the same roles."""
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
-        """Check every graph in the folder against PyTorch; largest difference of a logit by name."""
+        """Compare every graph in the folder with PyTorch on real requests.
+
+        Returns:
+            The largest absolute difference of a logit, by the name of the variant or file.
+
+        Raises:
+            ExportError: if it is above `TOLERANCE`.
+
+        """
 
     def calibration(
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
-        """Inputs of each graph of a variant, by role, to be run through more than once."""
+        """Make the inputs that each graph of a variant is calibrated on, by role; they can be iterated over again."""
 
 
 class CrossConversion:
-    """One graph, plain and optimized.
+    """The conversion of cross: one graph over pairs, plain and optimized.
 
     Args:
         model: the classifier.
@@ -64,7 +77,7 @@ class CrossConversion:
         self._model = model
         layers, hidden = model.config.num_hidden_layers, model.config.hidden_size
         self._written = can_write(model)
-        # ELECTRA's embeddings may be narrower than its layers: one more product leads from the ones to the others.
+        # ELECTRA's embeddings may be narrower than its layers: one more product then widens them.
         widened = getattr(model.config, "embedding_size", hidden) != hidden
         self.products = {"model": 6 * layers + widened}
 
@@ -79,14 +92,14 @@ class CrossConversion:
         return files
 
     def halve(self, source: Files, target: Files) -> None:
-        """Halve a graph that is made for GPUs, where there is one; see `Conversion.halve`."""
+        """Convert the graph that is made for GPUs, where there is one, to fp16; see `Conversion.halve`."""
         if self._written:
             write_cross_graph(self._model, target["model"], for_gpus=True)
             source = target
         write_half(source["model"], target["model"])
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
-        """Check both; see `Conversion.parity`."""
+        """Check the plain and the optimized graph; see `Conversion.parity`."""
         differences = {}
         for name, files in self._files(folder).items():
             with opened_session(files["model"], PAIR) as session:
@@ -96,7 +109,7 @@ class CrossConversion:
     def calibration(
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
-        """Pairs one at a time: nothing is padded, which would widen the ranges."""
+        """Give pairs one at a time, so that nothing is padded: padding would widen the ranges."""
         call = Call(requests)
         alone = np.arange(len(call.margins))[:, None]
         return {"model": [pair_feeds(call, row, pad_id) for row in alone]}
@@ -107,7 +120,7 @@ class CrossConversion:
 
 
 class SharedHistoryConversion:
-    """A graph of the history and one of the items, beside the ordinary one over pairs.
+    """The conversion of shared-history: a graph of the history and one of the items, beside the plain one over pairs.
 
     Args:
         model: a `SharedHistoryForSequenceClassification`.
@@ -128,28 +141,28 @@ class SharedHistoryConversion:
         return {"fp32": files}
 
     def halve(self, source: Files, target: Files) -> None:
-        """Halve both; see `Conversion.halve`."""
+        """Convert both graphs to fp16; see `Conversion.halve`."""
         for role in source:
             write_half(source[role], target[role])
 
     def parity(self, folder: Path, requests: Sequence[EncodedRequest], pad_id: int) -> dict[str, float]:
-        """Check the ordinary graph and the two together; see `Conversion.parity`."""
+        """Check the plain graph, and the two others together; see `Conversion.parity`."""
         files = self._files(folder)
         with opened_session(folder / "model.onnx", PAIR) as pairs:
-            ordinary = check_parity(self._model, pairs, requests, pad_id)
+            plain = check_parity(self._model, pairs, requests, pad_id)
         with (
             opened_session(files["history"], _GRAPHS["history"]) as history,
             opened_session(files["items"], _GRAPHS["items"]) as items,
         ):
             return {
                 "fp32": check_parity_of_two(self._model, history, items, requests, pad_id),
-                "model.onnx": ordinary,
+                "model.onnx": plain,
             }
 
     def calibration(
         self, files: Files, requests: Sequence[EncodedRequest], pad_id: int
     ) -> dict[str, Iterable[Feeds]]:
-        """Histories and items one at a time: nothing is padded."""
+        """Give histories and items one at a time, so that nothing is padded."""
         histories = [history_feeds(request.history) for request in requests]
         return {"history": histories, "items": _ItemFeeds(files["history"], requests, pad_id)}
 
@@ -159,12 +172,12 @@ class SharedHistoryConversion:
 
 
 def conversion_of(architecture: str, model: PreTrainedModel, limits: Limits) -> Conversion:
-    """The conversion of a model of an architecture of `ARCHITECTURES`."""
+    """Make the conversion of a model; `architecture` is a name in `ARCHITECTURES`."""
     return SharedHistoryConversion(model, limits) if architecture == SHARED_HISTORY else CrossConversion(model)
 
 
 class _ItemFeeds:
-    """Inputs of the items graph, each history's state computed when it is asked for: kept, they would fill memory."""
+    """The inputs of the items graph. Each history's state is computed when it is due, since all would fill memory."""
 
     def __init__(self, history: Path, requests: Sequence[EncodedRequest], pad_id: int) -> None:
         self._history, self._requests, self._pad_id = history, requests, pad_id

@@ -1,13 +1,17 @@
-"""The graph of cross over pairs, written from a trained BERT's weights: the plain graph's function, in less time.
+"""The optimized graph of cross over pairs, written from a trained BERT's weights: the plain graph's function, faster.
 
-1. What `bert_layers` says of products and layer norms; attention is onnxruntime's fused operator.
-2. Padding is hidden by one more channel of each head: 1 in all queries, a large negative number in the keys of
-   padding and 0 in the others. Given a mask, the operator leaves its fastest kernel for CPUs, which never holds all
-   scores of a head (benchmarks/NOTES.md). Those for GPUs want heads of certain sizes: there it is told the lengths.
-3. In the last layer only [CLS] is read, so its query, attention output and feed-forward are computed for that one
-   row; all rows still give keys and values. This is exact: no row of the last layer sees another one's output.
+The letters in the shapes: N pairs, S tokens of the longest pair, h heads of d channels each, hidden = h · d.
 
-Padding must be on the right, as the engine pads. For models that are not plain BERT there is `fusion`.
+1. Products and layer norms are those of `bert_layers`; attention is onnxruntime's fused operator MultiHeadAttention.
+2. Padding is hidden by one more channel in each head. It is 1 in all queries, a large negative number in the keys of
+   padding and 0 in the keys of tokens, so the score of padding falls by that number. The operator could take a mask
+   instead, but then it leaves its fastest kernel for CPUs, which never holds all scores of a head
+   (benchmarks/NOTES.md). Its kernels for GPUs want heads of certain sizes: for those the operator takes the lengths.
+3. In the last layer only ``[CLS]`` is read, so query, attention output and feed-forward are computed for that one row
+   of each pair; all rows still give keys and values. This is exact: no row of a layer sees another row's output of
+   the same layer.
+
+Padding must be on the right, as the engine pads. Models that are not plain BERT are optimized by `fusion`.
 """
 
 from __future__ import annotations
@@ -32,16 +36,16 @@ from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
 from onyxrank_export.training.plain_bert import what_is_not_plain
 
 _HIDDEN = 1e4
-"""What is taken from a score to hide it: more than any score, and within fp16."""
+"""What is subtracted from a score to hide it: larger than any score, and within the range of fp16."""
 
 
 def can_write(model: PreTrainedModel) -> bool:
-    """Whether the model is computed by such a graph."""
+    """Whether the model can be written as such a graph: whether it is a plain BERT classifier."""
     return isinstance(model, BertForSequenceClassification) and not what_is_not_plain(model.config)
 
 
 def write_cross_graph(model: PreTrainedModel, target: Path, *, for_gpus: bool = False) -> None:
-    """Write the graph in fp32, for a model that `can_write` accepts."""
+    """Write the fp32 graph of a model that `can_write` accepts; `for_gpus` hides padding by lengths."""
     onnx.save(cross_graph(Weights(model), for_gpus=for_gpus), target)
 
 
@@ -61,18 +65,19 @@ def cross_graph(weights: Weights, *, for_gpus: bool = False) -> onnx.ModelProto:
     for layer in range(layers):
         at, last = f"layer_{layer}", layer == layers - 1
         key, value = key_and_value(writer, weights, states, layer, channel=not for_gpus)
-        key, value = _by_pair(writer, key, shape, width), _by_pair(writer, value, shape, hidden)
-        of_query = weights.query(layer)
+        key = _by_pair(writer, key, shape, width)  # [N, S, h · (d + 1)]; [N, S, hidden] for GPUs
+        value = _by_pair(writer, value, shape, hidden)  # [N, S, hidden]
+        query_projection = weights.query(layer)
         if not for_gpus:
-            key = writer.node("Add", key, channel, name=f"{at}_key_of_tokens")
-            of_query = weights.with_channel(*of_query, 1.0)
+            key = writer.node("Add", key, channel, name=f"{at}_key_of_tokens")  # [N, S, h · (d + 1)]
+            query_projection = weights.with_channel(*query_projection, 1.0)
         if last:
-            states = _readout_rows(writer, states, shape, hidden)
-        query = project(writer, states, f"{at}_query", *of_query)
+            states = _readout_rows(writer, states, shape, hidden)  # rows [N, hidden]
+        query = project(writer, states, f"{at}_query", *query_projection)  # [N · S or N, width]
         if last:
-            query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")
+            query = writer.node("Unsqueeze", query, writer.integers(1), name=f"{at}_query_row")  # [N, 1, width]
         else:
-            query = _by_pair(writer, query, shape, width)
+            query = _by_pair(writer, query, shape, width)  # [N, S, width]
         attended = writer.node(
             "MultiHeadAttention",
             *(query, key, value, *masks),
@@ -80,7 +85,7 @@ def cross_graph(weights: Weights, *, for_gpus: bool = False) -> onnx.ModelProto:
             domain=FUSED,
             num_heads=weights.heads,
             scale=1.0,
-        )
+        )  # [N, S or 1, hidden]
         attended = writer.node("Reshape", attended, writer.integers(-1, hidden), name=f"{at}_attention")
         states = after_attention(writer, weights, norms, layer, attended, states, "readout" if last else "all")
     pooled = small_product(writer, states, "pooler", *weights.linear("bert.pooler.dense"))
@@ -108,7 +113,7 @@ def _embed(writer: GraphWriter, weights: Weights, norms: Norms) -> States:
 
 
 def _padding_channel(writer: GraphWriter, weights: Weights) -> str:
-    """What is added to keys that have a channel for it: [N, S, heads · (size + 1)]."""
+    """Add what keys get to hide padding, 0 but in the last channel of each head of padding: [N, S, h · (d + 1)]."""
     padding = writer.node("Unsqueeze", mask_below_zero(writer), writer.integers(2), name="mask_of_rows")
     place = np.zeros((weights.heads, weights.head_size + 1))
     place[:, -1] = _HIDDEN
@@ -116,19 +121,19 @@ def _padding_channel(writer: GraphWriter, weights: Weights) -> str:
 
 
 def _lengths(writer: GraphWriter) -> str:
-    """The tokens of each pair, int32 [N]."""
+    """Add the number of tokens of each pair: int32 [N]."""
     lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="lengths_int64", keepdims=0)
     return writer.node("Cast", lengths, name="lengths", to=onnx.TensorProto.INT32)
 
 
 def _by_pair(writer: GraphWriter, rows: str, shape: str, width: int) -> str:
-    """[N · S, width] → [N, S, width]."""
+    """Reshape [N · S, width] to [N, S, width]."""
     whole = writer.node("Concat", shape, writer.integers(width), name=f"{rows}_shape", axis=0)
     return writer.node("Reshape", rows, whole, name=f"{rows}_by_pair")
 
 
 def _readout_rows(writer: GraphWriter, states: States, shape: str, hidden: int) -> States:
-    """The state of each pair's [CLS]: [N, hidden]."""
+    """Take the state of each pair's ``[CLS]``: rows [N, hidden]."""
     by_pair = _by_pair(writer, states.rows, shape, hidden)
     rows = writer.node("Gather", by_pair, writer.integer(0), name="readout_rows", axis=1)
     return States(rows, states.gain, states.shift)

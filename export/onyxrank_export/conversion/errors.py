@@ -1,4 +1,4 @@
-"""What can go wrong on the way from a checkpoint to a bundle."""
+"""The errors of an export: of the conversion itself, and of the quality gate."""
 
 from __future__ import annotations
 

@@ -26,21 +26,21 @@ def export_fp32(model: PreTrainedModel, target: Path) -> None:
 
     Args:
         model: the classifier; put in evaluation mode.
-        target: the file to write, such as ``onnx/model.onnx``.
+        target: the ONNX file to write, such as ``onnx/model.onnx``.
 
     Raises:
         ExportError: if optimum's validation fails or the graph lost its attention or its classifier.
 
     """
     model.eval().float().cpu()
-    with quiet():  # the tracer's notes are about the library's own model code
+    with quiet():  # the tracer warns of the library's own model code, which nobody here can change
         try:
-            # Of optimum's entries, the one that does not ask from which library the model's class is.
+            # optimum's other ways in ask which library the model's class is from, and ours is from none they know.
             config = TasksManager.get_exporter_config_constructor(
                 "onnx", model_type=model.config.model_type, task="text-classification", library_name="transformers"
             )(model.config)
             _, outputs = export(model, config, target, opset=OPSET, device="cpu")
-            # Its own limit, 1e-5 on random ids, refuses sound graphs of models with large logits.
+            # optimum's own limit, 1e-5 on random ids, refuses sound graphs of models with large logits.
             validate_model_outputs(config, model, target, outputs, atol=TOLERANCE, use_subprocess=False)
         except Exception as error:  # optimum raises bare classes of several libraries: all of them end the export
             raise ExportError(f"optimum could not export the model: {type(error).__name__}: {error}") from error
@@ -48,10 +48,10 @@ def export_fp32(model: PreTrainedModel, target: Path) -> None:
 
 
 def check_complete(graph: onnx.ModelProto, model: PreTrainedModel) -> None:
-    """Fail if inputs, output, attention or classifier are missing from a plain (unfused) graph.
+    """Make sure that a plain (unfused) graph has its inputs, its output, its attention and its classifier.
 
     Raises:
-        ExportError: naming what is missing.
+        ExportError: if one of them is missing; the message names it.
 
     """
     inputs = [value.name for value in graph.graph.input]

@@ -1,11 +1,12 @@
-"""The exported graph with BERT's fused operators, for cross models that `cross_graph` does not write.
+"""Optimizes an exported graph by onnxruntime's fused operators, for cross models that `cross_graph` cannot write.
 
 1. onnxruntime's transformer optimizer fuses attention (as MultiHeadAttention, whose three projections stay ordinary
    matrix products that the quantizers can see), skip connections with layer norms, and biases with GELU.
-2. In the last layer only [CLS] is read, so its query, attention output and feed-forward are computed for that one
-   row; all rows still give keys and values. This is exact: no row of the last layer sees another one's output.
+2. In the last layer only ``[CLS]`` is read, so query, attention output and feed-forward are computed for that one row
+   of each pair; all rows still give keys and values. This is exact: no row of a layer sees another row's output of
+   the same layer.
 
-The result uses onnxruntime's operators, so it is a variant beside the plain graph and never replaces it.
+The result uses onnxruntime's own operators, so it is a variant beside the plain graph and never replaces it.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ def fuse(source: Path, target: Path, config: PretrainedConfig) -> None:
     Args:
         source: the plain fp32 graph.
         target: the file to write.
-        config: the model's configuration, for the number of layers and heads.
+        config: the model's configuration, which has the number of layers and heads.
 
     Raises:
-        ExportError: if a layer was not recognised, so that the graph would not be what it is said to be.
+        ExportError: if a layer was not recognised, so that it would have stayed unfused.
 
     """
     options = FusionOptions("bert")
     options.use_multi_head_attention = True
-    options.enable_embed_layer_norm = False  # its operator has no int8 form and hides the embeddings
+    options.enable_embed_layer_norm = False  # its fused operator has no int8 form
     optimized = optimize_model(
         str(source),
         "bert",
@@ -57,7 +58,7 @@ def fuse(source: Path, target: Path, config: PretrainedConfig) -> None:
 
 
 def compute_readout_row_only(model: onnx.ModelProto) -> None:
-    """Cut the last layer down to row 0 from its query on, in place.
+    """Let the last layer compute row 0 alone from its query on; the graph is changed in place.
 
     Raises:
         ExportError: if the last layer does not have the shape of BERT's.
@@ -80,7 +81,7 @@ def compute_readout_row_only(model: onnx.ModelProto) -> None:
     query.input[0] = _READOUT_ROW
     skips[0].input[:] = [_READOUT_ROW if name == rows else name for name in skips[0].input]
     graph.node.insert(list(graph.node).index(query), cut)
-    # Shapes recorded downstream speak of all rows now; they are hints, and wrong ones are worse than none.
+    # The shapes recorded behind the cut are those of all rows. They are only hints: none are better than wrong ones.
     del graph.value_info[:]
 
 

@@ -32,9 +32,9 @@ class GateLimits:
     """What a variant may lose against fp32.
 
     Attributes:
-        auc_change: largest |ΔAUC|.
-        ndcg_kept: smallest ratio of NDCG@10.
-        overlap: smallest mean share of the top 10 that stays.
+        auc_change: largest absolute change of the mean AUC.
+        ndcg_kept: smallest ratio of the variant's NDCG@10 to that of fp32.
+        overlap: smallest mean share of fp32's top 10 that is in the variant's top 10.
 
     """
 
@@ -48,11 +48,13 @@ class Verdict:
     """The gate's figures for one variant.
 
     Attributes:
-        auc: mean AUC within lists; `auc_change` is the difference to fp32.
-        ndcg_at_10: NDCG@10; `ndcg_kept` is its ratio to fp32's.
+        auc: mean AUC within lists.
+        auc_change: difference of that to fp32's.
+        ndcg_at_10: mean NDCG@10.
+        ndcg_kept: ratio of that to fp32's.
         overlap: mean top-10 overlap with fp32.
-        batch_deviation: largest change of a probability between scored alone and in its list.
-        faults: what is out of the limits; empty if the variant passes.
+        batch_deviation: largest difference of an item's probability when it is scored alone and in its list.
+        faults: a sentence for each figure that is out of the limits; empty if the variant passes.
 
     """
 
@@ -75,7 +77,7 @@ class Verdict:
         return not math.isnan(self.batch_deviation)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for the manifest; figures that there are none of are None."""
+        """The verdict as plain values for the manifest; NaN is None there."""
         figures = {name: None if value != value else value for name, value in asdict(self).items()}
         return figures | {"passed": self.passed, "faults": list(self.faults)}
 
@@ -85,8 +87,8 @@ class GateSample:
     """Held-out lists with their token ids.
 
     Attributes:
-        lists: the candidate lists, for their labels.
-        requests: the same lists, encoded.
+        lists: the candidate lists, which have the labels.
+        requests: the same lists as token ids.
 
     """
 
@@ -95,18 +97,23 @@ class GateSample:
 
 
 Scores = list[NDArray[np.float32]]
+"""Probabilities of the items of each list."""
 Progress = Callable[[int, int], None]
+"""Is told how many of how many lists are done."""
 
 
 def score_sample(
     architecture: Architecture, sample: GateSample, progress: Progress = lambda done, total: None
 ) -> Scores:
-    """Probabilities per list, each list scored as one request.
+    """Score each list as one request.
 
     Args:
-        architecture: what scores.
+        architecture: the graphs that score.
         sample: the lists.
         progress: told how many of how many lists are done.
+
+    Returns:
+        Probabilities, float32 [items] for each list.
 
     Raises:
         NonFiniteScore: if the graph answers NaN or infinity.
@@ -125,21 +132,24 @@ def judge(
     """Compare a variant with fp32 on the sample.
 
     Args:
-        scores: of the variant, from `score_sample`.
-        reference: of the fp32 graph.
-        architecture: the variant, to measure its batch deviation.
+        scores: the variant's scores, from `score_sample`.
+        reference: the scores of the fp32 graph.
+        architecture: the variant, whose batch deviation is measured.
         sample: the held-out lists.
         limits: what may be lost.
+
+    Returns:
+        The figures, and what is out of the limits.
 
     """
     if not all(np.isfinite(row).all() for row in scores):
         return no_scores()
     labels = [row.labels for row in sample.lists]
-    ours, theirs = ranking_metrics(labels, scores), ranking_metrics(labels, reference)
-    auc_change = ours["auc"] - theirs["auc"]
-    kept = ours["ndcg_at_10"] / theirs["ndcg_at_10"] if theirs["ndcg_at_10"] > 0 else 1.0
+    figures, fp32 = ranking_metrics(labels, scores), ranking_metrics(labels, reference)
+    auc_change = figures["auc"] - fp32["auc"]
+    kept = figures["ndcg_at_10"] / fp32["ndcg_at_10"] if fp32["ndcg_at_10"] > 0 else 1.0
     overlap = float(np.mean([top_overlap(a, b) for a, b in zip(scores, reference, strict=True)]))
-    # Written so that NaN fails.
+    # Each comparison is negated, so that NaN is a fault.
     faults = []
     if not abs(auc_change) <= limits.auc_change:
         faults.append(f"AUC changes by {auc_change:+.4f} (limit {limits.auc_change})")
@@ -148,9 +158,9 @@ def judge(
     if not overlap >= limits.overlap:
         faults.append(f"top-10 overlap {overlap:.3f} (limit {limits.overlap})")
     return Verdict(
-        auc=ours["auc"],
+        auc=figures["auc"],
         auc_change=auc_change,
-        ndcg_at_10=ours["ndcg_at_10"],
+        ndcg_at_10=figures["ndcg_at_10"],
         ndcg_kept=kept,
         overlap=overlap,
         batch_deviation=batch_deviation(architecture, sample.requests[:_DEVIATION_LISTS]),
@@ -159,7 +169,7 @@ def judge(
 
 
 def no_scores() -> Verdict:
-    """The verdict on a variant that answers NaN or infinity for some pair."""
+    """Make the verdict on a variant that answers NaN or infinity for some pair: it has no figures."""
     nan = float("nan")
     return Verdict(
         auc=nan,

@@ -1,4 +1,4 @@
-"""Writes an ONNX graph node by node, for graphs that no exporter would make."""
+"""Builds an ONNX graph node by node, for graphs that no exporter would make."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _IR_VERSION = 10
 
 
 class GraphWriter:
-    """Collects nodes and constants. A method that adds something returns its name."""
+    """Collects the nodes and constants of a graph. What is added is known by its name, which each method returns."""
 
     def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def weight(self, name: str, values: Any) -> str:
-        """A float32 constant."""
+        """Add a float32 constant."""
         return self._constant(name, np.asarray(values, dtype=np.float32))
 
     def integers(self, *values: int) -> str:
-        """An int64 constant of one dimension."""
+        """Add an int64 constant of one dimension; the same values are added once."""
         return self._constant("i_" + "_".join(map(str, values)), np.array(values, dtype=np.int64))
 
     def integer(self, value: int) -> str:
-        """An int64 constant without dimensions."""
+        """Add an int64 constant without dimensions."""
         return self._constant(f"i_{value}_scalar", np.array(value, dtype=np.int64))
 
     def node(self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any) -> str:
-        """A node with one output, which is called like the node."""
+        """Add a node with one output, which has the name of the node."""
         self._nodes.append(helper.make_node(operator, list(inputs), [name], name=name, domain=domain, **attributes))
         return name
 
     def split(self, source: str, parts: tuple[str, ...], *, axis: int) -> tuple[str, ...]:
-        """A split into equal parts."""
+        """Split a tensor into equal parts along an axis; `parts` are their names."""
         self._nodes.append(
             helper.make_node("Split", [source], list(parts), name=parts[0], axis=axis, num_outputs=len(parts))
         )
@@ -53,7 +53,14 @@ class GraphWriter:
         floats: dict[str, list[Any]],
         outputs: dict[str, list[Any]],
     ) -> onnx.ModelProto:
-        """The graph, with the shapes of its int64 inputs, float32 inputs and float32 outputs by name."""
+        """Make the model of all nodes added so far.
+
+        Args:
+            integers: shapes of the int64 inputs by name; a dimension is a number, or a name where it may vary.
+            floats: shapes of the float32 inputs by name.
+            outputs: shapes of the float32 outputs by name.
+
+        """
         graph = helper.make_graph(
             self._nodes,
             "onyxrank",

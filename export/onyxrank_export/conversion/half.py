@@ -1,4 +1,4 @@
-"""fp16 graphs, for providers that compute in it: GPUs. The CPU provider computes them in fp32, between casts."""
+"""Converts graphs to fp16, for GPUs. The CPU provider would compute them in fp32, with casts before and after."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from onyxrank_export.quiet import quiet
 
 _KEPT_FP32 = ("InstanceNormalization", "SkipLayerNormalization", "LayerNormalization", "ReduceMax", "Softmax")
-"""Sums over a row, and what they are subtracted from: fp16 has 3 digits and ends at 65,504."""
+"""Operators that sum over a row or are subtracted from such a sum: fp16 has 3 digits and ends at 65,504."""
 
 
 def write_half(source: Path, target: Path) -> None:
@@ -21,7 +21,7 @@ def write_half(source: Path, target: Path) -> None:
         target: the file to write.
 
     """
-    with quiet():  # it tells each weight that is too small for fp16
+    with quiet():  # the converter warns of each weight that is too small for fp16
         graph = convert_float_to_float16(
             onnx.load(source),
             keep_io_types=True,

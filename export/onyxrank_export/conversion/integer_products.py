@@ -1,7 +1,7 @@
-"""Static int8 products with their bias: one operator instead of a product and a pass over its result.
+"""Joins static int8 products with their biases: one operator instead of a product and a pass over its result.
 
-onnxruntime runs DequantizeLinear → MatMul as its MatMulIntegerToFloat, but leaves an Add behind it as a pass of its
-own. That operator takes a bias, so it is written here for products followed by one.
+onnxruntime runs DequantizeLinear → MatMul as its operator MatMulIntegerToFloat, but runs an Add of a bias behind it
+as a pass of its own, though the operator takes a bias. Here a product and its bias are written as that operator.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ _DOMAIN = "com.microsoft"
 
 
 def join_biases(model: onnx.ModelProto) -> int:
-    """Write QDQ products that one Add of a constant follows as MatMulIntegerToFloat, in place.
+    """Replace each QDQ product that one Add of a constant follows by MatMulIntegerToFloat, in place.
 
     Returns:
-        How many were written.
+        How many products were replaced.
 
     """
     graph = model.graph
@@ -45,16 +45,16 @@ def join_biases(model: onnx.ModelProto) -> int:
         graph.node.remove(product)
         graph.node.remove(readers[0])
         joined += 1
-    _drop_unread(graph)
+    _drop_unread_dequantizations(graph)
     return joined
 
 
 def _dequantized(node: onnx.NodeProto | None) -> bool:
-    """Whether it dequantizes with a zero point."""
+    """Whether a node dequantizes with a zero point."""
     return node is not None and node.op_type == "DequantizeLinear" and len(node.input) == 3
 
 
-def _drop_unread(graph: onnx.GraphProto) -> None:
+def _drop_unread_dequantizations(graph: onnx.GraphProto) -> None:
     """Drop the dequantizations that nothing reads any more."""
     read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
     for node in [node for node in graph.node if node.op_type == "DequantizeLinear" and node.output[0] not in read]:

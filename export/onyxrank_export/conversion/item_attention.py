@@ -14,7 +14,7 @@ the same in these steps, so that no score is concatenated or split and the histo
 3. n times that weight is the share of the item as a whole, by which the own softmax is multiplied.
 
 Merging two softmaxes by their log-sum-exp is section 3 of Milakov and Gimelshein 2018 ("Online normalizer calculation
-for softmax") and section 3.1 of FlashAttention (Dao et al. 2022). `shared_graphs` says why there are n keys, not one.
+for softmax") and section 3.1 of FlashAttention (Dao et al. 2022). `shared_graphs` says why there are n keys.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def attend(
     longer = writer.node("Transpose", longer, name=f"{at}_history_queries", perm=[1, 0, 2])  # [h, Q · N, d + 1]
     scores = writer.node("MatMul", longer, keys, name=f"{at}_history_scores")  # [h, Q · N, K]
     shared = writer.node("Softmax", scores, name=f"{at}_history_softmax", axis=-1)  # [h, Q · N, K]
-    of_history = writer.node("MatMul", shared, values, name=f"{at}_history_context")  # [h, Q · N, d]
+    history_context = writer.node("MatMul", shared, values, name=f"{at}_history_context")  # [h, Q · N, d]
 
     # 3. The item's share of that softmax. It is multiplied by n as one long row, since onnxruntime multiplies value
     # by value where the last dimension is 1.
@@ -87,11 +87,15 @@ def attend(
     share = writer.node("Reshape", share, last, name=f"{at}_last_weight_in_a_row")  # [h · Q · N]
     share = writer.node("Mul", share, own_key_count, name=f"{at}_own_share_in_a_row")  # [h · Q · N]
     share = writer.node("Reshape", share, writer.integers(heads, -1, 1), name=f"{at}_own_share")  # [h, Q · N, 1]
-    of_own = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")  # [N, h, Q, d]
-    of_own = writer.node("Transpose", of_own, name=f"{at}_own_context_heads_first", perm=[1, 2, 0, 3])  # [h, Q, N, d]
-    of_own = writer.node("Reshape", of_own, writer.integers(heads, -1, size), name=f"{at}_own_rows")  # [h, Q · N, d]
-    of_own = writer.node("Mul", of_own, share, name=f"{at}_own_weighted")  # [h, Q · N, d]
-    context = writer.node("Add", of_history, of_own, name=f"{at}_context")  # [h, Q · N, d]
+    own_context = writer.node("MatMul", own_weights, value, name=f"{at}_own_context")  # [N, h, Q, d]
+    own_context = writer.node(
+        "Transpose", own_context, name=f"{at}_own_context_heads_first", perm=[1, 2, 0, 3]
+    )  # [h, Q, N, d]
+    own_context = writer.node(
+        "Reshape", own_context, writer.integers(heads, -1, size), name=f"{at}_own_rows"
+    )  # [h, Q · N, d]
+    own_context = writer.node("Mul", own_context, share, name=f"{at}_own_weighted")  # [h, Q · N, d]
+    context = writer.node("Add", history_context, own_context, name=f"{at}_context")  # [h, Q · N, d]
     context = writer.node("Transpose", context, name=f"{at}_context_by_token", perm=[1, 0, 2])  # [Q · N, h, d]
     whole = writer.integers(-1, heads * size)
     return writer.node("Reshape", context, whole, name=f"{at}_attention")  # [Q · N, h · d]
@@ -100,7 +104,7 @@ def attend(
 def attention_reference(
     query: Array, key: Array, value: Array, history_keys: Array, history_values: Array, tokens: NDArray[np.bool_]
 ) -> Array:
-    """What `attend` computes, query by query: slow, and obvious.
+    """Compute what `attend` does, query by query: slow, but obvious.
 
     Args:
         query: [Q, N, h, d], scaled by 1/√d.

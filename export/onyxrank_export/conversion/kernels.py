@@ -1,4 +1,4 @@
-"""Which kernels a quantized graph will run: the types of every large product, read from the graph itself."""
+"""Finds which kernels a quantized graph will run: the types of every large product, read from the graph itself."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _TYPE_NAMES = {
     onnx.TensorProto.FLOAT: "fp32",
 }
 FAST = "uint8 x int8"
+"""The types of activation and weight for which onnxruntime has its fastest products on x86."""
 
 
 def constant_products(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The matrix products with constant weights: those of the layers, not those inside attention."""
+    """Give the matrix products with constant weights: those of the layers, not those inside attention."""
     weights = {weight.name for weight in graph.initializer}
     return [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
 
@@ -57,14 +58,14 @@ def product_types(model: onnx.ModelProto) -> Counter[str]:
 
 
 def check_int8(model: onnx.ModelProto, products: int) -> Counter[str]:
-    """Fail unless that many products are uint8 × int8: all of the layers.
+    """Make sure that all `products` of the layers are uint8 × int8, and count all products by their types.
 
     Raises:
-        ExportError: naming the types found.
+        ExportError: if they are not; the message names the types that were found.
 
     """
     counts = product_types(model)
-    # Pooler and classifier may stay fp32; a layer's product that did would be missing from the count.
+    # Pooler and classifier may stay fp32. If a layer's product stayed so too, it would be missing from the count.
     if set(counts) - {FAST, "fp32 x fp32"} or counts[FAST] != products:
         raise ExportError(
             f"the quantized graph has products of types {dict(counts)}; all {products} must be {FAST}, the others "

@@ -1,4 +1,4 @@
-"""The real pairs that a conversion is checked and calibrated with."""
+"""The candidate lists that a conversion is checked, calibrated and judged on."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Material:
 
     Attributes:
         items: the catalogue.
-        held_out: candidate lists that training did not see.
-        training: candidate lists that it did.
+        held_out: candidate lists of the validation part, which training did not see.
+        training: candidate lists of the training part.
 
     """
 
@@ -39,23 +39,26 @@ class Material:
     training: Sequence[CandidateList]
 
     def encode(self, encoder: TextEncoder, row: CandidateList) -> EncodedRequest:
-        """A list as the engine reads it."""
+        """Encode a list as the engine would."""
         return encoder.encode(row.history, [self.items[index] for index in row.items])
 
     def calibration(self, encoder: TextEncoder) -> list[EncodedRequest]:
-        """Training pairs: the positive and one negative of some lists; as many texts as possible, both labels."""
+        """Choose training pairs to calibrate on: the positive and one negative of 128 lists.
+
+        Many lists give many different texts, and both labels occur equally often.
+        """
         chosen = np.random.default_rng(0).permutation(len(self.training))[: _CALIBRATION_PAIRS // 2]
         lists = [self.training[index] for index in chosen]
         return [self.encode(encoder, CandidateList(row.history, row.items[:2], row.labels[:2])) for row in lists]
 
 
 def material_of(run: Run, data: str | Path | None, *, most: int) -> Material | None:
-    """The lists of the named data, or of what the run was trained on; None if there is neither.
+    """Read the lists of the named data, or of the data that the run was trained on; None if there is neither.
 
     Args:
         run: the run that is converted.
         data: data to use instead of the run's own.
-        most: most held-out lists.
+        most: most held-out lists to take.
 
     Raises:
         DataError: if the data cannot be read.
@@ -77,7 +80,7 @@ def material_of(run: Run, data: str | Path | None, *, most: int) -> Material | N
 
 
 def demo_material(*, most: int) -> Material:
-    """Held-out lists of a small demo shop, to check a conversion with where there is no data."""
+    """Make held-out lists of a small demo shop, to check a conversion on where there is no data."""
     with TemporaryDirectory() as folder:
         write_shop(folder, n_items=_DEMO_ITEMS, n_shoppers=_DEMO_SHOPPERS)
         content = read_data(folder)

@@ -1,4 +1,4 @@
-"""Parity: the ONNX graphs give the eager PyTorch model's logits on real pairs."""
+"""Parity: makes sure that the ONNX graphs give the eager PyTorch model's logits on real pairs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ from onyxrank.sessions.session import Session
 from onyxrank_export.conversion.errors import ExportError
 
 TOLERANCE = 1e-4
+"""Largest absolute difference of a logit that counts as the same."""
 _ALONE = 16
 _TOGETHER = 64
+"""How many pairs at most are run one by one, and how many in one batch."""
 
 
 def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[EncodedRequest], pad_id: int) -> float:
-    """Compare logits over single pairs and batches of them, padded and unpadded.
+    """Compare a graph over pairs with PyTorch: on single pairs and on batches, padded and unpadded.
 
     Args:
-        model: the eager fp32 model in evaluation mode: the reference.
-        session: a graph with the standard inputs.
-        requests: real requests; at least one item.
+        model: the reference: the eager fp32 model in evaluation mode.
+        session: a graph with the inputs ``input_ids``, ``attention_mask`` and ``token_type_ids``.
+        requests: real requests with at least one item among them.
         pad_id: token id to pad with.
 
     Returns:
@@ -57,15 +59,15 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
 def check_parity_of_two(
     model: PreTrainedModel, history: Session, items: Session, requests: Sequence[EncodedRequest], pad_id: int
 ) -> float:
-    """Compare the logits of the two graphs of shared-history with the model's on pairs.
+    """Compare the two graphs of shared-history, run one after the other, with PyTorch on pairs.
 
     Each request's items run alone and in batches, padded and unpadded.
 
     Args:
-        model: the eager fp32 model in evaluation mode: the reference.
+        model: the reference: the eager fp32 model in evaluation mode.
         history: the graph of the history.
         items: the graph of the items.
-        requests: real requests; at least one item.
+        requests: real requests with at least one item among them.
         pad_id: token id to pad with.
 
     Returns:
@@ -91,7 +93,11 @@ def check_parity_of_two(
 def _padded_and_not(
     lengths: NDArray[np.int64], chosen: NDArray[np.intp], alone: int = _ALONE
 ) -> Iterator[tuple[NDArray[np.intp], int]]:
-    """Rows to run together, and how wide: many padded, many of one length, one alone, one padded."""
+    """Choose batches to compare: rows to run together, and the width to pad them to (0 for that of the longest).
+
+    They are all chosen rows, padded; those of the commonest length, unpadded; some rows alone; and the shortest row
+    alone, padded to the longest.
+    """
     own = lengths[chosen]
     values, counts = np.unique(own, return_counts=True)
     yield chosen, 0
@@ -108,7 +114,7 @@ def _within_tolerance(worst: float) -> float:
 
 
 def eager_logits(model: Any, feeds: Feeds) -> NDArray[np.float32]:
-    """Logits of the eager model, float32 [rows, classes]."""
+    """Run the eager model on the engine's arrays: logits, float32 [rows, classes]."""
     with torch.inference_mode():
         logits: NDArray[np.float32] = (
             model(**{name: torch.from_numpy(ids) for name, ids in feeds.items()}).logits.float().numpy()

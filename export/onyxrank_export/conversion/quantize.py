@@ -1,22 +1,23 @@
-"""int8 graphs by onnxruntime's quantizers: every product with constant weights, nothing else.
+"""Makes int8 graphs by onnxruntime's quantizers: every product with constant weights becomes int8, nothing else.
 
 Activations are uint8 and weights int8 everywhere: on x86 onnxruntime computes uint8 × int8 several times faster than
-fp32, uint8 × uint8 hardly faster, and int8 × int8 in a scalar loop, five times slower. `kernels` checks the result.
+fp32, but uint8 × uint8 hardly faster, and int8 × int8 in a scalar loop, five times slower. `kernels` checks that the
+products have these types.
 
-Two modes:
-- `int8_dynamic` finds the range of each activation tensor at run time, over the whole micro-batch: the score of an
-  item then depends a little on what it is batched with.
-- `int8_static` (QDQ, its products then joined with their biases: `integer_products`) fixes the ranges by calibration
-  on training pairs: scores do not depend on the batch.
+There are two modes:
+- `int8_dynamic` finds the range of each activation tensor at run time, over the whole micro-batch. The score of an
+  item then depends a little on the items that it is batched with.
+- `int8_static` fixes the ranges by calibration on training pairs, so that scores do not depend on the batch. Its
+  graphs are written as QDQ, and their products are then joined with their biases (`integer_products`).
 
-Two weight ranges, because of one instruction: without VNNI, AVX2 and AVX-512 add pairs of products in 16 bits, which
-saturate unless weights keep to 7 bits (`reduce_range`). So avx2 and avx512 share a graph, and avx512_vnni and arm64
-share the other.
+There are two ranges of weights, because of one instruction: without VNNI, AVX2 and AVX-512 add pairs of products in
+16 bits, and these sums saturate unless weights keep to 7 bits (`reduce_range`). So the families avx2 and avx512 share
+one graph, avx512_vnni and arm64 the other.
 
 On the families that a graph is made for, its products are sums of integers without saturation, and so the same
-numbers: what the gate says of it holds on all of them, but for the last bits of what is fp32. Where the sums of the
-VNNI graphs would saturate, the gate has them computed exactly (`OrtSession`), so any machine judges for all.
-`onyxrank tune` compares scores once more.
+numbers everywhere. What the gate says of a graph therefore holds on all of these machines, but for the last bits of
+what stays fp32. On a machine where the sums of the VNNI graphs would saturate, the gate has them computed exactly
+(`OrtSession`), so any machine can judge for all. `onyxrank tune` compares scores once more.
 """
 
 from __future__ import annotations
@@ -53,16 +54,16 @@ _SHARED_OPTIONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """One int8 graph to make.
+class Scheme:
+    """How the graphs of one variant are quantized, and where they run.
 
     Attributes:
-        name: of the variant.
+        name: name of the variant.
         precision: ``int8_dynamic``, ``int8_static``, ``fp16`` or ``bf16``.
-        suffix: of the names of its graph files.
-        machines: the machine families it is for.
+        suffix: last part of the names of its graph files.
+        machines: the machine families that the graphs are for.
         reduce_range: whether weights keep to 7 bits.
-        provider: what computes it when it is judged.
+        provider: name of the provider that computes them when they are judged.
 
     """
 
@@ -74,33 +75,33 @@ class Recipe:
     provider: str = "cpu"
 
     def file(self, role: str) -> str:
-        """Path of a graph in the bundle."""
+        """Path of a graph's file, relative to the bundle."""
         return f"onnx/{role}_{self.suffix}.onnx"
 
 
-RECIPES = (
-    Recipe(
+SCHEMES = (
+    Scheme(
         name="int8_static_avx512_vnni",
         precision="int8_static",
         suffix="qint8_static_avx512_vnni",
         machines=("avx512_vnni", "arm64"),
         reduce_range=False,
     ),
-    Recipe(
+    Scheme(
         name="int8_static_avx2",
         precision="int8_static",
         suffix="qint8_static_avx2",
         machines=("avx2", "avx512"),
         reduce_range=True,
     ),
-    Recipe(
+    Scheme(
         name="int8_dynamic_avx512_vnni",
         precision="int8_dynamic",
         suffix="qint8_avx512_vnni",
         machines=("avx512_vnni", "arm64"),
         reduce_range=False,
     ),
-    Recipe(
+    Scheme(
         name="int8_dynamic_avx2",
         precision="int8_dynamic",
         suffix="qint8_avx2",
@@ -109,32 +110,32 @@ RECIPES = (
     ),
 )
 
-HALF = Recipe(name="fp16", precision="fp16", suffix="fp16", machines=(), reduce_range=False)
-"""The graphs of `half`, which are named and judged as these are."""
+HALF = Scheme(name="fp16", precision="fp16", suffix="fp16", machines=(), reduce_range=False)
+"""The fp16 graphs, which `half` writes; they are named and judged as the int8 graphs are."""
 
-BFLOAT16 = Recipe(name="bf16", precision="bf16", suffix="", machines=(), reduce_range=False, provider="openvino_bf16")
-"""The fp32 graphs as a provider computes them in bf16: no files of its own."""
+BFLOAT16 = Scheme(name="bf16", precision="bf16", suffix="", machines=(), reduce_range=False, provider="openvino_bf16")
+"""The fp32 graphs, which a provider computes in bf16: this variant has no files of its own."""
 
 
-def quantize(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
-    """Write the int8 graph of one recipe.
+def quantize(source: Path, target: Path, scheme: Scheme, calibration: Iterable[Feeds]) -> None:
+    """Write an int8 graph.
 
     Args:
         source: the optimized fp32 graph, its outlier channels smoothed.
         target: the file to write.
-        recipe: mode and weight range.
-        calibration: inputs to run for activation ranges; only the static mode reads them.
+        scheme: the mode and the range of weights.
+        calibration: inputs to find the ranges of activations on; only the static mode reads them.
 
     """
-    with quiet():  # the quantizer advises a preparation that these graphs have had
-        if recipe.precision == "int8_dynamic":
-            _quantize_dynamic(source, target, recipe)
+    with quiet():  # the quantizer advises to optimize the graph first, which has been done
+        if scheme.precision == "int8_dynamic":
+            _quantize_dynamic(source, target, scheme)
         else:
-            _quantize_static(source, target, recipe, calibration)
+            _quantize_static(source, target, scheme, calibration)
 
 
-def _quantize_dynamic(source: Path, target: Path, recipe: Recipe) -> None:
-    # Pooler and classifier see one row per pair: no time to save there, but accuracy to lose.
+def _quantize_dynamic(source: Path, target: Path, scheme: Scheme) -> None:
+    # Pooler and classifier see one row per pair: int8 would save no time there and cost accuracy.
     heads = [node.name for node in onnx.load(source, load_external_data=False).graph.node if node.op_type == "Gemm"]
     quantize_dynamic(
         source,
@@ -142,13 +143,13 @@ def _quantize_dynamic(source: Path, target: Path, recipe: Recipe) -> None:
         op_types_to_quantize=["MatMul"],
         nodes_to_exclude=[*heads, *(f"{name}_MatMul" for name in heads)],
         per_channel=True,
-        reduce_range=recipe.reduce_range,
+        reduce_range=scheme.reduce_range,
         weight_type=WEIGHTS,
         extra_options=dict(_SHARED_OPTIONS),
     )
 
 
-def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: Iterable[Feeds]) -> None:
+def _quantize_static(source: Path, target: Path, scheme: Scheme, calibration: Iterable[Feeds]) -> None:
     with TemporaryDirectory(dir=target.parent) as folder:
         annotated = Path(folder) / "annotated.onnx"
         model = onnx.load(source)
@@ -162,13 +163,13 @@ def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: It
             op_types_to_quantize=["MatMul"],
             nodes_to_quantize=[node.name for node in constant_products(model.graph)],
             per_channel=True,
-            reduce_range=recipe.reduce_range,
+            reduce_range=scheme.reduce_range,
             activation_type=ACTIVATIONS,
             weight_type=WEIGHTS,
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={
                 **_SHARED_OPTIONS,
-                # The fused operators around a product read fp32: quantizing its output would only cost accuracy.
+                # The operators behind a product read fp32: quantizing its output would only cost accuracy.
                 "OpTypesToExcludeOutputQuantization": ["MatMul"],
             },
         )
@@ -181,8 +182,8 @@ def _quantize_static(source: Path, target: Path, recipe: Recipe, calibration: It
 def annotate_activations(model: onnx.ModelProto) -> None:
     """Declare the inputs of products as float32, in place.
 
-    The calibrator passes over tensors of unknown type, and shape inference does not know what the fused operators
-    give: without this most activations would stay fp32, and onnxruntime would run weight-only kernels instead.
+    The calibrator passes over tensors of unknown type, and shape inference does not know the types that the fused
+    operators give. Without this most activations would stay fp32, and onnxruntime would run weight-only kernels.
     """
     graph = model.graph
     known = {value.name for value in graph.value_info} | {value.name for value in graph.input}
@@ -193,7 +194,7 @@ def annotate_activations(model: onnx.ModelProto) -> None:
 
 
 def keep_residuals_fp32(model: onnx.ModelProto) -> None:
-    """Let everything but the products read the original activations instead of their rounded copies, in place.
+    """Let every operator but the products read the original activations, not their rounded copies, in place.
 
     The QDQ quantizer rewires every reader of a tensor it quantizes, skip connections too: the rounding error would
     then add up along the residual stream, and each rounding would cost time for nothing.
@@ -210,6 +211,8 @@ def keep_residuals_fp32(model: onnx.ModelProto) -> None:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands inputs to the library's calibrator, one at a time."""
+
     def __init__(self, batches: Iterable[Feeds]) -> None:
         self._batches: Iterator[Feeds] = iter(batches)
 

@@ -1,9 +1,9 @@
 """The variants below fp32: their graphs are made, checked and judged by the gate, and what fails is left out.
 
 1. fp32 scores the held-out lists: what every variant is compared with.
-2. For int8, outlier channels are smoothed once; each recipe then quantizes the smoothed graphs. Every large product
+2. For int8, outlier channels are smoothed once; each scheme then quantizes the smoothed graphs. Every large product
    must have become uint8 × int8.
-3. The gate compares each recipe's scores with those of fp32. Graphs that it refuses are deleted.
+3. The gate compares each scheme's scores with those of fp32. Graphs that it refuses are deleted.
 4. If a precision that was asked for has nothing left, the export ends.
 """
 
@@ -27,7 +27,7 @@ from onyxrank_export.conversion.export_config import covers
 from onyxrank_export.conversion.export_context import ExportContext
 from onyxrank_export.conversion.gate import Scores, Verdict, judge, no_scores, score_sample
 from onyxrank_export.conversion.kernels import check_int8
-from onyxrank_export.conversion.quantize import BFLOAT16, HALF, RECIPES, Recipe, quantize
+from onyxrank_export.conversion.quantize import BFLOAT16, HALF, SCHEMES, Scheme, quantize
 from onyxrank_export.conversion.smoothing import smooth
 
 
@@ -54,7 +54,7 @@ def quantized_variants(
         calibration: training pairs to find the ranges of activations on.
 
     Returns:
-        The variants to write, and the gate's verdict on every recipe by name.
+        The variants to write, and the gate's verdict on every scheme by name.
 
     Raises:
         ExportError: if a product did not become int8.
@@ -65,26 +65,26 @@ def quantized_variants(
     # The logits of these graphs are PyTorch's to 1e-4, in less time.
     with context.opened(source) as reference:
         expected = score_sample(reference, context.sample, context.progress)
-    recipes = [
-        recipe
-        for recipe in (*RECIPES, HALF, BFLOAT16)
-        if any(covers(asked, recipe.precision) for asked in precisions)
+    schemes = [
+        scheme
+        for scheme in (*SCHEMES, HALF, BFLOAT16)
+        if any(covers(asked, scheme.precision) for asked in precisions)
     ]
     feeds = context.conversion.calibration(source, calibration, context.pad_id)
     smoothed: dict[str, Path] = {}
-    if any(recipe in RECIPES for recipe in recipes):
+    if any(scheme in SCHEMES for scheme in schemes):
         smoothed = {role: path.with_name(f"{role}_smoothed.onnx") for role, path in source.items()}
     for role, path in smoothed.items():
         smooth(source[role], path, feeds[role])
     passed: list[Variant] = []
     verdicts: dict[str, Verdict] = {}
-    for recipe in recipes:
-        files = _write_graphs(context, recipe, source, smoothed, feeds)
-        verdict = verdicts[recipe.name] = _judge(context, recipe, files, expected)
+    for scheme in schemes:
+        files = _write_graphs(context, scheme, source, smoothed, feeds)
+        verdict = verdicts[scheme.name] = _judge(context, scheme, files, expected)
         if verdict.passed or (context.config.force and verdict.usable):
-            passed.append(_variant(context, recipe, files, verdict))
+            passed.append(_variant(context, scheme, files, verdict))
         else:
-            context.say(f"refused {recipe.name}: {'; '.join(verdict.faults)}")
+            context.say(f"refused {scheme.name}: {'; '.join(verdict.faults)}")
             for path in files.values() if files is not source else ():
                 path.unlink()
     for path in smoothed.values():
@@ -96,25 +96,25 @@ def quantized_variants(
 
 
 def _write_graphs(
-    context: ExportContext, recipe: Recipe, source: Files, smoothed: Files, feeds: Mapping[str, Iterable[Feeds]]
+    context: ExportContext, scheme: Scheme, source: Files, smoothed: Files, feeds: Mapping[str, Iterable[Feeds]]
 ) -> Files:
-    """Write a recipe's graphs; bf16 has none of its own and runs those of fp32."""
-    if recipe is BFLOAT16:
-        context.say(f"running fp32 on {recipe.provider}")
+    """Write a scheme's graphs; bf16 has none of its own and runs those of fp32."""
+    if scheme is BFLOAT16:
+        context.say(f"running fp32 on {scheme.provider}")
         return source
-    context.say(f"quantizing {recipe.name}")
-    files = {role: context.folder / recipe.file(role) for role in source}
-    if recipe is HALF:
+    context.say(f"quantizing {scheme.name}")
+    files = {role: context.folder / scheme.file(role) for role in source}
+    if scheme is HALF:
         context.conversion.halve(source, files)
         return files
     for role, path in files.items():
-        quantize(smoothed[role], path, recipe, feeds[role])
+        quantize(smoothed[role], path, scheme, feeds[role])
         check_int8(onnx.load(path), context.conversion.products[role])
     return files
 
 
-def _judge(context: ExportContext, recipe: Recipe, files: Files, expected: Scores) -> Verdict:
-    with context.opened(files, provider=recipe.provider, exact_sums=not recipe.reduce_range) as architecture:
+def _judge(context: ExportContext, scheme: Scheme, files: Files, expected: Scores) -> Verdict:
+    with context.opened(files, provider=scheme.provider, exact_sums=not scheme.reduce_range) as architecture:
         try:
             scores = score_sample(architecture, context.sample, context.progress)
             return judge(scores, expected, architecture, context.sample, context.config.gate)
@@ -122,12 +122,12 @@ def _judge(context: ExportContext, recipe: Recipe, files: Files, expected: Score
             return no_scores()
 
 
-def _variant(context: ExportContext, recipe: Recipe, files: Files, verdict: Verdict) -> Variant:
+def _variant(context: ExportContext, scheme: Scheme, files: Files, verdict: Verdict) -> Variant:
     return Variant(
-        name=recipe.name,
-        precision=recipe.precision,
+        name=scheme.name,
+        precision=scheme.precision,
         files=context.in_bundle(files),
-        machines=recipe.machines,
+        machines=scheme.machines,
         batch_invariant=verdict.batch_deviation <= BATCH_INVARIANT,
         batch_deviation=verdict.batch_deviation,
         gate=verdict.to_json(),

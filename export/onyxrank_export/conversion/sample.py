@@ -1,7 +1,8 @@
-"""The requests that a bundle carries for `onyxrank tune`: as long as real ones, and of no shopper.
+"""Makes the requests that a bundle carries for `onyxrank tune`: as long as real ones, but of no real shopper.
 
 An event of a history is the title of an item drawn from the catalogue, cut to as many words as a real event has; the
-items are drawn from the catalogue too. So the file says nothing about anybody, and tokenizes as the shop's texts do.
+items are drawn from the catalogue too. So the file tells nothing about anybody, yet its texts become tokens as the
+shop's texts do.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from onyxrank.measure.requests import Request
 from onyxrank.request.items import Item
 
 _LISTS = (100, 10)
-"""Items of the requests, in turn: a page, a widget."""
+"""How many items the requests have, in turn: those of a page, and those of a widget."""
 
 
 def sample_requests(
@@ -23,10 +24,10 @@ def sample_requests(
     """Make requests of a catalogue.
 
     Args:
-        histories: real ones, of which nothing but the number of events and of their words is used.
+        histories: real histories, of which only the number of events and of their words is used.
         items: the catalogue.
-        count: how many requests.
-        seed: of the draws.
+        count: how many requests to make.
+        seed: seed of the draws.
 
     """
     dice = np.random.default_rng(seed)

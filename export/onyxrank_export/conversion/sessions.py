@@ -1,4 +1,4 @@
-"""Graphs opened as the engine opens them, closed at the end of a block."""
+"""Opens graphs as the engine opens them, for the length of a ``with`` block."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from onyxrank.sessions.session import Session
 
 @contextmanager
 def opened_session(path: Path, graph: Graph, *, provider: str = "cpu", exact_sums: bool = False) -> Iterator[Session]:
-    """A graph on this machine's CPUs, by a provider that runs there; `exact_sums` as of `OrtSession`."""
+    """Open one graph on all CPUs of this machine.
+
+    Args:
+        path: the graph's file.
+        graph: its inputs and outputs.
+        provider: name of a provider that runs on CPUs.
+        exact_sums: as of `OrtSession`.
+
+    """
     session = OrtSession(path, graph, PROVIDERS[provider], usable_cpus(), exact_sums=exact_sums)
     try:
         yield session
@@ -30,7 +38,17 @@ def opened_session(path: Path, graph: Graph, *, provider: str = "cpu", exact_sum
 def opened_architecture(
     name: str, head: str, files: Mapping[str, Path], pad_id: int, *, provider: str = "cpu", exact_sums: bool = False
 ) -> Iterator[Architecture]:
-    """The graphs of an architecture, by role, put together; see `Architecture` and `OrtSession`."""
+    """Open the graphs of an architecture and put them together.
+
+    Args:
+        name: of the architecture.
+        head: how logits become a probability, ``softmax`` or ``sigmoid``.
+        files: the graphs' files by role.
+        pad_id: token id to pad with.
+        provider: name of a provider that runs on CPUs.
+        exact_sums: as of `OrtSession`.
+
+    """
     architecture = ARCHITECTURES[name]
     limits = BatchLimits(micro_batch_tokens=architecture.default_micro_batch_tokens)
     with ExitStack() as stack:

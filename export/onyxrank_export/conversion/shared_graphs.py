@@ -1,25 +1,21 @@
 """The two graphs of shared-history, written from a trained model's weights.
 
-`history` turns token ids [1, P] into every layer's keys and values; `items` turns item ids [N, C] and these into
-logits [N, classes]. What makes them fast, all of it exact:
+`history` turns token ids [1, P] into every layer's keys and values; `items` turns the token ids of N items [N, C] and
+these into logits [N, classes]. What makes them fast is all exact:
 
-1. The queries of all candidates are multiplied with the one history matrix, heads first: [N·C, d] × [d, P] per head.
-   The history is never repeated over the candidates.
-2. An item's token attends to the history and to its own item under one softmax. The scores of its own item are
-   summed up first (log-sum-exp l); the query carries l as one more channel and the history one more key that picks
-   it up, so that one softmax gives the weights of the history and, last, that of the item. Scores are neither
-   concatenated nor split. (The merge is that of Milakov and Gimelshein 2018, section 3, and of
-   FlashAttention, Dao et al. 2022, section 3.1.)
-3. What `bert_layers` says of products and layer norms.
-4. In the last layer only the readout row has a query, an attention output and a feed-forward.
-5. Positions and the segment are one constant; the mask is made once, in the shape of the scores it is added to.
-6. Rows of items go by place: all first tokens, then all second ones. Read as [C, N, heads, d], queries, keys and
-   values are then multiplied where their projections wrote them, since onnxruntime takes a transposition of the first
-   dimension into the product behind it. Queries are copied once, beside l; the item's own contexts are moved, and
-   their sum with the history's, in int8 after its rounding.
-7. There is not one such key but n, each of which is to count e^l / n: the query carries l - log n, and n times the
-   last weight is the item's. So keys come in multiples of 16: the CPU's products are that wide, and there are fewer
-   shapes for providers to which each costs.
+1. The queries of all items are multiplied with the one matrix of history keys, heads first: [N · C, d] × [d, P] for
+   each head. The history is never repeated over the items.
+2. A token of an item attends to the history and to its own item under one softmax, as `item_attention` says.
+3. Products and layer norms are those of `bert_layers`.
+4. In the last layer only the readout row of each item has a query, an attention output and a feed-forward.
+5. Position and segment embeddings are added up beforehand; the mask is made once, in the shape of the scores that it
+   is added to.
+6. Rows of items are ordered by place: the first tokens of all items, then all second ones. Read as [C, N, h, d],
+   queries, keys and values are multiplied where their projections wrote them, since onnxruntime takes a transposition
+   of the first dimension into the product behind it. Only three things are copied: queries, when their extra channel
+   is appended; the contexts of the own item; and the sum of both contexts.
+7. The number of keys, those of the history and those that stand for an item's own tokens, is a multiple of 16. CPU
+   products are that wide, and some providers pay for each new shape. At least one key stands for the item.
 """
 
 from __future__ import annotations
@@ -46,6 +42,7 @@ from onyxrank_export.conversion.graph_writer import FUSED, GraphWriter
 from onyxrank_export.conversion.item_attention import attend
 
 _MASKED = 1e9
+"""What is subtracted from the scores of padding."""
 _ITEM_SEGMENT, _HISTORY_SEGMENT = 1, 0
 
 
@@ -53,10 +50,10 @@ def write_graphs(model: PreTrainedModel, limits: Limits, history: Path, items: P
     """Write both graphs in fp32.
 
     Args:
-        model: a trained `SharedHistoryForSequenceClassification`, plain BERT as `load_checkpoint` has made sure.
+        model: a trained `SharedHistoryForSequenceClassification`; `load_checkpoint` makes sure that it is plain BERT.
         limits: the longest history and item that will come.
-        history: the file of the one.
-        items: the file of the other.
+        history: the file to write the graph of the history to.
+        items: the file to write the graph of the items to.
 
     """
     weights = Weights(model)
@@ -120,7 +117,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
     states = _embed(writer, weights, norms, ids, places)
     own_key_count = _own_key_count(writer, weights)
     by_place = writer.node("Concat", tokens, items, writer.integers(heads, size), name="shape_by_place", axis=0)
-    of_readout = writer.node(
+    readout_shape = writer.node(
         "Concat", writer.integers(1), items, writer.integers(heads, size), name="shape_of_readout", axis=0
     )
     mask = _additive_mask(writer)
@@ -140,7 +137,7 @@ def items_graph(weights: Weights, limits: Limits) -> onnx.ModelProto:
         if last:
             states = _readout_rows(writer, states, items)
         query = project(writer, states, f"{at}_query", *weights.query(layer))
-        query = writer.node("Reshape", query, of_readout if last else by_place, name=f"{at}_query_per_head")
+        query = writer.node("Reshape", query, readout_shape if last else by_place, name=f"{at}_query_per_head")
         attended = attend(
             writer,
             heads,
@@ -172,19 +169,19 @@ def _embed(writer: GraphWriter, weights: Weights, norms: Norms, ids: str, places
 
 
 def _places(writer: GraphWriter, table: Array, tokens: str) -> str:
-    """Embeddings of the first places, as many as there are tokens: [tokens, hidden]."""
+    """Add the embeddings of the first positions, as many as there are tokens: [tokens, hidden]."""
     zero = writer.integers(0)
     return writer.node("Slice", writer.weight("places", table), zero, tokens, zero, name="place_embeddings")
 
 
 def _additive_mask(writer: GraphWriter) -> str:
-    """0 on tokens and a large negative number on padding: [N, 1, 1, C]."""
+    """Add the mask of the items' own scores, 0 on tokens and -1e9 on padding: [N, 1, 1, C]."""
     mask = writer.node("Mul", mask_below_zero(writer), writer.weight("masked", _MASKED), name="mask_scaled")
     return writer.node("Unsqueeze", mask, writer.integers(1, 2), name="mask")
 
 
 def _own_key_count(writer: GraphWriter, weights: Weights) -> str:
-    """How many of the keys stand for an item's own tokens: [1]."""
+    """Count the keys that stand for an item's own tokens, which have 1 in their last channel: [1]."""
     first = writer.integers(0, 0, weights.head_size)
     past = writer.integers(1, 1, weights.head_size + 1)
     marks = writer.node("Slice", "keys", first, past, writer.integers(0, 1, 2), name="own_marks")
@@ -193,7 +190,7 @@ def _own_key_count(writer: GraphWriter, weights: Weights) -> str:
 
 
 def _readout_rows(writer: GraphWriter, states: States, items: str) -> States:
-    """The state of each item's closing token, of rows that go by place: [N, hidden]."""
+    """Take the state of each item's closing token, of rows that are ordered by place: rows [N, hidden]."""
     lengths = writer.node("ReduceSum", "attention_mask", writer.integers(1), name="item_lengths", keepdims=0)
     closing = writer.node("Sub", lengths, writer.integers(1), name="readout_places")
     first = writer.node("Mul", closing, items, name="readout_places_first_row")
@@ -204,7 +201,7 @@ def _readout_rows(writer: GraphWriter, states: States, items: str) -> States:
 
 
 def _write_states(writer: GraphWriter, weights: Weights, tokens: str, keys: list[str], values: list[str]) -> None:
-    """Stack the layers and add keys, with zero values, that stand for an item's own tokens."""
+    """Stack the layers' keys and values, and append keys that stand for an item's own tokens, of value 0."""
     heads, layers = weights.heads, weights.layers
     zero, step = writer.weight("zero", 0.0), writer.integers(KEY_STEP)
     own = writer.node("Sub", step, writer.node("Mod", tokens, step, name="tokens_past_step"), name="own_key_count")
@@ -212,7 +209,7 @@ def _write_states(writer: GraphWriter, weights: Weights, tokens: str, keys: list
     value_pads = writer.node("Concat", writer.integers(*[0] * 6), own, writer.integers(0), name="value_pads", axis=0)
     stacked = writer.node("Concat", *keys, name="keys_stacked", axis=0)
     stacked = writer.node("Pad", stacked, key_pads, zero, name="keys_padded")
-    # The new channel is 0 for the history's keys and 1 for the new ones.
+    # The extra channel is 0 in the history's keys and 1 in those that stand for an item's own tokens.
     channel = writer.node(
         "Expand",
         zero,

@@ -1,9 +1,10 @@
-"""Outlier channels, scaled down before a product and up again in its weights, so that int8 has room for the rest.
+"""Scales outlier channels down before a product and up again in its weights, so that int8 has room for the rest.
 
 In BERT a few channels of the feed-forward's inputs are over ten times larger than all others (Kovaleva et al. 2021,
-"BERT Busters"). One uint8 range per tensor then leaves most channels a dozen steps. SmoothQuant (Xiao et al. 2022,
-section 4) moves the scale into the weights, which have a range per column: (x / s) (s W) = x W, exactly. Unlike
-there, only outlier channels are scaled: scaling all of them lost more than it won (benchmarks/NOTES.md).
+"BERT Busters"). A uint8 range for the whole tensor then leaves most channels a dozen of its 256 steps. SmoothQuant
+(Xiao et al. 2022, section 4) moves the scale into the weights, which have a range per column: (x / s) (s W) = x W,
+exactly. Unlike there, only outlier channels are scaled: scaling all of them lost more than it won
+(benchmarks/NOTES.md).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from onyxrank_export.conversion.kernels import constant_products
 from onyxrank_export.conversion.sessions import opened_session
 
 OUTLIER = 8.0
-"""A tensor is scaled if its largest channel exceeds the median channel this many times."""
+"""A tensor is scaled if its largest channel is more than this many times the median channel."""
 _KEPT = 4.0
-"""Scaled channels come down to this many times the median channel."""
+"""Scaled channels are brought down to this many times the median channel."""
 
 
 def smooth(source: Path, target: Path, calibration: Iterable[Feeds]) -> int:
@@ -33,7 +34,7 @@ def smooth(source: Path, target: Path, calibration: Iterable[Feeds]) -> int:
     Args:
         source: an fp32 graph.
         target: the file to write.
-        calibration: inputs to find outliers on; what `attention_mask`, if there is one, leaves out does not count.
+        calibration: inputs to find outliers on; padding, where there is an ``attention_mask``, does not count.
 
     Returns:
         How many tensors were scaled.
@@ -49,7 +50,7 @@ def smooth(source: Path, target: Path, calibration: Iterable[Feeds]) -> int:
         if median > 0 and largest.max() > OUTLIER * median:
             _scale(model, name, readers[name], np.maximum(largest / (_KEPT * median), 1.0))
             scaled += 1
-    _drop_unread(model.graph)
+    _drop_unread_weights(model.graph)
     onnx.save(model, target)
     return scaled
 
@@ -60,9 +61,9 @@ def _largest(
     path: Path,
     calibration: Iterable[Feeds],
 ) -> dict[str, NDArray[np.float32]]:
-    """Largest magnitude of each channel of the named activations, padding left out: float32 [channels] each.
+    """Find the largest magnitude of each channel of the named activations, padding left out: float32 [channels] each.
 
-    Writes the graph with those activations as outputs to `path`.
+    To see them, the graph is written to `path` with those activations as outputs, and run.
     """
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -82,20 +83,21 @@ def _largest(
 
 
 def _scale(model: onnx.ModelProto, name: str, products: list[onnx.NodeProto], scale: NDArray[np.float32]) -> None:
-    """Divide an activation by `scale` for the given products, and multiply their weights' rows by it, in place."""
+    """Divide the activation that some products read by `scale`, and multiply their weights' rows by it, in place."""
     graph = model.graph
     weights = {weight.name: weight for weight in graph.initializer}
     graph.initializer.append(numpy_helper.from_array((1.0 / scale).astype(np.float32), f"{name}_smoothing"))
     node = helper.make_node("Mul", [name, f"{name}_smoothing"], [f"{name}_smooth"], name=f"{name}_smooth")
     graph.node.insert(list(graph.node).index(products[0]), node)
     for product in products:
-        # A weight of its own: layers may share theirs (ALBERT), and each has outliers of its own.
+        # Each product gets a weight of its own: layers may share one (ALBERT), but each has other outliers.
         values = numpy_helper.to_array(weights[product.input[1]]) * scale[:, None]
         product.input[:] = [f"{name}_smooth", f"{product.name}_smooth_weight"]
         graph.initializer.append(numpy_helper.from_array(values.astype(np.float32), product.input[1]))
 
 
-def _drop_unread(graph: onnx.GraphProto) -> None:
+def _drop_unread_weights(graph: onnx.GraphProto) -> None:
+    """Drop the constants that no node reads any more, in place."""
     read = {name for node in graph.node for name in node.input}
     kept = [weight for weight in graph.initializer if weight.name in read]
     del graph.initializer[:]

@@ -1,4 +1,4 @@
-"""What a column's values must be, and their one normal form.
+"""Checks what a column's values must be, and brings them to one normal form.
 
 Each check takes a raw column and gives its normal form: ids and texts as String, `behavior` as Int8, times as
 Int64 microseconds, labels as Float32. Where a value is at fault the normal form is null and a fault is noted.

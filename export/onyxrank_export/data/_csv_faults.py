@@ -1,6 +1,6 @@
-"""Why a csv file could not be read, in words that carry none of its text.
+"""Says why a csv file could not be read, in words that carry none of its text.
 
-Runs only after the fast reader has given up, so it can afford to go through the file row by row.
+This runs only after the fast reader has given up, so it can afford to go through the file row by row.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Explained = list[tuple[str, int | None]]
 
 
 def explain_csv(path: Path, error: BaseException) -> Explained:
-    """Say what is wrong with a file: all rows that are too long, or why it cannot be read further."""
+    """Say what is wrong with a file: every row that is too long, or why the file cannot be read any further."""
     if isinstance(error, OSError) and error.strerror:
         return [(f"cannot be read: {error.strerror}", None)]
     content = path.read_bytes()

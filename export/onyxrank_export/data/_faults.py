@@ -1,4 +1,4 @@
-"""Collecting faults while reading goes on, so that one error can name them all."""
+"""Collects faults while reading goes on, so that one error can name them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A name for the content of a data set, whatever files it came in."""
+"""Names the content of a data set by its hash, whatever files the content came in."""
 
 from __future__ import annotations
 

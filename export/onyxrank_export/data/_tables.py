@@ -1,7 +1,7 @@
-"""From paths to tables: which file it is, whether it opens, whether its columns are there.
+"""From paths to tables: finds the file, opens it and makes sure that its columns are there.
 
-Columns come as the file has them: text from a csv, typed columns from a parquet. What the values mean is the
-business of the checks. Every problem becomes a fault and reading goes on, so that one run names them all.
+Columns come as the file has them: text from a csv, typed columns from a parquet. What the values may be is checked
+later, in `_checks`. Every problem becomes a fault and reading goes on, so that one run names them all.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Table:
     frame: pl.DataFrame
 
 
-def candidates(folder: Path, stem: str) -> list[Path]:
+def table_files(folder: Path, stem: str) -> list[Path]:
     """Return the files in a folder that could be the table ``stem``: csv, parquet, both or none."""
     return [path for suffix in SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()]
 
@@ -53,7 +53,7 @@ def open_table(
         optional: those of ``columns`` that may be missing.
 
     """
-    found = candidates(folder, stem)
+    found = table_files(folder, stem)
     if len(found) == 1:
         return read_table(found[0], columns, faults, optional=optional)
     if found:

@@ -1,10 +1,10 @@
-"""Times in any of the usual forms, as microseconds since 1970.
+"""Converts times in any of the usual forms to microseconds since 1970.
 
 1. Whole numbers and decimals are seconds.
 2. Dates, and times with or without a zone, are what they say; without a zone they are UTC.
 3. Text is read as a number, else as an ISO 8601 date or time.
 
-Microseconds, because rows are ordered by them: two events of one second keep their order.
+The unit is microseconds because rows are ordered by it: two events within one second keep their order.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""Labelled pairs to train on, and candidate lists to measure ranking with.
+"""Candidate lists: those to train on, and those to measure ranking with.
 
-Training pairs: for every training purchase, the history is what that user bought before it; its negatives are the
-items the user met and did not buy (`behavior` 0) and, per purchase, `negatives` sampled ones, a share by popularity
-and the rest uniform, never something the user bought in training. What is held out of a user's purchases is not
-consulted: that would be a leak.
+Lists to train on, of behaviour data: each training purchase of a user is a list of that item and `negatives` sampled
+ones. A share of these is drawn by popularity and the rest uniformly, but nothing that the user bought in training.
+The history is what the user bought before. Each item that the user met and did not buy (`behavior` 0) is a list of
+its own. Held-out purchases are not consulted, not even to leave them out of the negatives: that would be a leak.
 
-Candidate lists (protocol of the quality tables): the target among `negatives` items drawn by training popularity
-without replacement, never an item the user has any row of. For search: the labelled items of each query.
+Lists to measure on (the protocol of the quality tables): the held-out purchase among items drawn by training
+popularity without replacement, none of which the user has any row of.
+
+Of search data the labelled items of a query are a list, and the query is the history.
 """
 
 from __future__ import annotations
@@ -23,9 +25,12 @@ from onyxrank_export.data.splits import BehaviourSplit, SearchSplit, Split, rele
 from onyxrank_export.data.values import DataError, Fault
 
 TEST_NEGATIVES = 39
+"""Sampled items beside the target in a list to measure on."""
 TEST_SEED = 1
+"""Seed of the lists of the quality tables."""
 _QUICK_ROUNDS = 8
-"""Rounds of drawing with rejection; where a few items have almost all the weight, no number of them would do."""
+"""How often items are drawn with rejection before `Sampler` draws the rest exactly: where a few items have almost all
+the weight, rejection might never end."""
 
 T = TypeVar("T")
 
@@ -35,7 +40,7 @@ class CandidateList:
     """One list to rank.
 
     Attributes:
-        history: texts, oldest first.
+        history: the texts of the history, oldest first; or the query alone.
         items: int32 positions of the candidates in the catalogue.
         labels: float32 relevance of each, 0.0 to 1.0.
 
@@ -51,16 +56,16 @@ class Sampling:
     """How training negatives are drawn.
 
     Attributes:
-        negatives: sampled negatives per purchase.
-        popular: share of them drawn by popularity; the rest is uniform over the catalogue.
-        popularity_power: by popularity means in proportion to an item's training purchases to this power (Mikolov et
-            al. 2013, section 2.2). Above 1 the model also learns that what everybody bought is seldom the next thing
-            that one shopper buys.
-        around: share of purchases whose history is all else the user bought in training, later purchases too, as in a
-            Cloze task (BERT4Rec, Sun et al. 2019, section 3.4): more and longer histories of the same data.
-        own_zeros: whether items met with `behavior` 0 are negatives too.
-        cold_starts: share of users whose first purchase is learnt from an empty history.
-        seed: of the generator.
+        negatives: how many negatives are sampled for each purchase.
+        popular: share of them drawn by popularity, 0.0 to 1.0; the rest is drawn uniformly from the catalogue.
+        popularity_power: by popularity an item is drawn in proportion to its training purchases to this power
+            (Mikolov et al. 2013, "Distributed Representations of Words and Phrases", section 2.2). Above 1 the model
+            also learns that what everybody bought is seldom the next thing that one shopper buys.
+        around: share of purchases whose history is everything else that the user bought in training, later purchases
+            too, as in a Cloze task (BERT4Rec, Sun et al. 2019, section 3.4): more and longer histories.
+        own_zeros: whether items that a user met with `behavior` 0 are learnt as negatives too.
+        cold_starts: share of users whose first purchase is learnt, from an empty history.
+        seed: seed of all draws.
 
     """
 
@@ -87,9 +92,13 @@ class Sampling:
 
 
 def training_lists(split: Split, sampling: Sampling, epoch: int = 0) -> list[CandidateList]:
-    """The labelled pairs of the training part for one epoch, by list: a positive with its sampled negatives.
+    """Draw the lists of the training part for one epoch, each a positive with its sampled negatives.
 
-    Every epoch has as many lists and pairs, with fresh negatives. A user's own zero is a list of its own.
+    Every epoch has the same number of lists, with fresh negatives. A user's own zero is a list of its own.
+
+    Raises:
+        DataError: of search data, if no training query has a labelled item.
+
     """
     if isinstance(split, SearchSplit):
         return _search_lists(split, split.training, "training")
@@ -99,14 +108,25 @@ def training_lists(split: Split, sampling: Sampling, epoch: int = 0) -> list[Can
 def lists_of_validation(
     split: Split, *, most: int, negatives: int = TEST_NEGATIVES, seed: int = TEST_SEED
 ) -> list[CandidateList]:
-    """Lists of the validation part, at most `most`, chosen with the seed."""
+    """Draw the lists of the validation part; if there are more than `most`, the seed chooses which.
+
+    Raises:
+        DataError: if there are none.
+
+    """
     if isinstance(split, SearchSplit):
         return _search_lists(split, split.validation, "validation", most=most, seed=seed)
     return _behaviour_lists(split, offset=-2, negatives=negatives, seed=seed, most=most)
 
 
 def lists_of_test(split: Split, *, most: int | None = None, negatives: int = TEST_NEGATIVES) -> list[CandidateList]:
-    """Lists of the test part, under the protocol of the quality tables; at most `most`, chosen with a fixed seed."""
+    """Draw the lists of the test part; if there are more than `most`, a fixed seed chooses which.
+
+    Raises:
+        DataError: if there are none.
+        InvalidInput: if `most` is less than 1.
+
+    """
     if most is not None and most < 1:
         raise InvalidInput(f"at least 1 list must be ranked, not {most}", field="lists")
     if isinstance(split, SearchSplit):
@@ -126,7 +146,7 @@ def _training_lists(split: BehaviourSplit, sampling: Sampling, epoch: int) -> It
     sides = np.random.default_rng([sampling.seed, epoch, 1])
     for shopper, learn_cold in zip(split.shoppers, cold, strict=True):
         bought = frozenset(shopper.purchases[: shopper.training].tolist())
-        # Every epoch has as many lists: only what a history is made of is drawn anew.
+        # Every epoch has the same number of lists: which purchases are learnt does not depend on the draws.
         first_around = sampling.around > 0 and not learn_cold and shopper.training > 1
         for position in range(0 if learn_cold or first_around else 1, shopper.training):
             around = first_around if position == 0 else sides.random() < sampling.around
@@ -143,7 +163,7 @@ def _training_lists(split: BehaviourSplit, sampling: Sampling, epoch: int) -> It
 
 
 def _by_popularity(split: BehaviourSplit, power: float) -> NDArray[np.float64]:
-    """Weights of the items; what nobody bought in training keeps weight 0 at any power."""
+    """Weigh items by their training purchases to a power: float64 [items]; what nobody bought always weighs 0."""
     return np.where(split.popularity > 0, split.popularity.astype(np.float64) ** power, 0.0)
 
 
@@ -194,7 +214,7 @@ def _search_lists(
 
 
 def _some(rows: list[T], most: int | None, seed: int) -> list[T]:
-    """At most `most` of the rows, chosen with the seed, in their order."""
+    """Choose at most `most` of the rows with the seed; their order stays."""
     if most is None or most >= len(rows):
         return rows
     chosen = np.sort(np.random.default_rng([seed, 1]).choice(len(rows), most, replace=False))
@@ -217,7 +237,7 @@ class Sampler:
         self._generator = generator
 
     def draw(self, count: int, excluded: frozenset[int]) -> list[int]:
-        """`count` different items not in `excluded`; fewer when the catalogue has no more."""
+        """Draw `count` different items that are not in `excluded`; fewer if the catalogue has no more."""
         count = min(count, len(self._available) - len(self._available & excluded))
         drawn: dict[int, None] = {}
         for _ in range(_QUICK_ROUNDS):
@@ -230,7 +250,10 @@ class Sampler:
         return [*drawn, *self._draw_exactly(count - len(drawn), excluded.union(drawn))]
 
     def _draw_exactly(self, count: int, excluded: frozenset[int]) -> list[int]:
-        """The same distribution in one go (Gumbel top-k, Kool et al. 2019, section 2), however skewed the weights."""
+        """Draw from the same distribution in one pass, however skewed the weights are.
+
+        This is the Gumbel top-k trick (Kool et al. 2019, "Stochastic Beams and Where to Find Them", section 2).
+        """
         if count == 0:
             return []
         left = np.array(sorted(self._available - excluded))

@@ -19,7 +19,7 @@ from onyxrank.request.items import Item
 from onyxrank_export.data import _checks as checks
 from onyxrank_export.data._faults import Faults
 from onyxrank_export.data._fingerprint import fingerprint
-from onyxrank_export.data._tables import SUFFIXES, Table, candidates, open_table, read_table
+from onyxrank_export.data._tables import SUFFIXES, Table, open_table, read_table, table_files
 from onyxrank_export.data._times import MICROSECONDS
 from onyxrank_export.data.values import Interactions, SearchLabels
 
@@ -66,8 +66,8 @@ def read_data(path: str | Path) -> Interactions | SearchLabels:
     if not path.is_dir():
         faults.add(str(path), "no such file or folder")
         faults.raise_any()
-    search = [found for stem in ("queries", "labels") for found in candidates(path, stem)]
-    behaviour = candidates(path, "interactions")
+    search = [found for stem in ("queries", "labels") for found in table_files(path, stem)]
+    behaviour = table_files(path, "interactions")
     if search and behaviour:
         faults.add(path.name, f"has both {behaviour[0].name} and {search[0].name}; give each a folder of its own")
     elif not search and not behaviour:

@@ -15,10 +15,10 @@ from typing import Literal
 import polars as pl
 
 from onyxrank_export.data._dice import Dice
-from onyxrank_export.data._tables import candidates
+from onyxrank_export.data._tables import table_files
 from onyxrank_export.data.shop_catalogue import Product, build_catalogue
-from onyxrank_export.data.shop_season import Event, live_season
-from onyxrank_export.data.shop_shoppers import Market, Shopper, draw_shopper
+from onyxrank_export.data.shop_season import ShopEvent, live_season
+from onyxrank_export.data.shop_shoppers import Customer, Market, draw_customer
 from onyxrank_export.data.values import DataError, Fault
 
 LEAST_ITEMS = 40
@@ -36,8 +36,8 @@ class Shop:
     """
 
     products: tuple[Product, ...]
-    shoppers: tuple[Shopper, ...]
-    seasons: tuple[tuple[Event, ...], ...]
+    shoppers: tuple[Customer, ...]
+    seasons: tuple[tuple[ShopEvent, ...], ...]
 
     def items_table(self) -> pl.DataFrame:
         """Return ``item_id, item_title, item_description``, and for the curious brand, department, price."""
@@ -83,7 +83,7 @@ def build_shop(*, seed: int = 0, n_items: int = 2000, n_shoppers: int = 1500) ->
     shoppers, seasons = [], []
     for number in range(1, n_shoppers + 1):
         dice = Dice(seed, 2, number)
-        shoppers.append(draw_shopper(dice, number))
+        shoppers.append(draw_customer(dice, number))
         seasons.append(tuple(live_season(dice, shoppers[-1], market)))
     return Shop(products, tuple(shoppers), tuple(seasons))
 
@@ -110,7 +110,7 @@ def write_shop(
 
     """
     folder = Path(folder)
-    present = [path for stem in ("interactions", "items") for path in candidates(folder, stem)]
+    present = [path for stem in ("interactions", "items") for path in table_files(folder, stem)]
     if present:
         raise DataError(Fault(str(path), None, None, "is there already; choose another folder") for path in present)
     shop = build_shop(seed=seed, n_items=n_items, n_shoppers=n_shoppers)

@@ -1,9 +1,10 @@
 """A season in the demo shop: what a shopper buys, looks at, and when.
 
-1. Every visit serves one taste. What is bought is drawn from what the taste wants, or, now and then, by
-   popularity alone. A kind already bought is seldom bought again: the next is another thing for the pursuit.
-2. What is looked at and left is half what the taste declines and half by popularity; never what is bought.
-3. Visits are spread over the season, at waking hours; within one, looks and purchases are minutes apart.
+1. Every visit serves one taste. A purchase is drawn by how much the taste wants each product or, now and then, by
+   popularity alone. A kind already bought is seldom bought again: the next purchase is another thing for the pursuit.
+2. Products that are looked at and left are drawn half from what the taste declines and half by popularity. None of
+   them is bought.
+3. Visits are spread over the season, at waking hours; within a visit, looks and purchases are minutes apart.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank_export.data._dice import Dice
-from onyxrank_export.data.shop_shoppers import Market, Shopper
+from onyxrank_export.data.shop_shoppers import Customer, Market
 
 DAYS = 180
 FIRST_SECOND = 1_704_067_200  # midnight of 2024-01-01, UTC
@@ -27,7 +28,7 @@ _DAY, _MORNING, _EVENING = 86_400, 7 * 3600, 22 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class ShopEvent:
     """Something a shopper did.
 
     Attributes:
@@ -42,7 +43,7 @@ class Event:
     behavior: int
 
 
-def live_season(dice: Dice, shopper: Shopper, market: Market) -> list[Event]:
+def live_season(dice: Dice, shopper: Customer, market: Market) -> list[ShopEvent]:
     """Return what a shopper does in a season, in order of time; no product twice."""
     wanted = [market.wanted(taste, shopper.budget) for taste in shopper.tastes]
     declined = [market.declined(taste, shopper.budget) for taste in shopper.tastes]
@@ -73,7 +74,7 @@ def live_season(dice: Dice, shopper: Shopper, market: Market) -> list[Event]:
         second = start
         for product, behavior in dice.shuffled(basket):
             second += int(dice.between(20, 400))
-            events.append(Event(second, product, behavior))
+            events.append(ShopEvent(second, product, behavior))
     return events
 
 

@@ -1,10 +1,10 @@
 """The shoppers of the demo shop: what they like, and how much they want each product.
 
 1. A shopper has a budget and one to three tastes: a theme, a favourite brand in its department, a colour.
-2. Wanted for a taste is mostly its theme, a little the near theme and the rest of the department. Dearer or
-   cheaper than the budget is rarely wanted; the favourite brand and colour are wanted more.
-3. Looked at and left is something of the theme that is off the budget, or wrong in both brand and colour.
-4. All of it is in proportion to popularity, which has a long tail.
+2. For a taste, products of its theme are wanted most, those of the near theme and of the rest of the department a
+   little. Products dearer or cheaper than the budget are rarely wanted; those of the favourite brand and colour more.
+3. Products of the theme that are off the budget, or of another brand and another colour, are looked at and left.
+4. All these weights are multiplied by popularity, which has a long tail.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Taste:
 
 
 @dataclass(frozen=True, slots=True)
-class Shopper:
+class Customer:
     """A customer of the demo shop; ``budget`` is the level (0 cheap to 2 dear) that suits."""
 
     id: str
@@ -87,7 +87,7 @@ class Market:
         return declined
 
 
-def draw_shopper(dice: Dice, number: int) -> Shopper:
+def draw_customer(dice: Dice, number: int) -> Customer:
     """Make a shopper."""
     budget = dice.weighted(_BUDGETS)
     names = list(_themes())
@@ -97,7 +97,7 @@ def draw_shopper(dice: Dice, number: int) -> Shopper:
         name = names.pop(dice.weighted(np.array([1.0 / (20.0 + place) for place in range(len(names))])))
         brands = _themes()[name][1].brands[budget]
         tastes.append(Taste(name, dice.pick(brands), dice.pick(vocabulary().colours)))
-    return Shopper(f"S{number:05d}", budget, tuple(tastes))
+    return Customer(f"S{number:05d}", budget, tuple(tastes))
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Splits by time, so that nothing of validation or test is seen in training.
+"""Splits data into training, validation and test, so that nothing of the latter two is seen in training.
 
-Behaviour data, per user: purchases in order of time, repeats of an item dropped. Of a user with at least
-`min_purchases` the last is the test target, the one before it the validation target, the rest is training; all
-purchases of the others are training. Popularity counts come from training purchases alone.
+Behaviour data is split user by user. A user's purchases are taken in order of time, and repeats of an item are
+dropped. Of a user with at least `min_purchases` purchases, the last is the test target, the one before it the
+validation target, and the rest is training; all purchases of other users are training. Popularity is counted over
+training purchases alone.
 
 Search data has no time and no user: whole queries go to one of the three parts, at random with a seed.
 """
@@ -68,7 +69,9 @@ class SearchSplit:
 
     Attributes:
         data: the labels split.
-        training: int64 positions of the training queries; likewise `validation` and `test`.
+        training: int64, positions of the training queries.
+        validation: int64, positions of the validation queries.
+        test: int64, positions of the test queries.
         popularity: int64 [items], how often each item is a training positive.
 
     """
@@ -84,12 +87,17 @@ Split: TypeAlias = BehaviourSplit | SearchSplit
 
 
 def split_data(data: Interactions | SearchLabels) -> Split:
-    """Split either kind of data."""
+    """Split behaviour data or search data.
+
+    Raises:
+        DataError: if all labels of search data are the same.
+
+    """
     return split_behaviour(data) if isinstance(data, Interactions) else split_search(data)
 
 
 def split_behaviour(data: Interactions, min_purchases: int = MIN_PURCHASES) -> BehaviourSplit:
-    """Split interactions by time per user."""
+    """Split interactions by time, user by user; users with fewer than `min_purchases` purchases are not tested."""
     order = np.argsort(data.user, kind="stable")
     bounds = np.searchsorted(data.user[order], np.arange(len(data.users) + 1))
     shoppers = tuple(
@@ -119,7 +127,7 @@ def split_search(data: SearchLabels, seed: int = 1, held_out: float = 0.1) -> Se
 
 
 def relevance(label: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Graded labels on [0, 1], linear between the smallest and the largest grade of the data."""
+    """Scale graded labels to [0, 1], linearly between the smallest and the largest grade: float32 [n]."""
     low, high = float(label.min()), float(label.max())
     span = high - low or 1.0
     return ((label - low) / span).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What reading data gives: interactions or search labels, and the faults found on the way.
+"""The values that reading data gives: interactions or search labels, or the faults found on the way.
 
 Ids are text everywhere. Rows refer to users, queries and items by position, so that a row costs a few bytes
 however long the texts are.

@@ -1,1 +1,1 @@
-"""Ranking metrics, the baselines, and the evaluation of a bundle."""
+"""Evaluation: ranking metrics, the baselines, and the quality of a bundle on held-out lists."""

@@ -1,4 +1,4 @@
-"""What a model has to beat: popularity and BM25, on the same candidates."""
+"""Baselines that need no model: popularity and BM25, on the same candidates."""
 
 from __future__ import annotations
 
@@ -16,14 +16,32 @@ _STOPWORDS = "en"
 
 
 def popularity_scores(lists: Sequence[CandidateList], popularity: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-    """How often each candidate was bought in training."""
+    """Score candidates by how often they were bought in training.
+
+    Args:
+        lists: the lists whose candidates to score.
+        popularity: int64 [items], training purchases of each item of the catalogue.
+
+    Returns:
+        float64 [candidates] for each list.
+
+    """
     return [popularity[row.items].astype(np.float64) for row in lists]
 
 
 def bm25_scores(lists: Sequence[CandidateList], items: Sequence[Item]) -> list[NDArray[np.float64]]:
-    """BM25 of each candidate's title and description with the whole history as the query.
+    """Score candidates by BM25 of their title and description, with the whole history as the query.
 
-    Robertson and Zaragoza 2009, in Lucene's form (k1 = 1.5, b = 0.75), with document frequencies of the catalogue.
+    The formula is that of Robertson and Zaragoza 2009, in Lucene's form (k1 = 1.5, b = 0.75); document
+    frequencies are those of the whole catalogue.
+
+    Args:
+        lists: the lists whose candidates to score.
+        items: the catalogue.
+
+    Returns:
+        float64 [candidates] for each list; 0 where no word of the history occurs in the catalogue.
+
     """
     corpus = bm25s.tokenize(
         [f"{item.title} {item.description}" for item in items],

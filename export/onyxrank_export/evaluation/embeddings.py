@@ -1,4 +1,4 @@
-"""The baseline that needs no training: cosine similarity of sentence embeddings."""
+"""A baseline that needs no training: the cosine similarity of sentence embeddings."""
 
 from __future__ import annotations
 
@@ -21,27 +21,30 @@ _BATCH = 32
 def embedding_scores(
     lists: Sequence[CandidateList], items: Sequence[Item], base: str = "minilm"
 ) -> list[NDArray[np.float64]]:
-    """Cosine of each candidate with the mean of the history's embeddings; 0 where there is no history.
+    """Score candidates by their cosine with the mean of the history's embeddings.
 
     Every text is embedded by itself, as Sentence-BERT does (Reimers and Gurevych 2019, section 3): the mean of the
-    last layer's token states, normalized.
+    last layer's token states, normalized. Title and description of an item are one text.
 
     Args:
-        lists: whose candidates to score.
-        items: the catalogue, title and description as one text.
-        base: ``minilm``, a folder or a hub name of an encoder.
+        lists: the lists whose candidates to score.
+        items: the catalogue.
+        base: ``minilm``, or the folder or hub name of an encoder.
+
+    Returns:
+        float64 [candidates] for each list; 0 where there is no history.
 
     """
     wanted = sorted({int(index) for row in lists for index in row.items})
     texts = list({text: None for row in lists for text in row.history})
     vectors = _embed([f"{items[index].title} {items[index].description}" for index in wanted] + texts, base)
-    of_item = dict(zip(wanted, vectors, strict=False))
-    of_text = dict(zip(texts, vectors[len(wanted) :], strict=True))
+    item_vectors = dict(zip(wanted, vectors, strict=False))
+    text_vectors = dict(zip(texts, vectors[len(wanted) :], strict=True))
     scores = []
     for row in lists:
-        candidates = np.stack([of_item[int(index)] for index in row.items])
+        candidates = np.stack([item_vectors[int(index)] for index in row.items])
         if row.history:
-            shopper = np.mean([of_text[text] for text in row.history], axis=0)
+            shopper = np.mean([text_vectors[text] for text in row.history], axis=0)
             scores.append(candidates @ (shopper / np.linalg.norm(shopper)))
         else:
             scores.append(np.zeros(len(row.items)))
@@ -49,7 +52,7 @@ def embedding_scores(
 
 
 def _embed(texts: Sequence[str], base: str) -> NDArray[np.float64]:
-    """Unit vectors [texts, hidden]."""
+    """Embed texts as unit vectors: float64 [texts, hidden]."""
     with quiet():
         tokenizer = AutoTokenizer.from_pretrained(base_folder(base))
         model = AutoModel.from_pretrained(base_folder(base)).eval()

@@ -27,11 +27,11 @@ class Evaluation:
     """Figures of one evaluation.
 
     Attributes:
-        results: metrics by system (``model``, ``popularity``, ``bm25``).
-        intervals: bootstrap 95 % intervals of the model's AUC and NDCG@10, over lists.
+        results: metrics by system: ``model``, ``popularity`` and ``bm25``.
+        intervals: bootstrap 95 % intervals of the model's ``auc`` and ``ndcg_at_10``, over lists.
         lists: how many lists were ranked.
-        sizes: candidates of the shortest and of the longest list.
-        variant: the graph variant that scored.
+        sizes: how many candidates the shortest and the longest list have.
+        variant: name of the graph variant that scored.
 
     """
 
@@ -42,7 +42,7 @@ class Evaluation:
     variant: str
 
     def to_json(self) -> dict[str, Any]:
-        """Metrics by system, as the command prints them; what cannot be told (no negatives, say) is None."""
+        """The metrics by system, as the command prints them; a metric that is NaN (no negatives, say) is None."""
         return {
             system: {
                 name: None if np.isnan(metrics[name]) else metrics[name] for name in _REPORTED if name in metrics
@@ -64,7 +64,10 @@ def evaluate(
         ranker: the loaded bundle.
         data: behaviour or search data in one of the input formats; its test part is ranked.
         most: most lists to rank, chosen with a fixed seed; all by default.
-        progress: told (lists done, lists in all).
+        progress: told how many of how many lists are done.
+
+    Returns:
+        The figures of the model and of both baselines.
 
     Raises:
         DataError: if the data has faults or nothing to test.
@@ -98,7 +101,7 @@ def model_scores(
     items: Sequence[Item],
     progress: Callable[[int, int], None] | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Scores of every list through `Ranker.score`."""
+    """Score every list by `Ranker.score`: float32 [candidates] each; `progress` is told how many are done."""
     scores = []
     for done, row in enumerate(lists, 1):
         scores.append(ranker.score(row.history, [items[index] for index in row.items]))
@@ -114,19 +117,24 @@ def bootstrap(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile interval (95 %) of a statistic over lists (Efron and Tibshirani 1993, section 13.3).
+    """Estimate the 95 % percentile interval of a statistic by resampling lists.
+
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3.
 
     Args:
         values: float64 [lists] or [lists, columns]; lists with a NaN are left out.
-        statistic: of such an array, resampled by lists; the mean by default.
-        resamples: how many.
-        seed: of the resampling.
+        statistic: the statistic of such an array; the mean by default.
+        resamples: how many times to resample.
+        seed: seed of the resampling.
+
+    Returns:
+        The lower and the upper end; NaN if no list is left.
 
     """
     values = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
     if not len(values):
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
-    found = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(resamples)]
-    low, high = np.percentile(found, [2.5, 97.5])
+    statistics = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(resamples)]
+    low, high = np.percentile(statistics, [2.5, 97.5])
     return float(low), float(high)

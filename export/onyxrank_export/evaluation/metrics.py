@@ -17,16 +17,19 @@ CUTOFF = 10
 def ranking_metrics(
     labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
 ) -> dict[str, float]:
-    """Means over lists; ties share their mean rank, so that no order of the input is favoured.
+    """Average ranking metrics over lists. Ties share their mean rank, so that no order of the input is favoured.
 
     Args:
         labels: relevance of each candidate per list, 0.0 to 1.0; at least 0.5 counts as a positive.
-        scores: of the same shapes; larger is better.
+        scores: scores of the same shapes; larger is better.
 
     Returns:
-        ``auc`` (mean over the lists of the AUC within the list: the share of negatives below the target),
-        ``auc_pooled`` (over all pairs at once), ``ndcg_at_10`` (Järvelin and Kekäläinen 2002, linear gain),
-        ``mrr`` and ``hit_rate_at_10`` (of the best placed positive). NaN where no list can tell.
+        ``auc``, the mean over the lists of the AUC within a list: the share of negatives below the target.
+        ``auc_pooled``, the AUC over the candidates of all lists at once.
+        ``ndcg_at_10``, of Järvelin and Kekäläinen 2002, with linear gain.
+        ``mrr`` and ``hit_rate_at_10``, of the best placed positive: its mean reciprocal rank, and the share of lists
+        where it is among the first ten.
+        A metric that is defined for no list is NaN.
 
     Raises:
         ValueError: if a score is NaN.
@@ -44,9 +47,10 @@ def ranking_metrics(
 def per_list_metrics(
     labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
 ) -> dict[str, NDArray[np.float64]]:
-    """One value per list and metric (for paired comparisons); NaN where a list cannot tell.
+    """Compute ranking metrics list by list, for paired comparisons: float64 [lists] by name.
 
-    That is a list of no positive or of one candidate, and for AUC one without a negative too.
+    A metric is NaN where it is not defined: in lists without a positive or of one candidate; AUC also in lists
+    without a negative. Arguments are those of `ranking_metrics`.
     """
     rows = [
         _one_list(np.asarray(label), np.asarray(score, np.float64))
@@ -56,7 +60,16 @@ def per_list_metrics(
 
 
 def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.floating]) -> dict[str, float]:
-    """Accuracy at 0.5, log loss, and expected calibration error (Guo et al. 2017, section 2; 15 equal bins)."""
+    """Measure probabilities against labels, over all pairs.
+
+    Args:
+        labels: float32 [pairs], 0.0 to 1.0; at least 0.5 counts as a positive.
+        probabilities: float [pairs].
+
+    Returns:
+        ``accuracy`` at a threshold of 0.5, ``log_loss``, and ``calibration_error`` in 15 bins.
+
+    """
     truth = labels >= 0.5
     wide: NDArray[np.float64] = np.asarray(probabilities, np.float64)
     return {
@@ -67,7 +80,17 @@ def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.f
 
 
 def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float64], bins: int = 15) -> float:
-    """Mean distance of predicted probability from observed frequency over equal-width bins, by bin size."""
+    """The expected calibration error (Guo et al. 2017, section 2).
+
+    Probabilities are put into bins of equal width. The error is the distance between the mean probability of a bin
+    and the share of positives in it, averaged over the bins by their sizes.
+
+    Args:
+        truth: bool [pairs], whether a pair is positive.
+        probabilities: float64 [pairs].
+        bins: how many bins.
+
+    """
     index = np.minimum((probabilities * bins).astype(int), bins - 1)
     size = np.bincount(index, minlength=bins)
     gap = np.abs(
@@ -77,8 +100,8 @@ def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float6
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    told = values[~np.isnan(values)]
-    return float(told.mean()) if len(told) else float("nan")
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _one_list(labels: NDArray[np.float32], scores: NDArray[np.float64]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What transformers' Trainer is told of a `TrainingConfig`, for the recommender and for its encoder beforehand."""
+"""From a `TrainingConfig` to transformers' `TrainingArguments`: one set for the recommender, one for its encoder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def computes_bf16() -> bool:
     """Whether the machine computes in bfloat16 rather than emulating it."""
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # Neither question has a public form; a torch that does not know them is taken for one that emulates.
+    # torch asks neither question in public. A torch without these private functions is taken for one that emulates.
     in_hardware = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return (
         torch.backends.mkldnn.is_available()
@@ -27,28 +27,28 @@ def computes_bf16() -> bool:
 
 
 class _OneDevice(TrainingArguments):  # type: ignore[misc]
-    """Arguments of a process that trains on one GPU at most: more are for more processes.
+    """Arguments of a process that trains on one GPU at most; several GPUs take several processes.
 
-    Otherwise the library would cut each batch into pieces for its GPUs (`torch.nn.DataParallel`), and ours, of lists
-    and of pairs that are each other's negatives, do not hold together then.
+    Given several GPUs, the library would cut each batch into pieces for them (`torch.nn.DataParallel`). Our batches
+    cannot be cut: a list must stay whole for its softmax, and contrastive pairs are each other's negatives.
     """
 
     @property
     def n_gpu(self) -> int:
-        """GPUs of this process."""
+        """How many GPUs this process uses: 0 or 1."""
         return min(1, int(super().n_gpu))
 
 
 def recommender_arguments(
     folder: Path, config: TrainingConfig, lists: int, lists_per_batch: int, evaluated_together: int
 ) -> TrainingArguments:
-    """Of the training of the whole model, which is measured and saved as it goes.
+    """Make the arguments for training the whole model, which is measured and saved as it goes.
 
     Args:
-        folder: for the checkpoints.
-        config: of the training.
-        lists: in an epoch.
-        lists_per_batch: per device.
+        folder: where the checkpoints go.
+        config: the settings of the training.
+        lists: how many lists an epoch has.
+        lists_per_batch: how many lists a batch has on each device.
         evaluated_together: most candidates in one element of an evaluation's batch.
 
     """
@@ -81,7 +81,7 @@ def recommender_arguments(
 
 
 def encoder_arguments(folder: Path, config: TrainingConfig) -> TrainingArguments:
-    """Of the contrastive training of the encoder, which is short and neither measured nor saved by itself."""
+    """Make the arguments for the contrastive training of the encoder: short, and neither measured nor saved."""
     return _arguments(
         folder,
         config,

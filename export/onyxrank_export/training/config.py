@@ -36,24 +36,25 @@ class TrainingConfig:
         epochs: passes over the pairs.
         max_steps: optimizer steps after which to stop; None runs all epochs.
         contrastive_steps: steps of contrastive training of the encoder before all else; 0 leaves it out.
-        contrastive_batch: pairs of a text and an item in each of those, per device.
-        contrastive_rate: peak of their learning rate.
-        contrastive_weight: share of what the encoder then says of a list's order in what is learnt of it.
+        contrastive_batch: pairs of a text and an item in each of those steps, per device.
+        contrastive_rate: peak learning rate of those steps.
+        contrastive_weight: share of the encoder's order of a list in the order that is learnt, 0.0 to 1.0; the labels
+            are the rest.
         batch_size: pairs per step and device.
         accumulate: batches whose gradients are added up before a step.
         learning_rate: peak of the AdamW learning rate, reached after `warmup` and then falling linearly to 0.
         head_rate: learning rate of the head (pooler and classifier) as a multiple of the encoder's.
         warmup: share of the steps over which the learning rate rises.
-        weight_decay: of AdamW.
+        weight_decay: AdamW's weight decay (Loshchilov and Hutter 2019).
         dropout: share of hidden states dropped in training; None keeps the base's own.
         list_weight: weight of the cross-entropy over each list, beside the one per pair; 0 leaves it out.
         teacher: run of a cross model over the same tokens whose margins are learnt too; None for none.
-        teacher_weight: share of the teacher in what is learnt; the labels are the rest.
+        teacher_weight: share of the teacher in what is learnt, 0.0 to 1.0; the labels are the rest.
         precision: ``bf16``, ``fp32``, or ``auto`` (bf16 where the machine computes in it).
         evaluations: how often per epoch to measure on validation lists and save a checkpoint.
         validation_lists: most lists of the validation part to measure on.
         metric: the metric that picks the best checkpoint.
-        seed: of weights, order, dropout; the sampling has its own.
+        seed: seed of the new weights, of the order and of dropout; the sampling has its own.
 
     """
 
@@ -127,7 +128,7 @@ class TrainingConfig:
         return cls(limits=Limits(**limits), sampling=Sampling(**sampling), **options)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for ``run.json``."""
+        """The settings as plain values, for ``run.json``."""
         return asdict(self)
 
 

@@ -1,12 +1,13 @@
 """Contrastive training of the encoder on what belongs together, before the recommender itself is trained.
 
 1. A pair is one text of a history and an item of the same shopper (or a query and an item labelled relevant).
-2. Each half is encoded alone, as the mean of its token states (Reimers and Gurevych 2019, section 3); the two should
-   be closer than either is to the other halves of the batch: InfoNCE over cosines (van den Oord et al. 2018, eq. 4).
-3. What else the same shopper bought is no negative.
+2. Text and item are encoded apart, each as the mean of its token states (Sentence-BERT, Reimers and Gurevych 2019,
+   section 3). Their cosine should be larger than that with any other text or item of the batch: the loss is InfoNCE
+   (van den Oord et al. 2018, eq. 4).
+3. Other things that the same shopper bought are not taken as negatives.
 
-Texts are short and every pair has a whole batch of negatives, so a purchase costs a fraction of what it costs in the
-recommender's training. That one then begins with an encoder that knows which things go together.
+Texts are short and every pair has a whole batch of negatives, so learning from a purchase costs a fraction of what it
+costs in the recommender's training, which then begins with an encoder that knows which things go together.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.dataset import encode_items
 
 TEMPERATURE = 0.05
+"""Cosines are divided by this before the softmax."""
 MOST_TOKENS = 32
-"""Tokens read of each half at most: the title and, of an item, what fits of its description."""
+"""Most tokens read of a text or an item: the title, and of an item as much of its description as fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,10 @@ class Pair:
     """Two texts that belong together.
 
     Attributes:
-        text: of the history.
+        text: a text of the history, or the query.
         item: position of the item in the catalogue.
-        related: texts that are no negatives of either: the titles of all the shopper bought in training, or the query
-            and the titles of what fits it.
+        related: texts that are negatives of neither: the titles of all that the shopper bought in training, or the
+            query and the titles of the items that are relevant to it.
 
     """
 
@@ -54,12 +56,13 @@ class Pair:
 
 
 def contrastive_pairs(split: Split, config: TrainingConfig) -> list[Pair]:
-    """What the encoder is trained on, in order: `contrastive_batch` pairs for each of `contrastive_steps`.
+    """Draw the pairs that the encoder is trained on, in order: `contrastive_batch` for each of `contrastive_steps`.
 
-    Every training purchase is once an epoch the item of a pair; the text is one of the shopper's others, drawn anew.
+    Every training purchase is the item of a pair once an epoch; the text is the title of another purchase of the same
+    shopper, drawn anew each time.
 
     Raises:
-        DataError: if nothing belongs together: for search, where no label is from the upper half.
+        DataError: if there is no pair: in search data, if no label of a training query is from the upper half.
 
     """
     return list(islice(_pairs(split, config), config.contrastive_steps * config.contrastive_batch))
@@ -79,14 +82,21 @@ def _pairs(split: Split, config: TrainingConfig) -> Iterator[Pair]:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What belongs together: the purchases of a shopper and their titles, or a query and the items that fit it."""
+    """The purchases of one shopper and their titles, or a query and the items that are relevant to it.
+
+    Attributes:
+        texts: the titles, one for each item; or the query alone.
+        items: positions in the catalogue.
+        related: as of `Pair`.
+
+    """
 
     texts: tuple[str, ...]
     items: tuple[int, ...]
     related: frozenset[str]
 
     def text_for(self, place: int, generator: np.random.Generator) -> str:
-        """One of the texts, but not that of the item itself."""
+        """Draw the text of a pair for the item at `place`: of a shopper any title but that of the item itself."""
         own = len(self.texts) > 1
         chosen = int(generator.integers(len(self.texts) - own))
         return self.texts[chosen + (own and chosen >= place)]
@@ -114,27 +124,28 @@ def _by_query(split: SearchSplit) -> list[_Group]:
 def in_batch_loss(
     texts: torch.Tensor, items: torch.Tensor, related: torch.Tensor, priors: torch.Tensor
 ) -> torch.Tensor:
-    """Cross-entropy of each text over the batch's items and of each item over its texts, the mean of both.
+    """The mean of two cross-entropies: of each text over the batch's items, and of each item over its texts.
 
     Args:
         texts: float [n, width], unit vectors.
         items: float [n, width], unit vectors; row i belongs to text i.
-        related: bool [n, 2, n]; whether the other pair's item, or its text, is no negative of pair i.
-        priors: float [n], added to the logit of an item where it is a negative: in a batch an item is met as often as
-            it was bought, and this makes it as if drawn by another weight (Bengio and Senécal 2008, section 3).
+        related: bool [n, 2, n]; whether, for pair i, the item (0) or the text (1) of pair j is not to be a negative.
+        priors: float [n], added to the logit of an item where it is a negative. In a batch an item occurs as often as
+            it was bought; this weighs it as if it had been drawn from another distribution (importance sampling,
+            Bengio and Senécal 2008, section 3).
 
     """
     own = torch.eye(len(texts), dtype=torch.bool, device=texts.device)
     cosines = texts @ items.T / TEMPERATURE
     others = torch.where(own, 0.0, priors[None, :])
     answers = torch.arange(len(texts), device=texts.device)
-    of_texts = (cosines + others).masked_fill(related[:, 0] & ~own, -torch.inf)
-    of_items = cosines.T.masked_fill(related[:, 1] & ~own, -torch.inf)
-    return (functional.cross_entropy(of_texts, answers) + functional.cross_entropy(of_items, answers)) / 2
+    item_logits = (cosines + others).masked_fill(related[:, 0] & ~own, -torch.inf)
+    text_logits = cosines.T.masked_fill(related[:, 1] & ~own, -torch.inf)
+    return (functional.cross_entropy(item_logits, answers) + functional.cross_entropy(text_logits, answers)) / 2
 
 
 class PairEncoder(Module):  # type: ignore[misc]
-    """The loss of a batch of pairs, through one BERT-family encoder for both halves."""
+    """A module whose output is the loss of a batch of pairs; one encoder encodes texts and items alike."""
 
     def __init__(self, encoder: Module) -> None:
         super().__init__()
@@ -149,25 +160,35 @@ class PairEncoder(Module):  # type: ignore[misc]
         related: torch.Tensor,
         priors: torch.Tensor,
     ) -> dict[str, torch.Tensor]:
-        """Take what `Halves.collate` makes; the answer's ``loss`` is `in_batch_loss`."""
+        """Take the arrays that `PairTokens.collate` makes, and give `in_batch_loss` as ``loss``."""
         left, right = embed(self._encoder, texts, text_mask), embed(self._encoder, items, item_mask)
         return {"loss": in_batch_loss(left, right, related, priors)}
 
 
 def embed(encoder: Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Unit vectors of texts, the mean of their token states: float32 [n, width] of int64 [n, length] ids and mask."""
+    """Encode texts as unit vectors, the normalized mean of their token states (Reimers and Gurevych 2019, section 3).
+
+    Args:
+        encoder: a BERT-family encoder.
+        ids: int64 [n, length], token ids.
+        mask: int64 [n, length], 1 on tokens and 0 on padding.
+
+    Returns:
+        float32 [n, width].
+
+    """
     states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
     return functional.normalize((states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True), dim=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Halves:
-    """Token ids of everything pairs are made of.
+class PairTokens:
+    """The token ids of the texts and items that pairs are made of.
 
     Attributes:
-        texts: of each text of a history, special tokens included.
-        items: of each item of the catalogue, likewise.
-        titles: of the items.
+        texts: token ids of each text of a history, special tokens included.
+        items: token ids of each item of the catalogue, likewise.
+        titles: the items' titles.
         priors: float32 [items], see `in_batch_loss`.
         pad_id: token id to pad with.
 
@@ -182,7 +203,7 @@ class Halves:
     @classmethod
     def of(
         cls, texts: Iterable[str], split: Split, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
-    ) -> Halves:
+    ) -> PairTokens:
         """Tokenize texts of histories and the whole catalogue, each text once."""
         limits = Limits(item_tokens=min(MOST_TOKENS, config.limits.item_tokens))
         encoder = text_encoder(tokenizer, limits)
@@ -200,7 +221,7 @@ class Halves:
         )
 
     def collate(self, pairs: Sequence[Pair]) -> dict[str, torch.Tensor]:
-        """The arguments of `PairEncoder.forward`: int64 ids and masks [n, longest], ``related``, ``priors``."""
+        """Make the arguments of `PairEncoder.forward`: int64 ids and masks [n, longest], ``related``, ``priors``."""
         texts, text_mask = pad([self.texts[pair.text] for pair in pairs], self.pad_id)
         items, item_mask = pad([self.items[pair.item] for pair in pairs], self.pad_id)
         others = [(self.titles[pair.item], pair.text) for pair in pairs]
@@ -219,7 +240,7 @@ class Halves:
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and mask, int64 [n, longest]."""
+    """Pad rows of token ids to the longest: ids and mask, int64 [n, longest]."""
     ids = [torch.tensor(row) for row in rows]
     return (
         pad_sequence(ids, batch_first=True, padding_value=pad_id),
@@ -228,7 +249,11 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch
 
 
 def _priors(split: Split, config: TrainingConfig) -> NDArray[np.float32]:
-    """What makes in-batch negatives as if drawn by the sampling's popularity: log of the ratio of the two weights."""
+    """The logarithm of the weight that an item should have as a negative, over the weight it has in a batch.
+
+    In a batch an item occurs in proportion to its purchases c; it should count in proportion to c to the power of
+    the sampling's `popularity_power`. So the prior is (power - 1) · log c: float32 [items].
+    """
     if not isinstance(split, BehaviourSplit):
         return np.zeros(len(split.data.items), np.float32)
     power = config.sampling.popularity_power - 1

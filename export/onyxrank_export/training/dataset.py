@@ -23,14 +23,14 @@ Row = dict[str, Any]
 
 
 class ListDataset(Dataset):  # type: ignore[misc]
-    """Candidate lists, tokenized once per distinct text and cut by the engine's own policy.
+    """Candidate lists as token ids: each distinct text is tokenized once, and cut as the engine cuts it.
 
-    Each element is the list's rows: ``input_ids``, ``token_type_ids``, ``labels`` (the probability to learn), and
-    ``encoder_margins`` where there are any.
+    An element is the rows of one list, each a pair of the history and an item: ``input_ids``, ``token_type_ids``,
+    ``labels`` (the probability to learn), and ``encoder_margins`` where there are any.
 
     Args:
-        lists: the examples.
-        items: the catalogue that they refer to.
+        lists: the candidate lists.
+        items: the catalogue that the lists refer to.
         encoder: the engine's text encoder.
         encoder_margins: float32 [candidates], one list after the other, whose order is learnt too; None for none.
 
@@ -74,7 +74,7 @@ class ListDataset(Dataset):  # type: ignore[misc]
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of the longest pair of each list."""
+        """How many tokens the longest pair of each list has."""
         return [
             len(self._histories[row.history]) + max(len(self._items[item]) for item in row.items)
             for row in self._lists
@@ -82,7 +82,7 @@ class ListDataset(Dataset):  # type: ignore[misc]
 
 
 def pieces(lists: Sequence[CandidateList], most: int) -> list[CandidateList]:
-    """The same candidates in the same order, in lists of at most `most`."""
+    """Cut lists into pieces of at most `most` candidates; candidates and their order stay."""
     return [
         CandidateList(row.history, row.items[start : start + most], row.labels[start : start + most])
         for row in lists
@@ -91,13 +91,13 @@ def pieces(lists: Sequence[CandidateList], most: int) -> list[CandidateList]:
 
 
 class LengthGroupedEpochs(Sampler):  # type: ignore[misc]
-    """Batches of similar length, in an order fixed by seed and epoch, so that a resumed run sees the same batches.
+    """Draws batches of similar length in an order fixed by seed and epoch, so that a resumed run sees the same ones.
 
     Args:
-        lengths: tokens of the lists of all epochs, one epoch after the other, as many in each.
+        lengths: tokens of the longest pair of each list, one epoch after the other, as many lists in each.
         epochs: how many epochs there are; a training that goes on longer starts over with the first.
         batch_size: lists per optimizer step.
-        seed: of the order.
+        seed: seed of the order.
 
     """
 
@@ -119,27 +119,28 @@ class LengthGroupedEpochs(Sampler):  # type: ignore[misc]
             yield start + index
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the training loop before each epoch; epochs only rise.
+        """Take the epoch to draw next; the training loop calls this before each epoch.
 
-        On resuming, accelerate makes a loader that skips the batches already seen, and that one says 0 once more.
+        A smaller epoch than before is ignored: on resuming, accelerate makes a loader that skips the batches already
+        seen, and that loader calls this with 0 once more.
         """
         self._epoch = max(self._epoch, epoch)
 
 
 def encode_items(items: Sequence[Item], encoder: TextEncoder) -> list[list[int]]:
-    """Segment B of every item of a catalogue."""
+    """Tokenize items as segment B of a pair: title and description, cut to fit, and the closing ``[SEP]``."""
     titles = encoder.token_ids([item.title for item in items])
     descriptions = encoder.token_ids([item.description for item in items])
     return [encoder.fit_item(title, description) for title, description in zip(titles, descriptions, strict=True)]
 
 
 def split_like(flat: NDArray[np.float32], lists: Sequence[CandidateList]) -> list[NDArray[np.float32]]:
-    """One array per list of a flat array over all candidates."""
+    """Cut a flat array over all candidates into one array per list."""
     return np.split(flat, np.cumsum([len(row.items) for row in lists])[:-1])
 
 
 def collate(lists: Sequence[Sequence[Row]], pad_id: int = 0) -> dict[str, torch.Tensor]:
-    """Pad the rows of lists to the longest.
+    """Put the rows of several lists into one batch, padded to the longest.
 
     Returns:
         int64 [rows, longest] ``input_ids``, ``attention_mask`` and ``token_type_ids``, and the `targets`.

@@ -1,4 +1,4 @@
-"""The stage before the training of the recommender: its encoder, contrastively, by transformers' Trainer."""
+"""Trains the encoder of a recommender contrastively, before the recommender itself, by transformers' Trainer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from onyxrank_export.evaluation.metrics import ranking_metrics
 from onyxrank_export.training.arguments import encoder_arguments
 from onyxrank_export.training.base import Checkpoint
 from onyxrank_export.training.config import TrainingConfig
-from onyxrank_export.training.contrastive import Halves, Pair, PairEncoder
+from onyxrank_export.training.contrastive import Pair, PairEncoder, PairTokens
 from onyxrank_export.training.progress import drop_default_output
 from onyxrank_export.training.similarity import Similarity
 
@@ -36,34 +36,35 @@ def train_encoder(
 
     Args:
         base: the model and its tokenizer.
-        split: the data that the pairs are of.
-        pairs: see `contrastive_pairs`.
-        held_out: lists to measure on.
-        lists: those that the encoder is to be asked about afterwards.
-        config: of the whole training.
-        folder: the Trainer's own; nothing of this training is left in it.
-        callbacks: the caller's own.
+        split: the data that the pairs are drawn from.
+        pairs: the pairs to learn, in order; see `contrastive_pairs`.
+        held_out: the lists to measure on.
+        lists: further lists that the returned similarity is to give margins of.
+        config: the settings of the whole training.
+        folder: a folder that the Trainer asks for; nothing of this training is left in it.
+        callbacks: the caller's own Trainer callbacks.
 
     Returns:
-        What the trained encoder says of the lists, and the log: entries with ``contrastive_step`` and the mean
-        ``contrastive_loss`` since the one before, the last with ranking metrics, ``contrastive_eval_auc`` and so on.
+        The trained encoder's similarity of histories and items, and the log: entries with ``contrastive_step`` and
+        the mean ``contrastive_loss`` since the entry before; the last has ranking metrics instead,
+        ``contrastive_eval_auc`` and so on.
 
     """
-    asked = [*held_out, *lists]
-    texts = [*(pair.text for pair in pairs), *(text for row in asked for text in row.history)]
-    halves = Halves.of(texts, split, base.tokenizer, config)
+    compared = [*held_out, *lists]
+    texts = [*(pair.text for pair in pairs), *(text for row in compared for text in row.history)]
+    tokens = PairTokens.of(texts, split, base.tokenizer, config)
     trainer = _Trainer(
         model=PairEncoder(base.model.base_model),
         args=encoder_arguments(folder, config),
         train_dataset=_Pairs(pairs),
-        data_collator=halves.collate,
+        data_collator=tokens.collate,
         callbacks=[*callbacks],
     )
     if callbacks:
         drop_default_output(trainer)
     trainer.train()
-    similarity = Similarity(base.model.base_model, halves, asked)
-    trainer.tell(ranking_metrics([row.labels for row in held_out], [similarity.margins(row) for row in held_out]))
+    similarity = Similarity(base.model.base_model, tokens, compared)
+    trainer.report(ranking_metrics([row.labels for row in held_out], [similarity.margins(row) for row in held_out]))
     log = [
         {f"{LOG_PREFIX}{name}": value for name, value in entry.items()}
         for entry in trainer.state.log_history
@@ -75,8 +76,8 @@ def train_encoder(
 class _Trainer(Trainer):  # type: ignore[misc]
     """The library's Trainer over pairs that are in order already."""
 
-    def tell(self, measured: dict[str, float]) -> None:
-        """Log what was measured and hand it to the callbacks, under the library's names."""
+    def report(self, measured: dict[str, float]) -> None:
+        """Log metrics and hand them to the callbacks, under the names that the library would give them."""
         metrics = {f"eval_{name}": value for name, value in measured.items()}
         self.log(metrics)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -86,7 +87,7 @@ class _Trainer(Trainer):  # type: ignore[misc]
 
 
 class _Pairs(Dataset):  # type: ignore[misc]
-    """Pairs in the order in which they are learnt."""
+    """The pairs, in the order in which they are learnt."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs

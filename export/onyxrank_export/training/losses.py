@@ -1,4 +1,7 @@
-"""What training minimizes: cross-entropy per pair, and optionally over each list; against labels or a teacher's."""
+"""The losses of training: cross-entropy per pair and over each list, and targets that mix labels with a teacher's.
+
+A margin is the logit of class 1 minus that of class 0. A row is one pair; the rows of a list follow one another.
+"""
 
 from __future__ import annotations
 
@@ -8,40 +11,49 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 def pointwise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of 2 logits against the probability of class 1 (for labels 0 and 1 the usual one).
+    """The mean cross-entropy of 2 logits against a probability of class 1; of labels 0 and 1 it is the usual one.
 
     Args:
         logits: float [rows, 2].
-        labels: float [rows], 0.0 to 1.0.
+        labels: float [rows], the probability of class 1, 0.0 to 1.0.
+
+    Returns:
+        A scalar.
 
     """
     return functional.cross_entropy(logits, torch.stack([1 - labels, labels], dim=-1))
 
 
 def listwise(logits: torch.Tensor, labels: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of the softmax over each list's margins against its labels (ListNet, Cao et al. 2007, section 4).
+    """The cross-entropy of the softmax over each list's margins against its labels, brought to a sum of 1.
 
-    Lists without a positive, or of one row, say nothing about order and are left out.
+    This is the top-one form of ListNet (Cao et al. 2007, section 4). Lists without a positive, or of one row, say
+    nothing about order and are left out.
 
     Args:
-        logits: float [rows, 2]; the margin is class 1 minus class 0.
+        logits: float [rows, 2].
         labels: float [rows], 0.0 to 1.0.
         sizes: int64 [lists], rows of each list, in order.
+
+    Returns:
+        A scalar, the mean over the lists; 0 if none says anything about order.
 
     """
     counts = sizes.tolist()
     margins = pad_sequence(list((logits[:, 1] - logits[:, 0]).split(counts)), batch_first=True, padding_value=-1e9)
     targets = pad_sequence(list(labels.split(counts)), batch_first=True)
     totals = targets.sum(dim=1)
-    told = (totals > 0) & (sizes > 1)
-    if not told.any():
+    ordered = (totals > 0) & (sizes > 1)
+    if not ordered.any():
         return logits.sum() * 0.0
-    log_shares = functional.log_softmax(margins[told], dim=1)
-    return -(targets[told] / totals[told, None] * log_shares).sum(dim=1).mean()
+    log_shares = functional.log_softmax(margins[ordered], dim=1)
+    return -(targets[ordered] / totals[ordered, None] * log_shares).sum(dim=1).mean()
 
 
 def soft_labels(labels: torch.Tensor, teacher: torch.Tensor, weight: float) -> torch.Tensor:
-    """Mix labels with a teacher's probabilities (Hinton et al. 2015, section 2, at temperature 1), for `pointwise`.
+    """Mix labels with a teacher's probabilities, as targets of `pointwise` (distillation at temperature 1).
+
+    Hinton et al. 2015, "Distilling the Knowledge in a Neural Network", section 2.
 
     Args:
         labels: float [rows], 0.0 to 1.0.
@@ -56,7 +68,9 @@ def soft_labels(labels: torch.Tensor, teacher: torch.Tensor, weight: float) -> t
 
 
 def soft_shares(labels: torch.Tensor, sizes: torch.Tensor, teacher: torch.Tensor, weight: float) -> torch.Tensor:
-    """The same for `listwise`: each list's labels, brought to a sum of 1, and the softmax of the teacher's margins.
+    """Mix labels with a teacher's order, as targets of `listwise`.
+
+    In each list, the labels are brought to a sum of 1 and mixed with the softmax over the teacher's margins.
 
     Args:
         labels: float [rows], 0.0 to 1.0.

@@ -1,4 +1,4 @@
-"""The head's own learning rate: it starts from nothing where the encoder is pre-trained."""
+"""A learning rate of its own for the head, whose weights are fresh where those of the encoder are pre-trained."""
 
 from __future__ import annotations
 
@@ -7,19 +7,26 @@ from torch.optim import Optimizer
 
 
 def head_parameters(model: Module) -> list[Parameter]:
-    """The parameters of a transformers classifier that its pre-training did not train: all but the encoder's.
+    """Give the parameters of a transformers classifier that its pre-training did not train: all but the encoder's.
 
     The pooler belongs to the head: sentence models and BERT's successors are pre-trained without it.
     """
     encoder = model.base_model
     pooler = getattr(encoder, "pooler", None)
-    of_pooler = set() if pooler is None else set(pooler.parameters())
-    of_encoder = set(encoder.parameters()) - of_pooler
-    return [parameter for parameter in model.parameters() if parameter not in of_encoder]
+    pooler_parameters = set() if pooler is None else set(pooler.parameters())
+    pretrained = set(encoder.parameters()) - pooler_parameters
+    return [parameter for parameter in model.parameters() if parameter not in pretrained]
 
 
 def raise_head_rate(optimizer: Optimizer, model: Module, times: float) -> None:
-    """Let the head learn at so many times the encoder's rate; the optimizer must not have stepped yet."""
+    """Give the head `times` the learning rate of the encoder, in parameter groups of its own.
+
+    Args:
+        optimizer: the optimizer of the model's parameters; it must not have stepped yet.
+        model: a transformers classifier.
+        times: the head's rate as a multiple.
+
+    """
     head = set(head_parameters(model))
     for group in list(optimizer.param_groups):
         moved = [parameter for parameter in group["params"] if parameter in head]

@@ -1,4 +1,4 @@
-"""Tells a caller how a training goes, instead of printing."""
+"""Tells a caller how a training goes: the Trainer's events as calls of a listener, and nothing printed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ from transformers.trainer_callback import ProgressCallback as LibraryProgressCal
 
 
 class Listener(Protocol):
-    """What a progress display takes."""
+    """The calls that a progress display answers."""
 
     def begun(self, total: int, stage: str) -> None:
-        """Before the first optimizer step of a stage, ``contrastive training`` or ``training``: how many it has."""
+        """Called before the first optimizer step of a stage, ``contrastive training`` or ``training``.
+
+        `total` is the number of steps that the stage has.
+        """
 
     def step(self, done: int, total: int, loss: float | None) -> None:
-        """After each optimizer step."""
+        """Called after each optimizer step; `loss` is the mean since the last log, None before the first."""
 
     def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
-        """After each evaluation; the Trainer's names, such as ``eval_ndcg_at_10``."""
+        """Called after each evaluation; metrics have the Trainer's names, such as ``eval_ndcg_at_10``."""
 
 
 class ProgressCallback(TrainerCallback):  # type: ignore[misc]
@@ -31,11 +34,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         self._loss: float | None = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """When everything is loaded."""
+        """Called when everything is loaded."""
         self._listener.begun(state.max_steps, args.run_name)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """After an optimizer step."""
+        """Called after an optimizer step."""
         self._listener.step(state.global_step, state.max_steps, self._loss)
 
     def on_log(
@@ -46,7 +49,7 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         logs: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Remember the mean loss since the last log."""
+        """Called at each log: remembers the mean loss since the one before."""
         if logs and "loss" in logs:
             self._loss = logs["loss"]
 
@@ -58,11 +61,11 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
         metrics: Mapping[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """After an evaluation."""
+        """Called after an evaluation."""
         self._listener.evaluated(state.global_step, metrics or {})
 
 
 def drop_default_output(trainer: Trainer) -> None:
-    """Take off what the library prints of its own accord."""
+    """Remove the callbacks by which the library prints of its own accord."""
     for default in (PrinterCallback, LibraryProgressCallback):
         trainer.remove_callback(default)

@@ -36,11 +36,11 @@ class Run:
     """A finished run, or a fine-tuned model folder taken as one.
 
     Attributes:
-        folder: where model and tokenizer are.
-        architecture: what was trained.
-        limits: tokens of history and item it was trained with.
-        data_path: the data it was trained on, or None for a model from elsewhere.
-        data_fingerprint: of that data, to notice when it has changed since.
+        folder: the folder with the model and its tokenizer.
+        architecture: name of the architecture that was trained.
+        limits: tokens of history and item that the model was trained with.
+        data_path: where the data was; None for a model from elsewhere.
+        data_fingerprint: fingerprint of that data, to notice when it has changed since; None likewise.
         facts: everything else worth keeping in a bundle's manifest; no text of the data.
 
     """
@@ -54,7 +54,7 @@ class Run:
 
 
 SHARED_HISTORY_MODEL = "SharedHistoryForSequenceClassification"
-"""The class of shared-history's models, as their ``config.json`` names it."""
+"""Name of the class of shared-history's models, as their ``config.json`` has it."""
 
 
 def read_run(folder: str | Path) -> Run:
@@ -105,24 +105,28 @@ def read_run(folder: str | Path) -> Run:
 
 
 def write_json(target: Path, content: object) -> None:
-    """Write a JSON file whole or not at all; a figure that could not be told (NaN) is null."""
+    """Write a JSON file whole or not at all; NaN and infinities, which JSON does not have, become null."""
     temporary = target.with_name(f".{target.name}.tmp")
-    text = json.dumps(_told(content), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False)
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, target)
 
 
 def share_mode(file: Path) -> None:
-    """Give all files below a file's folder its rights: safetensors writes its own for the owner alone."""
+    """Give all files in and below a file's folder that file's permissions.
+
+    safetensors writes its files readable for their owner alone.
+    """
     mode = file.stat().st_mode
     for path in file.parent.rglob("*"):
         if path.is_file():
             path.chmod(mode)
 
 
-def _told(content: object) -> object:
+def _finite(content: object) -> object:
+    """The same content with None for every number that is not finite."""
     if isinstance(content, Mapping):
-        return {key: _told(value) for key, value in content.items()}
+        return {key: _finite(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_told(value) for value in content]
+        return [_finite(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -1,13 +1,14 @@
-"""BERT with one-way attention: the history never sees an item, so that it is computed once for all of them.
+"""BERT with one-way attention: the history never sees an item, so that it is computed once for all items.
 
-1. History tokens (segment 0) attend to the history; those of an item (segment 1, 2, …) to the history and their own
-   item. Several items can therefore stand in one row and are scored as if each stood there alone.
-2. An item's positions start at `item_position`, whatever the history's length: nothing of it depends on that length.
-3. The readout is the item's closing ``[SEP]``, through BERT's pooler and classifier: ``[CLS]`` cannot see an item.
+1. Tokens of the history (segment 0) attend to the history; tokens of an item (segment 1, 2, …) attend to the history
+   and to their own item. So several items can stand in one row, and each is scored as if it stood there alone.
+2. An item's positions start at `item_position`, however long the history is: its embeddings do not depend on that.
+3. The readout is the state of the item's closing ``[SEP]``, through BERT's pooler and classifier:
+   ``[CLS]`` belongs to the history and cannot see an item.
 
 PreTTR (MacAvaney et al., SIGIR 2020) and DeFormer (Cao et al., ACL 2020) split attention in BERT rankers; here the
 split is trained from the start and goes through all layers in one direction only. Weights, layers and attention are
-the library's: only masks, positions and the row that is read differ from `BertForSequenceClassification`.
+the library's: only masks, positions and the state that is read differ from `BertForSequenceClassification`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from onyxrank_export.training.dataset import Row, targets
 class SharedHistoryForSequenceClassification(BertForSequenceClassification):  # type: ignore[misc]
     """The recommender of the shared-history architecture, over transformers' BERT layers.
 
-    Its configuration says `item_position`: the position of an item's first token.
+    Its configuration has `item_position`, the position of an item's first token.
     """
 
     def forward(
@@ -70,19 +71,28 @@ class SharedHistoryForSequenceClassification(BertForSequenceClassification):  # 
 
 
 def first_item_position(limits: Limits) -> int:
-    """Position of an item's first token: after ``[CLS]``, the longest history and its ``[SEP]``."""
+    """The position of an item's first token: behind ``[CLS]``, the longest history and its ``[SEP]``."""
     return limits.history_tokens + 2
 
 
 def one_way_mask(attention_mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
-    """Which token may attend to which: int64 [rows, from, to], 1 where the history or the own item is seen."""
-    of_history = segments[:, None, :] == 0
-    of_own_item = segments[:, None, :] == segments[:, :, None]
-    return (of_history | of_own_item).to(attention_mask.dtype) * attention_mask[:, None, :]
+    """Say which token may attend to which.
+
+    Args:
+        attention_mask: int64 [rows, length], 1 on tokens.
+        segments: int64 [rows, length], 0 on the history and k on the k-th item.
+
+    Returns:
+        int64 [rows, from, to], 1 where `to` is a token of the history or of the same item as `from`.
+
+    """
+    in_history = segments[:, None, :] == 0
+    in_same_item = segments[:, None, :] == segments[:, :, None]
+    return (in_history | in_same_item).to(attention_mask.dtype) * attention_mask[:, None, :]
 
 
 def pair_positions(attention_mask: torch.Tensor, segments: torch.Tensor, config: Any) -> torch.Tensor:
-    """Positions of ``[CLS] history [SEP] item [SEP]`` rows: int64 [rows, length]."""
+    """Number the tokens of rows ``[CLS] history [SEP] item [SEP]``: int64 [rows, length] positions."""
     places = torch.arange(segments.shape[1], device=segments.device)[None, :]
     history = ((segments == 0).to(attention_mask.dtype) * attention_mask).sum(dim=1, keepdim=True)
     item_places = (places - history + config.item_position).clamp(0, config.max_position_embeddings - 1)

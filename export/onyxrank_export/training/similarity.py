@@ -1,8 +1,8 @@
-"""What the contrastively trained encoder says of training lists, for the recommender to learn beside the labels.
+"""The contrastively trained encoder's margins over training lists, which the recommender learns beside the labels.
 
-The encoder has compared every purchase with whole batches of others, the recommender compares it with the few items
-of its list: what the encoder thinks of all of those says more than which of them was bought (Hinton et al. 2015,
-section 2).
+The encoder has compared every purchase with whole batches of other items, while the recommender compares it with the
+few items of its list. How the encoder weighs all of these says more than which of them was bought: the soft targets
+of distillation (Hinton et al. 2015, section 2).
 """
 
 from __future__ import annotations
@@ -16,47 +16,49 @@ from numpy.typing import NDArray
 from torch.nn import Module
 
 from onyxrank_export.data.pairs import CandidateList
-from onyxrank_export.training.contrastive import TEMPERATURE, Halves, embed, pad
+from onyxrank_export.training.contrastive import TEMPERATURE, PairTokens, embed, pad
 from onyxrank_export.training.run import RunError
 
 _FILE = "similarities.npy"
-_TOGETHER = 128
+_TEXTS_PER_BATCH = 128
 _IMPOSSIBLE = -1e4
+"""A margin so low that its share of a softmax is 0."""
 
 
 class Similarity:
-    """How near items are to histories, by the encoder as it is now: each text and item of the lists is encoded once.
+    """Compares histories and items by the cosines of their vectors; each text and item is encoded once, at the start.
 
     Args:
-        encoder: the encoder; left in evaluation mode.
-        halves: token ids of the lists' texts and items.
-        lists: what can be asked about.
+        encoder: the encoder, as it is now; left in evaluation mode.
+        tokens: token ids of the lists' texts and items.
+        lists: the lists whose margins may be asked for.
 
     """
 
-    def __init__(self, encoder: Module, halves: Halves, lists: Sequence[CandidateList]) -> None:
+    def __init__(self, encoder: Module, tokens: PairTokens, lists: Sequence[CandidateList]) -> None:
         texts = list(dict.fromkeys(text for row in lists for text in row.history))
-        self._texts = {text: place for place, text in enumerate(texts)}
-        self._of_texts = _vectors(encoder, [halves.texts[text] for text in texts], halves.pad_id)
+        self._text_places = {text: place for place, text in enumerate(texts)}
+        self._text_vectors = _vectors(encoder, [tokens.texts[text] for text in texts], tokens.pad_id)
         self._items = np.unique(np.concatenate([row.items for row in lists]))
-        self._of_items = _vectors(encoder, [halves.items[item] for item in self._items], halves.pad_id)
+        self._item_vectors = _vectors(encoder, [tokens.items[item] for item in self._items], tokens.pad_id)
 
     def margins(self, row: CandidateList) -> NDArray[np.float32]:
-        """Of each item, the log-sum-exp of its cosines with the texts of the history, over the temperature.
+        """The encoder's log-odds that each item of a list goes with any text of the history: float32 [items].
 
-        These are the encoder's own odds that the item goes with any of them: float32 [items], 0 without a history.
+        That is the log-sum-exp, over the texts, of the item's cosines divided by the temperature: the logits of the
+        contrastive softmax, summed over the history. Without a history all are 0.
         """
         if not row.history:
             return np.zeros(len(row.items), np.float32)
-        items = self._of_items[np.searchsorted(self._items, row.items)]
-        cosines = self._of_texts[[self._texts[text] for text in row.history]] @ items.T
+        items = self._item_vectors[np.searchsorted(self._items, row.items)]
+        cosines = self._text_vectors[[self._text_places[text] for text in row.history]] @ items.T  # [texts, items]
         return np.asarray(np.logaddexp.reduce(cosines / TEMPERATURE, axis=0), np.float32)
 
 
 def margins_to_learn(similarity: Similarity, lists: Sequence[CandidateList]) -> NDArray[np.float32]:
-    """The margins to learn from: float32 [candidates], one list after the other.
+    """The margins that the recommender learns: float32 [candidates], one list after the other.
 
-    Where there is no history, the encoder knows nothing, and the labels take its place.
+    Without a history the encoder knows nothing: there the labels take its place, as margins of 0 and almost -∞.
     """
     return np.concatenate(
         [similarity.margins(row) if row.history else np.where(row.labels > 0, 0, _IMPOSSIBLE) for row in lists],
@@ -65,16 +67,16 @@ def margins_to_learn(similarity: Similarity, lists: Sequence[CandidateList]) -> 
 
 
 def keep_margins(margins: NDArray[np.float32], folder: Path) -> None:
-    """Write them beside the checkpoints, for a training that goes on from one of those. Numbers only."""
+    """Write margins to the folder of the checkpoints, for a training that is resumed. The file has numbers only."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / _FILE, margins)
 
 
 def kept_margins(folder: Path) -> NDArray[np.float32]:
-    """What `keep_margins` wrote.
+    """Read the margins that `keep_margins` wrote.
 
     Raises:
-        RunError: if it is not there any more, or damaged.
+        RunError: if the file is missing or damaged.
 
     """
     try:
@@ -85,14 +87,14 @@ def kept_margins(folder: Path) -> NDArray[np.float32]:
 
 
 def _vectors(encoder: Module, rows: Sequence[Sequence[int]], pad_id: int) -> NDArray[np.float32]:
-    """`embed` of any number of texts, float32 [n, width], texts of similar length together."""
+    """Encode any number of texts, those of similar length in one batch: float32 [n, width]."""
     device = next(encoder.parameters()).device
     order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
     vectors = np.empty((len(rows), encoder.config.hidden_size), np.float32)
     encoder.eval()
     with torch.inference_mode():
-        for start in range(0, len(order), _TOGETHER):
-            places = order[start : start + _TOGETHER]
+        for start in range(0, len(order), _TEXTS_PER_BATCH):
+            places = order[start : start + _TEXTS_PER_BATCH]
             ids, mask = pad([rows[place] for place in places], pad_id)
             vectors[places] = embed(encoder, ids.to(device), mask.to(device)).cpu().numpy()
     return vectors

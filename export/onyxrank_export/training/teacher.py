@@ -1,4 +1,4 @@
-"""A trained recommender that another one learns from: its margins over the candidates of every training list."""
+"""A trained recommender whose margins another one learns (distillation, Hinton et al. 2015, section 2)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Teacher:
     """The model of a finished run of the cross architecture, in evaluation mode.
 
     Args:
-        folder: the run.
-        tokenizer: the student's; the teacher reads the same token ids.
-        limits: the student's.
+        folder: the run folder of the teacher.
+        tokenizer: the student's tokenizer; the teacher must have the same vocabulary.
+        limits: the student's token limits; the teacher must have the same.
 
     Raises:
-        RunError: if it is no finished run, or one of another architecture or of other limits.
-        UnsuitableModel: if its tokenizer is not the student's, or it does not have 2 classes.
+        RunError: if the folder is no finished run, or one of another architecture or of other limits.
+        UnsuitableModel: if the vocabulary is another, or the model does not have 2 classes.
 
     """
 
@@ -45,12 +45,12 @@ class Teacher:
         self._collate = partial(collate, pad_id=tokenizer.pad_token_id or 0)
 
     def inputs(self, batch: Sequence[Sequence[Row]]) -> dict[str, torch.Tensor]:
-        """What `margins` takes, of the lists of a batch."""
+        """Make the arguments of `margins` of the lists of a batch: int64 [rows, longest] each, every pair a row."""
         arrays = self._collate(batch)
         return {name: arrays[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
 
     def margins(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Logit of class 1 minus that of class 0, float32 [rows]."""
+        """The logit of class 1 minus that of class 0 of every pair: float32 [rows]."""
         self._model.to(inputs["input_ids"].device)
         with torch.no_grad():
             logits = self._model(**inputs).logits.float()

@@ -26,10 +26,6 @@ class TitleLength(Architecture):
     name = "title-length"
     graphs: ClassVar[Mapping[str, Any]] = {}
 
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.cache = StateCache(self.cache_bytes)
-
     def plan(self, call: Call) -> Iterator[Step]:
         for number, request in enumerate(call.requests):
             history = self.prepare(call, number)
@@ -43,21 +39,21 @@ class TitleLength(Architecture):
     def prepare(self, call: Call, number: int = 0) -> Step:
         ids = call.requests[number].history
         return ReadHistory(
-            call=call, key=("history", number), rows=NO_ROWS, width=len(ids), cache=self.cache, ids=ids
+            call=call, key=("history", number), rows=NO_ROWS, width=len(ids), states=self.states, ids=ids
         )
 
     def facts(self):
-        return {"history_cache": self.cache.facts()}
+        return {"history_cache": self.states.facts()}
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ReadHistory(Step):
-    cache: StateCache
+    states: StateCache
     ids: np.ndarray
 
     def run(self, together, watch):
-        self.state = self.cache.get(self.ids) or Length(len(self.ids))
-        self.cache.put(self.ids, self.state)
+        self.state = self.states.get(self.ids) or Length(len(self.ids))
+        self.states.put(self.ids, self.state)
         return [None]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onyxrank.architectures.batching import BatchLimits
 from onyxrank.architectures.call import Call, Step
 from onyxrank.architectures.readout import Readout
+from onyxrank.architectures.state_cache import StateCache
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.request.truncation import Limits
@@ -56,6 +57,8 @@ class Architecture(ABC):
         graphs: inputs and outputs of each graph, by the graph's role.
         default_micro_batch_tokens: the budget of a micro-batch where nobody chose one. It was measured to be fast on
             most CPUs (benchmarks/NOTES.md).
+        states: what is kept of histories between requests; an architecture that computes nothing from them alone
+            leaves it empty.
 
     """
 
@@ -76,7 +79,7 @@ class Architecture(ABC):
         self.head = head
         self.limits = limits
         self.pad_id = pad_id
-        self.cache_bytes = cache_bytes
+        self.states: StateCache[Any] = StateCache(cache_bytes)
         self.readout = readout or Readout()
 
     @abstractmethod
@@ -147,6 +150,7 @@ class Architecture(ABC):
         return [self.readout.probabilities(margins) for margins in call.results()]
 
     def close(self) -> None:
-        """Close the sessions; the architecture can then score nothing more."""
+        """Close the sessions and let go of the states; the architecture can then score nothing more."""
         for session in self.sessions.values():
             session.close()
+        self.states.clear()

@@ -16,10 +16,10 @@ from typing import ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.base import DEFAULT_CACHE_BYTES, Architecture, Layout
-from onyxrank.architectures.batching import BatchLimits, micro_batches, pad
+from onyxrank.architectures.base import Architecture, Layout
+from onyxrank.architectures.batching import micro_batches, pad
 from onyxrank.architectures.call import NO_ROWS, Call, Step
-from onyxrank.architectures.readout import Readout, margins_of
+from onyxrank.architectures.readout import margins_of
 from onyxrank.architectures.state_cache import StateCache
 from onyxrank.errors import OnyxrankError
 from onyxrank.request.timings import Stopwatch
@@ -76,18 +76,7 @@ class SharedHistory(Architecture):
         ),
     }
     default_micro_batch_tokens = 1024  # less than with cross, since only the tokens of items count
-
-    def __init__(
-        self,
-        sessions: Mapping[str, Session],
-        head: str,
-        limits: BatchLimits,
-        pad_id: int = 0,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
-        readout: Readout | None = None,
-    ) -> None:
-        super().__init__(sessions, head, limits, pad_id, cache_bytes, readout)
-        self.cache: StateCache[HistoryState] = StateCache(cache_bytes)
+    states: StateCache[HistoryState]
 
     def plan(self, call: Call) -> Iterator[Step]:
         """Make for each request a step for its history, unless it is known, and steps of its items.
@@ -137,12 +126,7 @@ class SharedHistory(Architecture):
 
     def facts(self) -> dict[str, object]:
         """Report entries, bytes, hits and misses of the cache of histories' states."""
-        return {"history_cache": self.cache.facts()}
-
-    def close(self) -> None:
-        """Close both sessions, and let go of the states that were kept."""
-        super().close()
-        self.cache.clear()
+        return {"history_cache": self.states.facts()}
 
     def _history(self, call: Call, number: int) -> HistoryStep:
         request = call.requests[number]
@@ -172,13 +156,13 @@ class HistoryStep(Step):
 
     def run(self, together: Sequence[Step], watch: Stopwatch) -> list[OnyxrankError | None]:
         """Find the state in the cache or compute it; see `Step.run`."""
-        state = self.shared.cache.get(self.ids)
+        state = self.shared.states.get(self.ids)
         if state is None:
             # Two threads that meet the same new history at once both compute it, which is rare. A lock that lets one
             # of them wait would cost more.
             with watch.stage("history"):
                 state = history_state(self.shared.sessions[HISTORY], self.ids)
-            self.shared.cache.put(self.ids, state)
+            self.shared.states.put(self.ids, state)
         self.state = state
         return [None]
 

@@ -20,7 +20,7 @@ import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
 
 from onyxrank import Ranker
-from onyxrank.architectures.call import Piece
+from onyxrank.architectures.cross import PairStep
 
 TITLES = ["camping bag", "desk lamp", "wool yarn", "dog leash", "office chair"]
 BODY = {"query": "tent", "items": TITLES}
@@ -53,16 +53,14 @@ def answered(connection):
 @contextmanager
 def slowly(monkeypatch, seconds):
     """Every micro-batch takes so long."""
-    from onyxrank.architectures.cross import Cross
+    run = PairStep.run
 
-    run = Cross.run
-
-    def slow(self, pieces: list[Piece], watch):
+    def slow(self, together, watch):
         time.sleep(seconds)
-        return run(self, pieces, watch)
+        return run(self, together, watch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Cross, "run", slow)
+        patch.setattr(PairStep, "run", slow)
         yield
 
 

@@ -13,6 +13,9 @@ help: ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+# A new environment, with a new pip: that of Python 3.11 takes three times as long, even where every version is locked.
+environment = test -x $(1)/bin/python || { $(PYTHON) -m venv $(1) && \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'pip>=26'; }
 # uv, where it is there, installs what is locked in seconds. Not torch: which build that is, pip has been told.
 LOCKED = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,$(PIP)) --no-deps -r $(LOCK)
 # The versions of all else, for one system and Python; for others pip looks for some within constraints.txt, in minutes.
@@ -20,7 +23,7 @@ LOCK = requirements/$(shell $(PYTHON) -c 'import sys, sysconfig; print(sysconfig
 
 $(READY): pyproject.toml constraints.txt $(wildcard requirements/*.txt)
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 13) else "onyxrank needs Python 3.10 to 3.13")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(call environment,$(VENV))
 ifneq ($(wildcard $(LOCK)),)
 	$(LOCKED)
 	$(PIP) -c constraints.txt -c $(LOCK) torch
@@ -32,7 +35,7 @@ endif
 
 lock: ## Look for versions within constraints.txt anew, and lock them for this system and Python (minutes)
 	rm -rf .lock
-	$(PYTHON) -m venv .lock
+	$(call environment,.lock)
 	.lock/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	mkdir -p $(dir $(LOCK))
 	.lock/bin/python -m pip freeze --exclude-editable | grep -vE '^(torch|triton|cuda-[a-z-]+|nvidia-[a-z0-9-]+)==' > $(LOCK)
@@ -112,13 +115,13 @@ test-clients: test-clients-ready ## Clients of TEI and Cohere, unmodified, again
 	done
 
 .clients/%/.ready: pyproject.toml constraints.txt tests/clients/requirements/%.txt
-	test -x .clients/$*/bin/python || $(PYTHON) -m venv .clients/$*
+	$(call environment,.clients/$*)
 	.clients/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e . \
 		-r tests/clients/requirements/$*.txt
 	touch $@
 
 .integrations/%/.ready: pyproject.toml constraints.txt tests/integrations/requirements/%.txt
-	test -x .integrations/$*/bin/python || $(PYTHON) -m venv .integrations/$*
+	$(call environment,.integrations/$*)
 	.integrations/$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]' \
 		-r tests/integrations/requirements/$*.txt
 	touch $@

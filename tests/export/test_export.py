@@ -26,7 +26,7 @@ from onyxrank_export.conversion import architectures, quantized_variants
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.gate import GateLimits
-from onyxrank_export.conversion.quantize import RECIPES
+from onyxrank_export.conversion.quantize import SCHEMES
 from onyxrank_export.training.base import UnsuitableModel
 from weights import save_model
 
@@ -68,7 +68,7 @@ def test_every_int8_graph_ranks_nearly_as_fp32_does(request, bundle):
     """On lists so few that chance is several times the gate's real limits."""
     manifest = open_bundle(request.getfixturevalue(bundle)).manifest
     int8 = {variant.name: variant for variant in manifest.variants if variant.precision != "fp32"}
-    assert int8.keys() == {recipe.name for recipe in RECIPES}
+    assert int8.keys() == {scheme.name for scheme in SCHEMES}
     for variant in int8.values():
         gate = variant.gate
         assert gate["passed"]

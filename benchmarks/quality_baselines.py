@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from scipy.stats import hypergeom
 from transformers import TrainerCallback, set_seed
 
-from onyxrank_export.data.pairs import CandidateList, lists_of_validation
+from onyxrank_export.data.lists import CandidateList, lists_of_validation
 from onyxrank_export.data.splits import BehaviourSplit, Split
-from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
-from onyxrank_export.evaluation.embeddings import embedding_scores
+from onyxrank_export.evaluation.baselines.bm25 import bm25
+from onyxrank_export.evaluation.baselines.encoder import encoder
+from onyxrank_export.evaluation.baselines.popularity import popularity, rarity
 from onyxrank_export.evaluation.metrics import CUTOFF, per_list_metrics, probability_metrics, ranking_metrics
 from onyxrank_export.training.base import resolve_base
 from onyxrank_export.training.config import TrainingConfig
@@ -38,13 +39,13 @@ def untrained(split: Split, lists: Sequence[CandidateList]) -> Mapping[str, Call
     """Return systems by name, computed when they are asked for; popularity only where there are purchases."""
     items = split.data.items
     systems: dict[str, Callable[[], Scores]] = {
-        "bm25": lambda: bm25_scores(lists, items),
-        "embeddings": lambda: embedding_scores(lists, items),
+        "bm25": lambda: bm25(items)(lists),
+        "embeddings": lambda: encoder(items)(lists),
     }
     if isinstance(split, BehaviourSplit):
         systems |= {
-            "popularity": lambda: popularity_scores(lists, split.popularity),
-            "rarity": lambda: [-row for row in popularity_scores(lists, split.popularity)],
+            "popularity": lambda: popularity(split.popularity)(lists),
+            "rarity": lambda: rarity(split.popularity)(lists),
             "bm25_rarity": lambda: bm25_and_rarity(split, lists),
         }
     return systems
@@ -74,8 +75,8 @@ def bm25_and_rarity(split: BehaviourSplit, lists: Sequence[CandidateList]) -> li
     """Score by BM25 less a multiple of the log of an item's training purchases."""
 
     def parts(rows: Sequence[CandidateList]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        counts = popularity_scores(rows, split.popularity)
-        return list(zip(bm25_scores(rows, split.data.items), map(np.log1p, counts), strict=True))
+        counts = popularity(split.popularity)(rows)
+        return list(zip(bm25(split.data.items)(rows), map(np.log1p, counts), strict=True))
 
     validation = lists_of_validation(split, most=_VALIDATION_LISTS)
     known, labels = parts(validation), [row.labels for row in validation]

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank_export.evaluation.evaluate import bootstrap
+from onyxrank_export.evaluation.bootstrap import bootstrap
 
 Figures: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Metrics per list, by name."""

@@ -30,7 +30,8 @@ from onyxrank.ranker import Ranker
 from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.errors import GateRefused
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
-from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_test
+from onyxrank_export.data.lists import CandidateList, lists_of_test
+from onyxrank_export.data.pairs import Sampling
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.evaluate import model_scores

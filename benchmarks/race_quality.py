@@ -12,10 +12,11 @@ from onyxrank.bundle.opening import Bundle
 from onyxrank.loading.parts import load_encoder
 from onyxrank.measure.requests import Request, trim, trim_item
 from onyxrank.request.encoding import TextEncoder
-from onyxrank_export.data.pairs import lists_of_test
+from onyxrank_export.data.lists import lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.metrics import ranking_metrics
+from onyxrank_export.training.run import split_of
 from peers.process import PeerProcess
 
 _NEGATIVES = 24
@@ -47,7 +48,8 @@ def held_out(data: Path, bundle: Bundle, most: int) -> HeldOut:
     """
     content = read_data(data)
     encoder = load_encoder(bundle)
-    lists = lists_of_test(split_data(content), most=most, negatives=_NEGATIVES)
+    split = split_data(content, split_of(bundle.manifest.training) or "last")
+    lists = lists_of_test(split, most=most, negatives=_NEGATIVES)
     requests = [
         Request(
             newest(row.history, encoder),

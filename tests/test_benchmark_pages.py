@@ -16,10 +16,10 @@ from transformers import TrainerCallback
 
 from onyxrank.cli import train
 from onyxrank.cli.app import run
-from onyxrank_export.data.pairs import CandidateList, lists_of_test
+from onyxrank_export.data.lists import CandidateList, lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
-from onyxrank_export.evaluation.baselines import bm25_scores
+from onyxrank_export.evaluation.baselines.bm25 import bm25
 from onyxrank_export.evaluation.metrics import per_list_metrics, ranking_metrics
 from onyxrank_export.training.config import TrainingConfig
 
@@ -123,7 +123,7 @@ def test_the_weight_of_rarity_is_that_which_validation_prefers(shop, monkeypatch
     split, lists = shop
     monkeypatch.setattr(quality_baselines, "_WEIGHTS", (0.0,))
     for ours, theirs in zip(
-        quality_baselines.bm25_and_rarity(split, lists), bm25_scores(lists, split.data.items), strict=True
+        quality_baselines.bm25_and_rarity(split, lists), bm25(split.data.items)(lists), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -16,6 +16,7 @@ from onyxrank.cli import app as app_module
 from onyxrank.cli import bench, demo, evaluate, export, inspect, rank, train, tune
 from onyxrank.cli.app import run
 from onyxrank_export.data.pairs import Sampling
+from onyxrank_export.evaluation.scores import read_scores
 from onyxrank_export.training.config import TrainingConfig
 
 HISTORY = ["zebrafish under a violet umbrella", "quokka"]  # words that no error may repeat
@@ -24,7 +25,8 @@ ITEMS = [
     onyxrank.Item("b", "desk lamp"),
     onyxrank.Item("c", "dog leash [bold]red[/bold]"),
 ]
-RANKING = ["auc", "ndcg_at_10", "mrr", "hit_rate_at_10"]
+RANKING = ["auc", "ndcg_at_10", "mrr", "hit_rate_at_10", "hit_rate_at_100"]
+BASELINES = ["popularity", "rarity", "bm25", "encoder", "co_purchase", "item_knn", "ease", "logit"]
 
 
 @pytest.fixture
@@ -201,18 +203,33 @@ def test_evaluate_gives_the_figures_of_the_contract_as_json(call, trained_bundle
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--json")
     assert status == 0
     figures = json.loads(out)
-    assert list(figures) == ["model", "popularity", "bm25"]
-    assert list(figures["model"]) == [*RANKING, "accuracy", "log_loss", "calibration_error"]
-    assert list(figures["popularity"]) == list(figures["bm25"]) == RANKING
+    assert list(figures) == ["model", *BASELINES]
+    assert list(figures["model"]) == [*RANKING, "accuracy", "log_loss", "constant_log_loss", "calibration_error"]
+    assert all(list(figures[name]) == RANKING for name in BASELINES)
     assert all(isinstance(value, float) for metrics in figures.values() for value in metrics.values())
 
 
 def test_evaluate_shows_a_table(call, trained_bundle, aisle_data, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--variant", "fp32")
+    asked = ("--lists", 20, "--variant", "fp32", "--baselines", "bm25, popularity")
+    status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, *asked)
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["model", "popularity", "BM25"]
-    assert "20 lists of 40 candidates, variant fp32; 95 % intervals: AUC" in " ".join(out.split())
+    assert "20 lists of 40 candidates (protocol sampled, split last), variant fp32; 95 % intervals: AUC" in out
+    assert "the best baseline, BM25" in out.splitlines()[-1]
+
+
+def test_evaluate_keeps_scores(call, trained_bundle, aisle_data, tmp_path):
+    asked = ("--lists", 5, "--protocol", "full", "--baselines", "bm25", "--scores", tmp_path / "kept.npz")
+    status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, *asked)
+    assert (status, "protocol full" in out) == (0, True)
+    kept = read_scores(tmp_path / "kept.npz")
+    assert (len(kept.sizes), set(kept.scores)) == (5, {"model", "bm25"})
+
+
+def test_evaluate_refuses_a_split_that_was_learnt_from(call, trained_bundle, aisle_data):
+    refused(call("evaluate", trained_bundle, "--data", aisle_data, "--split", "time"), "train with --split time")
+    refused(call("evaluate", trained_bundle, "--data", aisle_data, "--protocol", "half"), "full, sampled, sampled-v1")
 
 
 def test_evaluate_refuses_no_lists_and_no_data(call, trained_bundle, aisle_data, tmp_path):

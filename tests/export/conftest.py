@@ -33,7 +33,7 @@ def fused(trained_bundle):
 def sample(trained_run, aisle_data):
     """A few held-out lists with their token ids."""
     from onyxrank_export.conversion.gate import GateSample
-    from onyxrank_export.data.pairs import lists_of_validation
+    from onyxrank_export.data.lists import lists_of_validation
     from onyxrank_export.data.reading import read_data
     from onyxrank_export.data.splits import split_data
     from onyxrank_export.training.base import load_checkpoint, text_encoder

@@ -5,7 +5,7 @@ import pytest
 import torch
 from short_training import config, facts, fit, metrics, same, weights
 
-from onyxrank_export.data.pairs import lists_of_validation
+from onyxrank_export.data.lists import lists_of_validation
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.evaluation.metrics import ranking_metrics

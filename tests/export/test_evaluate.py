@@ -2,22 +2,26 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from onyxrank import InvalidInput, Ranker
-from onyxrank_export.data.pairs import lists_of_test
+from onyxrank.bundle.opening import open_bundle
+from onyxrank_export.data.lists import lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.data.values import DataError
-from onyxrank_export.evaluation.evaluate import Evaluation, bootstrap, evaluate
-from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
+from onyxrank_export.evaluation.evaluate import evaluate
+from onyxrank_export.evaluation.metrics import RANKING_METRICS, probability_metrics, ranking_metrics
 from onyxrank_export.training.base import load_checkpoint
 
-RANKING = ["auc", "ndcg_at_10", "mrr", "hit_rate_at_10"]
-PROBABILITY = ["accuracy", "log_loss", "calibration_error"]
+RANKING = list(RANKING_METRICS)
+PROBABILITY = ["accuracy", "log_loss", "constant_log_loss", "calibration_error"]
+CHEAP = ["popularity", "bm25"]
+"""Baselines that are fitted in no time."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def ranker(trained_bundle):
 
 @pytest.fixture(scope="module")
 def evaluation(ranker, aisle_data):
-    return evaluate(ranker, aisle_data, most=40)
+    return evaluate(ranker, aisle_data, most=40, baselines=CHEAP)
 
 
 def eager_scores(run, lists, items):
@@ -71,7 +75,7 @@ def test_figures_are_those_of_eager_pytorch(evaluation, trained_run, aisle_data)
 
 def test_the_keys_are_those_of_the_contract(evaluation):
     written = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
-    assert list(written) == ["model", "popularity", "bm25"]
+    assert list(written) == ["model", *CHEAP]
     assert list(written["model"]) == RANKING + PROBABILITY
     assert list(written["popularity"]) == list(written["bm25"]) == RANKING
 
@@ -90,16 +94,16 @@ def test_intervals_hold_the_figures(evaluation):
 
 def test_search_data_is_evaluated_too(ranker, search_data):
     told = []
-    evaluation = evaluate(ranker, search_data, progress=lambda *done: told.append(done))
+    evaluation = evaluate(ranker, search_data, baselines=CHEAP, progress=lambda *done: told.append(done))
     assert evaluation.lists == 8
     assert told == [(done, 8) for done in range(1, 9)]
     assert evaluation.results["bm25"]["ndcg_at_10"] > 0.8, "the words of the query are in the title"
     json.dumps(evaluation.to_json(), allow_nan=False)
 
 
-def test_what_cannot_be_told_is_null_and_not_nan():
+def test_what_cannot_be_told_is_null_and_not_nan(evaluation):
     figures = {name: math.nan if name == "auc" else 0.5 for name in [*RANKING, "auc_pooled"]}
-    written = Evaluation({"model": figures}, {}, 1, 1, "fp32").to_json()
+    written = replace(evaluation, results={"model": figures}).to_json()
     assert written == {"model": {**dict.fromkeys(RANKING, 0.5), "auc": None}}
 
 
@@ -114,9 +118,50 @@ def test_data_without_anyone_to_test_is_an_error(ranker, tmp_path):
         evaluate(ranker, tmp_path / "data.csv")
 
 
-def test_a_bootstrap_interval_is_the_spread_of_the_mean():
-    values = np.random.default_rng(1).normal(0.5, 0.2, 400)
-    low, high = bootstrap(values)
-    assert (low, high) == pytest.approx((values.mean() - 0.0196, values.mean() + 0.0196), abs=0.005)
-    assert bootstrap(np.append(values, np.nan)) == (low, high)
-    assert all(map(math.isnan, bootstrap(np.array([np.nan]))))
+def test_all_scores_are_kept(evaluation, aisle_data):
+    kept = evaluation.scores
+    assert set(kept.scores) == set(evaluation.results)
+    labels, scores = kept.by_list(kept.labels), kept.by_list(kept.scores["model"])
+    assert ranking_metrics(labels, scores)["ndcg_at_10"] == evaluation.results["model"]["ndcg_at_10"]
+    assert kept.fingerprint == read_data(aisle_data).fingerprint
+
+
+def test_a_split_that_would_test_what_was_learnt_is_refused(ranker, trained_bundle, aisle_data):
+    training = open_bundle(trained_bundle).manifest.training
+    with pytest.raises(InvalidInput, match="train with --split time") as caught:
+        evaluate(ranker, aisle_data, most=5, split="time", baselines=CHEAP, training=training)
+    assert caught.value.field == "split"
+
+
+def test_the_whole_catalogue_is_ranked_by_the_full_protocol(ranker, trained_bundle, aisle_data):
+    training = open_bundle(trained_bundle).manifest.training
+    told = []
+    names = ["logit", "co_purchase", "popularity", "bm25"]
+    evaluation = evaluate(
+        ranker, aisle_data, most=3, protocol="full", baselines=names, training=training, say=told.append
+    )
+    items = len(read_data(aisle_data).items)
+    assert items - 20 < evaluation.sizes[0] <= evaluation.sizes[1] < items
+    assert (evaluation.protocol, evaluation.split, evaluation.lists) == ("full", "last", 3)
+    assert told == ["popularity", "bm25", "co_purchase", "logit"]
+
+
+def test_an_oracle_stands_beside_the_baselines_but_is_none(ranker, aisle_data):
+    evaluation = evaluate(
+        ranker, aisle_data, most=10, baselines=CHEAP, oracle=lambda lists: [row.labels for row in lists]
+    )
+    assert evaluation.results["oracle"]["ndcg_at_10"] == 1
+    assert evaluation.best not in ("oracle", "model")
+    assert "oracle" not in evaluation.verdict
+
+
+def test_slices_hold_all_lists_of_each_kind(evaluation):
+    by_kind = {}
+    for each in evaluation.slices:
+        by_kind.setdefault(each.name.split(":")[0], []).append(each.lists)
+    assert {sum(counts) for counts in by_kind.values()} == {evaluation.lists}
+
+
+def test_a_baseline_that_is_not_there_names_those_that_are(ranker, aisle_data):
+    with pytest.raises(InvalidInput, match="of popularity, rarity, bm25"):
+        evaluate(ranker, aisle_data, baselines=["bm52"])

@@ -10,7 +10,7 @@ from onyxrank import NonFiniteScore
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank.request.truncation import Cuts
 from onyxrank_export.conversion.gate import GateLimits, GateSample, Verdict, batch_deviation, judge, score_sample
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 
 LISTS, SIZE = 30, 20
 GENERATOR = np.random.default_rng(0)

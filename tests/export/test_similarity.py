@@ -9,7 +9,8 @@ from short_training import Interrupt, config, fit, same, weights
 from torch.nn import functional
 
 from onyxrank import InvalidInput
-from onyxrank_export.data.pairs import CandidateList, training_lists
+from onyxrank_export.data.lists import CandidateList
+from onyxrank_export.data.pairs import training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
 from onyxrank_export.training.base import resolve_base, text_encoder

@@ -10,7 +10,7 @@ from short_training import STEPS, Losses, Weights, config, evaluations, facts, f
 from transformers import EvalPrediction
 
 from onyxrank import InvalidInput, Limits
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.data.values import DataError
 from onyxrank_export.training.base import UnsuitableModel
 from onyxrank_export.training.config import TrainingConfig

@@ -11,7 +11,7 @@ import typer
 from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import bench, console
-from onyxrank.cli.evaluate import interval_line, quality_table, run_evaluation
+from onyxrank.cli.evaluate import run_evaluation, show
 from onyxrank.cli.export import export_run
 from onyxrank.cli.inspect import variants_table
 from onyxrank.cli.rank import ranking_table
@@ -49,8 +49,7 @@ def command(
         with Ranker.load(bundle) as ranker:
             console.heading(f"Ranking quality of {arch} on the shop's test shoppers")
             evaluation = run_evaluation(ranker, data, most=_TEST_LISTS)
-            console.out.print(quality_table(evaluation))
-            console.out.print(interval_line(evaluation))
+            show(evaluation)
     with Ranker.load(bundles[SHARED_HISTORY]) as ranker:
         _show_ranking(ranker, data)
     history, item = _LIMITS.history_tokens, _LIMITS.item_tokens
@@ -134,9 +133,9 @@ def _show_ranking(ranker: Ranker, data: Path) -> None:
     """Print a test shopper's history, the best ten of 100 items, and the rank of the item that was really bought."""
     reading = extras.load("onyxrank_export.data.reading", extra="export", purpose="the demo")
     splits = extras.load("onyxrank_export.data.splits", extra="export", purpose="the demo")
-    pairs = extras.load("onyxrank_export.data.pairs", extra="export", purpose="the demo")
+    protocol = extras.load("onyxrank_export.data.lists", extra="export", purpose="the demo")
     content = reading.read_data(data)
-    lists: list[Any] = pairs.lists_of_test(splits.split_data(content), most=1, negatives=99)
+    lists: list[Any] = protocol.lists_of_test(splits.split_data(content), most=1, negatives=99)
     shopper = lists[0]
     candidates = [content.items[index] for index in shopper.items]
     bought = int(shopper.labels.argmax())

@@ -1,4 +1,4 @@
-"""The command ``onyxrank evaluate``: ranking quality of a bundle on test lists, beside simple baselines."""
+"""The command ``onyxrank evaluate``: ranking quality of a bundle on test lists, beside what it has to beat."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import console
 from onyxrank.machine import extras
 from onyxrank.ranker import Ranker
@@ -17,41 +18,65 @@ _COLUMNS = {
     "ndcg_at_10": "NDCG@10",
     "mrr": "MRR",
     "hit_rate_at_10": "hit@10",
+    "hit_rate_at_100": "hit@100",
     "accuracy": "accuracy",
     "log_loss": "log loss",
     "calibration_error": "ECE",
 }
 """Headings of the table's columns, by the names of the metrics."""
-_NAMES = {"model": "model", "popularity": "popularity", "bm25": "BM25"}
-"""Names of the systems in the table, by their names in the evaluation."""
 
 
 def command(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     data: Annotated[Path, typer.Option(help="Data whose test part is ranked.")],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="What stands beside the purchase: 'sampled', 39 items by popularity; 'full', the whole catalogue; "
+            "'sampled-v1', as older versions sampled."
+        ),
+    ] = "sampled",
+    split: Annotated[
+        str | None,
+        typer.Option(help="What is held out: 'last', 'time' or 'last-item'. By default, as the bundle was trained."),
+    ] = None,
+    baselines: Annotated[
+        str | None,
+        typer.Option(
+            help="Only these, comma-separated: popularity, rarity, bm25, encoder, co_purchase, item_knn, ease, logit."
+        ),
+    ] = None,
     lists: Annotated[int | None, typer.Option(help="Rank only this many test lists.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Write every candidate's score by every system to this .npz (numbers only).")
+    ] = None,
     variant: Annotated[str, typer.Option(help="Graph variant.")] = "auto",
     provider: Annotated[str, typer.Option(help="Execution provider.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
-    """Measure ranking quality through the engine, beside popularity and BM25 on the same candidates."""
+    """Measure ranking quality through the engine, beside the baselines on the same candidates."""
     with Ranker.load(bundle, variant=variant, provider=provider, threads=threads) as ranker:
-        evaluation = run_evaluation(ranker, data, most=lists)
+        options: dict[str, Any] = {"training": open_bundle(bundle).manifest.training}
+        if baselines is not None:
+            options["baselines"] = [name.strip() for name in baselines.split(",")]
+        evaluation = run_evaluation(ranker, data, most=lists, protocol=protocol, split=split, **options)
+    if scores is not None:
+        evaluation.scores.write(scores)
     if json:
         console.print_json(evaluation.to_json())
         return
-    console.out.print(quality_table(evaluation))
-    console.out.print(interval_line(evaluation))
+    show(evaluation)
 
 
-def run_evaluation(ranker: Ranker, data: Path, *, most: int | None) -> Any:
+def run_evaluation(ranker: Ranker, data: Path, *, most: int | None, **options: Any) -> Any:
     """Evaluate a ranker on the test part of data, with a progress bar.
 
     Args:
         ranker: the ranker to evaluate.
         data: file or folder of the data.
         most: most test lists to rank, or None for all.
+        options: further arguments of `onyxrank_export`'s ``evaluate``.
 
     Returns:
         The ``Evaluation`` of `onyxrank_export`, which is loaded by name.
@@ -64,8 +89,19 @@ def run_evaluation(ranker: Ranker, data: Path, *, most: int | None) -> Any:
             ranker,
             data,
             most=most,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=lambda done, total: bar.update(task, completed=done, total=total, note=""),
+            say=lambda text: bar.update(task, note=text),
+            **options,
         )
+
+
+def show(evaluation: Any) -> None:
+    """Print the figures of all systems, those by kinds of lists, and the sentence that says what they come to."""
+    console.out.print(quality_table(evaluation))
+    if evaluation.slices:
+        console.out.print(slice_table(evaluation))
+    console.out.print(interval_line(evaluation))
+    console.out.print(evaluation.verdict, markup=False)
 
 
 def quality_table(evaluation: Any) -> Table:
@@ -73,7 +109,17 @@ def quality_table(evaluation: Any) -> Table:
     table = console.table("", *_COLUMNS.values(), right=tuple(range(1, len(_COLUMNS) + 1)))
     for system, metrics in evaluation.results.items():
         figures = (f"{metrics[name]:.4f}" if name in metrics else "" for name in _COLUMNS)
-        table.add_row(_NAMES[system], *figures)
+        table.add_row(_names().get(system, system), *figures)
+    return table
+
+
+def slice_table(evaluation: Any) -> Table:
+    """Make a table of NDCG@10 by kinds of lists: of the model and of the best baseline."""
+    systems = ["model", *([evaluation.best] if evaluation.best else [])]
+    headings = (_names().get(system, system) for system in systems)
+    table = console.table("NDCG@10 where", "lists", *headings, right=(1, *range(2, len(systems) + 2)))
+    for each in evaluation.slices:
+        table.add_row(each.name, f"{each.lists:,}", *(f"{each.ndcg_at_10[system]:.4f}" for system in systems))
     return table
 
 
@@ -85,6 +131,15 @@ def interval_line(evaluation: Any) -> str:
     auc, ndcg = evaluation.intervals["auc"], evaluation.intervals["ndcg_at_10"]
     sizes = sorted(set(evaluation.sizes))
     return (
-        f"{evaluation.lists} lists of {' to '.join(map(str, sizes))} candidates, variant {evaluation.variant}; "
+        f"{evaluation.lists:,} lists of {' to '.join(f'{size:,}' for size in sizes)} candidates "
+        f"(protocol {evaluation.protocol}, split {evaluation.split}), variant {evaluation.variant}; "
         f"95 % intervals: AUC {auc[0]:.3f}–{auc[1]:.3f}, NDCG@10 {ndcg[0]:.3f}–{ndcg[1]:.3f}"
     )
+
+
+def _names() -> dict[str, str]:
+    """The names of the systems in tables, by their names in the evaluation."""
+    names: dict[str, str] = extras.load(
+        "onyxrank_export.evaluation.verdict", extra="export", purpose="evaluate"
+    ).NAMES
+    return names

@@ -48,6 +48,13 @@ def command(
         str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
     ] = "minilm",
     arch: Annotated[str, typer.Option(help="Architecture to train: 'cross' or 'shared-history'.")] = "cross",
+    split: Annotated[
+        str,
+        typer.Option(
+            help="What is held out of training: each shopper's 'last' basket and the one before, what comes last in "
+            "'time', or, as older versions, the 'last-item' and the one before."
+        ),
+    ] = "last",
     teacher: Annotated[
         str | None, typer.Option(help="Finished cross run over the same tokens, whose scores are learnt too.")
     ] = None,
@@ -108,6 +115,7 @@ def command(
         config.TrainingConfig.from_options(
             base=base,
             arch=arch,
+            split=split,
             history_tokens=history_tokens,
             item_tokens=item_tokens,
             negatives=negatives,

@@ -21,7 +21,7 @@ from onyxrank.architectures.base import Architecture
 from onyxrank.measure.invariance import batch_deviation
 from onyxrank.measure.overlap import top_overlap
 from onyxrank.request.token_ids import EncodedRequest
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.evaluation.metrics import ranking_metrics
 
 _DEVIATION_LISTS = 4

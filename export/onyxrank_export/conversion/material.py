@@ -13,11 +13,12 @@ from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank_export.conversion.errors import ExportError
-from onyxrank_export.data.pairs import CandidateList, Sampling, lists_of_validation, training_lists
+from onyxrank_export.data.lists import CandidateList, lists_of_validation
+from onyxrank_export.data.pairs import Sampling, training_lists
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.shop import write_shop
 from onyxrank_export.data.splits import split_data
-from onyxrank_export.training.run import Run
+from onyxrank_export.training.run import Run, split_of
 
 _CALIBRATION_PAIRS = 256
 _DEMO_ITEMS, _DEMO_SHOPPERS = 200, 20
@@ -75,7 +76,7 @@ def material_of(run: Run, data: str | Path | None, *, most: int) -> Material | N
         raise ExportError(
             f"the data at '{path}' has changed since the run was trained on it: name the data with --data"
         )
-    split = split_data(content)
+    split = split_data(content, split_of(run.facts) or "last")
     return Material(content.items, lists_of_validation(split, most=most), training_lists(split, Sampling()))
 
 

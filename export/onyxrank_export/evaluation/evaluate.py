@@ -1,8 +1,8 @@
-"""Ranking quality of a bundle through the engine, beside popularity and BM25 on the same candidates."""
+"""Ranking quality of a bundle through the engine, beside the baselines on the same candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,36 +10,76 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank.errors import InvalidInput
 from onyxrank.ranker import Ranker
 from onyxrank.request.items import Item
-from onyxrank_export.data.pairs import CandidateList, lists_of_test
+from onyxrank_export.data.lists import CandidateList, lists_of_test
 from onyxrank_export.data.reading import read_data
-from onyxrank_export.data.splits import split_data
-from onyxrank_export.evaluation.baselines import bm25_scores, popularity_scores
-from onyxrank_export.evaluation.metrics import per_list_metrics, probability_metrics, ranking_metrics
+from onyxrank_export.data.splits import BehaviourSplit, Split, split_data
+from onyxrank_export.evaluation.baselines.fitted import NAMES, fitted_baselines
+from onyxrank_export.evaluation.baselines.scorer import Scorer
+from onyxrank_export.evaluation.bootstrap import bootstrap
+from onyxrank_export.evaluation.metrics import (
+    RANKING_METRICS,
+    mean_of,
+    per_list_metrics,
+    probability_metrics,
+    ranking_metrics,
+)
+from onyxrank_export.evaluation.scores import KeptScores
+from onyxrank_export.evaluation.slices import slices
+from onyxrank_export.evaluation.verdict import best_baseline, verdict
+from onyxrank_export.training.run import split_of
 
-_RESAMPLES = 1_000
-_REPORTED = ("auc", "ndcg_at_10", "mrr", "hit_rate_at_10", "accuracy", "log_loss", "calibration_error")
+_REPORTED = (*RANKING_METRICS, "accuracy", "log_loss", "constant_log_loss", "calibration_error")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """The lists of one kind.
+
+    Attributes:
+        name: what they have in common.
+        lists: how many there are.
+        ndcg_at_10: the mean by system.
+
+    """
+
+    name: str
+    lists: int
+    ndcg_at_10: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
     """Figures of one evaluation.
 
     Attributes:
-        results: metrics by system: ``model``, ``popularity`` and ``bm25``.
+        results: metrics by system: ``model`` and the baselines that apply.
         intervals: bootstrap 95 % intervals of the model's ``auc`` and ``ndcg_at_10``, over lists.
+        verdict: a sentence that says whether the model beats the best baseline, with a paired interval.
+        slices: NDCG@10 by kinds of lists.
+        best: the name of the best baseline.
         lists: how many lists were ranked.
         sizes: how many candidates the shortest and the longest list have.
         variant: name of the graph variant that scored.
+        protocol: by which protocol.
+        split: how the data was split.
+        scores: the scores of every candidate by every system.
 
     """
 
     results: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]]
+    verdict: str
+    slices: tuple[Slice, ...]
+    best: str | None
     lists: int
     sizes: tuple[int, int]
     variant: str
+    protocol: str
+    split: str
+    scores: KeptScores
 
     def to_json(self) -> dict[str, Any]:
         """The metrics by system, as the command prints them; a metric that is NaN (no negatives, say) is None."""
@@ -55,44 +95,47 @@ def evaluate(
     ranker: Ranker,
     data: str | Path,
     *,
+    protocol: str = "sampled",
+    split: str | None = None,
     most: int | None = None,
+    baselines: Sequence[str] = NAMES,
+    training: Mapping[str, Any] | None = None,
+    oracle: Scorer | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Rank the test lists of a data set.
 
     Args:
         ranker: the loaded bundle.
         data: behaviour or search data in one of the input formats; its test part is ranked.
+        protocol: what stands in a list beside the purchase, one of `PROTOCOLS`; search data has lists of its own.
+        split: the way to split, one of `SPLITS`; by default the way of the bundle's training.
         most: most lists to rank, chosen with a fixed seed; all by default.
+        baselines: which baselines to fit and rank with; all by default.
+        training: what the bundle's manifest says of its training; None if it says nothing.
+        oracle: scores by what really decides, where the data is made up and that is known.
         progress: told how many of how many lists are done.
+        say: told what is fitted before the lists are ranked.
 
     Returns:
-        The figures of the model and of both baselines.
+        The figures of the model and of the baselines.
 
     Raises:
         DataError: if the data has faults or nothing to test.
-        InvalidInput: if `most` is less than 1.
+        InvalidInput: if `most` is less than 1, there is no such protocol, split or baseline, or the model has learnt
+        from what
+            the split would test it on.
 
     """
     content = read_data(data)
-    split = split_data(content)
-    lists = lists_of_test(split, most=most)
-    labels = [row.labels for row in lists]
-    scores = model_scores(ranker, lists, content.items, progress)
-    results = {
-        "model": ranking_metrics(labels, scores)
-        | probability_metrics(np.concatenate(labels), np.concatenate(scores)),
-        "popularity": ranking_metrics(labels, popularity_scores(lists, split.popularity)),
-        "bm25": ranking_metrics(labels, bm25_scores(lists, content.items)),
-    }
-    per_list = per_list_metrics(labels, scores)
-    return Evaluation(
-        results=results,
-        intervals={name: bootstrap(per_list[name]) for name in ("auc", "ndcg_at_10")},
-        lists=len(lists),
-        sizes=(min(len(row.items) for row in lists), max(len(row.items) for row in lists)),
-        variant=str(ranker.info()["variant"]),
-    )
+    parts = split_data(content, _way(split, training, content.fingerprint))
+    lists = lists_of_test(parts, most=most, protocol=protocol)
+    scorers = fitted_baselines(parts, protocol=protocol, names=baselines, say=say)
+    if oracle is not None:
+        scorers["oracle"] = oracle
+    rows, scores = _all_scores(ranker, lists, content.items, scorers, progress)
+    return _figures(ranker, rows, scores, parts, protocol)
 
 
 def model_scores(
@@ -110,31 +153,76 @@ def model_scores(
     return scores
 
 
-def bootstrap(
-    values: NDArray[np.float64],
-    *,
-    statistic: Callable[[NDArray[np.float64]], float] = np.mean,
-    resamples: int = _RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Estimate the 95 % percentile interval of a statistic by resampling lists.
+def _way(split: str | None, training: Mapping[str, Any] | None, fingerprint: str) -> str:
+    """The way to split: the one asked for, unless the model learnt from what that way holds out."""
+    trained = split_of(training) if training else None
+    if split is None:
+        return trained or "last"
+    same = training is not None and training.get("data", {}).get("fingerprint") == fingerprint
+    if same and trained is not None and split != trained:
+        raise InvalidInput(
+            f"this bundle was trained on the split '{trained}' of this data: by '{split}' it would be tested on what "
+            f"it learnt; train with --split {split} to measure by it",
+            field="split",
+        )
+    return split
 
-    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", section 13.3.
 
-    Args:
-        values: float64 [lists] or [lists, columns]; lists with a NaN are left out.
-        statistic: the statistic of such an array; the mean by default.
-        resamples: how many times to resample.
-        seed: seed of the resampling.
+_BLOCK = 64
+"""Lists that are scored by every system before the next ones are made."""
 
-    Returns:
-        The lower and the upper end; NaN if no list is left.
 
-    """
-    values = values[~np.isnan(values.reshape(len(values), -1)).any(axis=1)]
-    if not len(values):
-        return float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    statistics = [statistic(values[generator.integers(0, len(values), len(values))]) for _ in range(resamples)]
-    low, high = np.percentile(statistics, [2.5, 97.5])
-    return float(low), float(high)
+def _all_scores(
+    ranker: Ranker,
+    lists: Sequence[CandidateList],
+    items: Sequence[Item],
+    scorers: Mapping[str, Scorer],
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[CandidateList], dict[str, list[NDArray[np.float32]]]]:
+    """Score all lists by the model and every baseline, block after block, so that a running figure moves evenly."""
+    rows: list[CandidateList] = []
+    scores: dict[str, list[NDArray[np.float32]]] = {name: [] for name in ("model", *scorers)}
+    for start in range(0, len(lists), _BLOCK):
+        block = lists[start : start + _BLOCK]
+        rows += block
+        told = None if progress is None else lambda done, _, start=start: progress(start + done, len(lists))
+        scores["model"] += model_scores(ranker, block, items, told)
+        for name, scorer in scorers.items():
+            scores[name] += [np.asarray(row, np.float32) for row in scorer(block)]
+    return rows, scores
+
+
+def _figures(
+    ranker: Ranker,
+    lists: Sequence[CandidateList],
+    scores: Mapping[str, Sequence[NDArray[np.float32]]],
+    split: Split,
+    protocol: str,
+) -> Evaluation:
+    labels = [row.labels for row in lists]
+    per_list = {name: per_list_metrics(labels, rows) for name, rows in scores.items()}
+    results = {name: ranking_metrics(labels, rows) for name, rows in scores.items()}
+    results["model"] |= probability_metrics(np.concatenate(labels), np.concatenate(scores["model"]))
+    quality = {name: figures["ndcg_at_10"] for name, figures in per_list.items()}
+    way, popularity = (split.name, split.popularity) if isinstance(split, BehaviourSplit) else ("queries", None)
+    kinds = slices(lists, popularity)
+    return Evaluation(
+        results=results,
+        intervals={name: bootstrap(per_list["model"][name]) for name in ("auc", "ndcg_at_10")},
+        verdict=verdict(quality),
+        slices=tuple(
+            Slice(
+                name=name,
+                lists=int(chosen.sum()),
+                ndcg_at_10={system: mean_of(values[chosen]) for system, values in quality.items()},
+            )
+            for name, chosen in kinds.items()
+        ),
+        best=best_baseline(quality),
+        lists=len(lists),
+        sizes=(min(len(row.items) for row in lists), max(len(row.items) for row in lists)),
+        variant=str(ranker.info()["variant"]),
+        protocol=protocol,
+        split=way,
+        scores=KeptScores.of(lists, scores, protocol=protocol, split=way, fingerprint=split.data.fingerprint),
+    )

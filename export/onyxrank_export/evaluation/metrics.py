@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
 CUTOFF = 10
+RANKING_METRICS = ("auc", "ndcg_at_10", "mrr", "hit_rate_at_10", "hit_rate_at_100")
 
 
 def ranking_metrics(
     labels: Sequence[NDArray[np.float32]], scores: Sequence[NDArray[np.floating]]
 ) -> dict[str, float]:
-    """Average ranking metrics over lists. Ties share their mean rank, so that no order of the input is favoured.
+    """Average ranking metrics over lists. Of ties every metric is its mean over all their orders.
 
     Args:
         labels: relevance of each candidate per list, 0.0 to 1.0; at least 0.5 counts as a positive.
@@ -27,9 +28,9 @@ def ranking_metrics(
         ``auc``, the mean over the lists of the AUC within a list: the share of negatives below the target.
         ``auc_pooled``, the AUC over the candidates of all lists at once.
         ``ndcg_at_10``, of Järvelin and Kekäläinen 2002, with linear gain.
-        ``mrr`` and ``hit_rate_at_10``, of the best placed positive: its mean reciprocal rank, and the share of lists
-        where it is among the first ten.
-        A metric that is defined for no list is NaN.
+        ``mrr``, ``hit_rate_at_10`` and ``hit_rate_at_100``, of the best placed positive: its mean reciprocal rank,
+        and the share of lists where it is among the first ten or hundred. A metric that is defined for no list is
+        NaN.
 
     Raises:
         ValueError: if a score is NaN.
@@ -37,7 +38,7 @@ def ranking_metrics(
     """
     per_list = per_list_metrics(labels, scores)
     truth = np.concatenate(labels) >= 0.5
-    result = {name: _mean(values) for name, values in per_list.items()}
+    result = {name: mean_of(values) for name, values in per_list.items()}
     result["auc_pooled"] = (
         float(roc_auc_score(truth, np.concatenate(scores))) if 0 < truth.sum() < len(truth) else float("nan")
     )
@@ -56,7 +57,7 @@ def per_list_metrics(
         _one_list(np.asarray(label), np.asarray(score, np.float64))
         for label, score in zip(labels, scores, strict=True)
     ]
-    return {name: np.array([row[name] for row in rows]) for name in ("auc", "ndcg_at_10", "mrr", "hit_rate_at_10")}
+    return {name: np.array([row[name] for row in rows]) for name in RANKING_METRICS}
 
 
 def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.floating]) -> dict[str, float]:
@@ -67,7 +68,8 @@ def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.f
         probabilities: float [pairs].
 
     Returns:
-        ``accuracy`` at a threshold of 0.5, ``log_loss``, and ``calibration_error`` in 15 bins.
+        ``accuracy`` at a threshold of 0.5, ``log_loss``, ``constant_log_loss`` (that of the share of positives, said
+        of every pair), and ``calibration_error`` in 15 bins.
 
     """
     truth = labels >= 0.5
@@ -75,6 +77,7 @@ def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.f
     return {
         "accuracy": float(np.mean((wide >= 0.5) == truth)),
         "log_loss": float(log_loss(truth, np.clip(wide, 1e-7, 1 - 1e-7), labels=[False, True])),
+        "constant_log_loss": float(log_loss(truth, np.full(len(truth), truth.mean()), labels=[False, True])),
         "calibration_error": calibration_error(truth, wide),
     }
 
@@ -99,7 +102,8 @@ def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float6
     return float(gap.sum() / size.sum())
 
 
-def _mean(values: NDArray[np.float64]) -> float:
+def mean_of(values: NDArray[np.float64]) -> float:
+    """The mean of a metric over the lists that it is defined for; NaN if it is for none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 
@@ -109,15 +113,28 @@ def _one_list(labels: NDArray[np.float32], scores: NDArray[np.float64]) -> dict[
         raise ValueError("a score is NaN: it has no place in a ranking")
     positive = labels >= 0.5
     if not positive.any() or len(labels) == 1:
-        return {"auc": np.nan, "ndcg_at_10": np.nan, "mrr": np.nan, "hit_rate_at_10": np.nan}
-    best = scores[positive].max()
-    rank = 1 + np.sum(scores[~positive] > best) + 0.5 * np.sum(scores[~positive] == best)
+        return dict.fromkeys(RANKING_METRICS, np.nan)
+    first = _first_positive(positive, scores)
     return {
         "auc": np.nan if positive.all() else _auc(positive, scores),
         "ndcg_at_10": _ndcg(labels, scores),
-        "mrr": float(1 / rank),
-        "hit_rate_at_10": float(rank <= CUTOFF),
+        "mrr": float(first @ (1 / np.arange(1.0, len(first) + 1))),
+        "hit_rate_at_10": float(first[:CUTOFF].sum()),
+        "hit_rate_at_100": float(first[:100].sum()),
     }
+
+
+def _first_positive(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The chance of each place to be that of the best positive, if ties are in any order: float64 [up to its last].
+
+    Of n tied candidates, k of them positive, none of the first i is one with the chance (n-k)/n · (n-k-1)/(n-1) · …
+    """
+    best = scores[positive].max()
+    above, tied = int((scores > best).sum()), scores == best
+    count, good = int(tied.sum()), int(positive[tied].sum())
+    drawn = np.arange(count - good)
+    none_yet = np.cumprod(np.concatenate([[1.0], (count - good - drawn) / (count - drawn)]))
+    return np.concatenate([np.zeros(above), -np.diff(np.append(none_yet, 0.0))])
 
 
 def _auc(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -9,6 +9,7 @@ from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
 from onyxrank.errors import InvalidInput
 from onyxrank.request.truncation import Limits
 from onyxrank_export.data.pairs import Sampling
+from onyxrank_export.data.shoppers import SPLITS
 
 ARCHITECTURES = (CROSS, SHARED_HISTORY)
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
@@ -31,6 +32,7 @@ class TrainingConfig:
     Attributes:
         base: ``minilm``, ``tiny``, a folder or a hub name.
         arch: the architecture to train.
+        split: how the data is split into training, validation and test, one of `SPLITS`.
         limits: tokens the model reads of history and item.
         sampling: how training negatives are drawn.
         epochs: passes over the pairs.
@@ -60,6 +62,7 @@ class TrainingConfig:
 
     base: str = "minilm"
     arch: str = "cross"
+    split: str = "last"
     limits: Limits = field(default_factory=Limits)
     sampling: Sampling = field(default_factory=Sampling)
     epochs: int = 2
@@ -86,6 +89,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _one_of("arch", self.arch, ARCHITECTURES)
+        _one_of("split", self.split, SPLITS)
         _one_of("metric", self.metric, METRICS)
         _one_of("precision", self.precision, PRECISIONS)
         for name, least in _LEAST.items():

@@ -17,7 +17,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.items import Item
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 
 Row = dict[str, Any]
 

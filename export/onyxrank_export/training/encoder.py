@@ -9,7 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainerCallback
 
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.data.splits import Split
 from onyxrank_export.evaluation.metrics import ranking_metrics
 from onyxrank_export.training.arguments import encoder_arguments

@@ -8,7 +8,7 @@ import numpy as np
 from transformers import EvalPrediction
 
 from onyxrank.architectures.readout import Readout, margins_of
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.evaluation.metrics import probability_metrics, ranking_metrics
 from onyxrank_export.training.dataset import pieces, split_like
 from onyxrank_export.training.run import RunError

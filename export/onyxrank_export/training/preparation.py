@@ -11,7 +11,8 @@ from transformers import set_seed
 
 from onyxrank.architectures.registry import SHARED_HISTORY
 from onyxrank.request.encoding import TextEncoder
-from onyxrank_export.data.pairs import CandidateList, lists_of_validation, training_lists
+from onyxrank_export.data.lists import CandidateList, lists_of_validation
+from onyxrank_export.data.pairs import training_lists
 from onyxrank_export.data.splits import Split, split_data
 from onyxrank_export.data.values import Interactions, SearchLabels
 from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
@@ -69,7 +70,7 @@ def prepare(data: Interactions | SearchLabels, config: TrainingConfig) -> Prepar
         UnsuitableModel: if the base is not a BERT-family model, or too short for the limits.
 
     """
-    split = split_data(data)
+    split = split_data(data, config.split)
     validation = lists_of_validation(split, most=config.validation_lists)
     set_seed(config.seed)
     base = _base(data, config)

@@ -104,6 +104,16 @@ def read_run(folder: str | Path) -> Run:
         raise RunError(f"{run_file} is damaged ({type(error).__name__}: {error}); train again") from error
 
 
+def split_of(facts: Mapping[str, Any]) -> str | None:
+    """The split of the data that a run was trained on, by its facts; None if it was trained elsewhere.
+
+    Versions that wrote no split held out a user's last two items.
+    """
+    if "config" not in facts:
+        return None
+    return str(facts["config"].get("split", "last-item"))
+
+
 def write_json(target: Path, content: object) -> None:
     """Write a JSON file whole or not at all; NaN and infinities, which JSON does not have, become null."""
     temporary = target.with_name(f".{target.name}.tmp")

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import Module
 
-from onyxrank_export.data.pairs import CandidateList
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.training.contrastive import TEMPERATURE, PairTokens, embed, pad
 from onyxrank_export.training.run import RunError
 

@@ -45,7 +45,7 @@ demo: $(READY) ## Train, export, rank and race on the built-in demo shop (under 
 	rm -rf demo
 	$(BIN)/onyxrank demo --out demo
 
-test: lint types unit ## Lint, types, and the tests but for the slow ones
+test: lint types unit ## Lint, types, and the tests but for the slow ones (a third more time with COVERAGE=1)
 
 test-all: slow ## The rest: documented blocks, examples, demo, torchrun; adapters and clients where their libraries can be installed
 	for target in test-integrations test-clients; do \
@@ -77,10 +77,12 @@ WORKERS ?= 2
 
 TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-unit: $(READY) $(VENV)/.page-browser ## pytest without what is slow, with coverage
-	$(TESTS) -m 'not slow' --cov --cov-report=
+unit: $(READY) $(VENV)/.page-browser ## pytest without what is slow: make unit [COVERAGE=1]
+	$(TESTS) -m 'not slow' $(if $(COVERAGE),--cov --cov-report=)
+ifdef COVERAGE
 	$(BIN)/coverage report --skip-covered --include='engine/*' --fail-under=95
 	$(BIN)/coverage report --skip-covered --include='export/*' --fail-under=90
+endif
 
 slow: $(READY) ## pytest of what is slow
 	$(TESTS) -m slow

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cited import Results, percent, table
-from quality_page import averaged, kept, paired
+from onyxrank_export.evaluation.bootstrap import paired_ratio
+from quality_page import averaged, paired
 
 _SYSTEMS = {
     "shared-history.int8.seed0": "shared-history, int8",
@@ -31,7 +32,8 @@ _SETS = {
 
 def _lists(results: Results, data_set: str, *systems: str) -> dict[str, Any]:
     """Read the metrics per list of a system, averaged over the trainings that are named."""
-    files = [results.current(f"quality/{data_set}.{system}.npz") for system in systems]
+    kind = "queries.labels" if data_set.startswith("homedepot") else "last-item.sampled-v1"
+    files = [results.current(f"quality/{data_set}/{kind}/{system}.npz") for system in systems]
     names = set(_METRICS).intersection(*files)
     return dict(averaged([{name: file[name] for name in names} for file in files]))
 
@@ -68,7 +70,7 @@ def quality_compared(results: Results) -> str:
     )
     encoder = _lists(results, "amazon2018_office", "encoder.seed0")
     (auc, *in_auc), (ndcg, *in_ndcg) = (paired(shared, cross, metric) for metric in ("auc", "ndcg_at_10"))
-    share, low, high = kept(shared, encoder, "ndcg_at_10")
+    share, low, high = paired_ratio(shared["ndcg_at_10"], encoder["ndcg_at_10"])
     return (
         f"List by list, shared-history's AUC is higher than cross's by {auc:.4f} [{in_auc[0]:.4f}, {in_auc[1]:.4f}] "
         f"and its NDCG@10 by {ndcg:.4f} [{in_ndcg[0]:.4f}, {in_ndcg[1]:.4f}]; it keeps {percent(share, 1)} "

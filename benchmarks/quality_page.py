@@ -1,76 +1,77 @@
-"""The quality table as a page of Markdown, from the figures per list."""
+"""Writes the page of the quality tables: averages over trainings, intervals, and what a model earns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank_export.evaluation.bootstrap import bootstrap
+from onyxrank_export.evaluation.bootstrap import bootstrap, paired_ratio
+from quality_files import Figures, kept_systems
 
-Figures: TypeAlias = Mapping[str, NDArray[np.float32]]
+Metrics: TypeAlias = Mapping[str, NDArray[np.float32]]
 """Metrics per list, by name."""
 
-RECIPE = "recipe"
-"""The name, among a trained model's figures, of how it was trained: JSON of the options that are not the default."""
-TRAINED_ON = "trained_on"
-"""The name, among those figures, of what it was trained on."""
-
-_COLUMNS = {"auc": "AUC", "ndcg_at_10": "NDCG@10", "hit_rate_at_10": "hit rate@10", "log_loss": "log loss"}
-_TITLES = {
-    "amazon2018_office": "Amazon office 2018: the last purchase among 39 popularity-weighted negatives",
-    "online_retail_uci": "Online Retail (UCI): the last purchase among 39 popularity-weighted negatives",
-    "homedepot_search_relevance": "Home Depot search relevance: the labelled items of each query",
+_COLUMNS = {
+    "auc": "AUC",
+    "ndcg_at_10": "NDCG@10",
+    "hit_rate_at_10": "hit rate@10",
+    "hit_rate_at_100": "hit rate@100",
+    "mrr": "MRR",
+    "log_loss": "log loss",
+}
+_SETS = {
+    "amazon2018_office": "Amazon office 2018",
+    "online_retail_uci": "Online Retail (UCI)",
+    "amazon2018_office_published_split": "Amazon office 2018, published split",
+    "homedepot_search_relevance": "Home Depot search relevance",
+}
+_KINDS = {
+    "last.full": "each shopper's last basket among the whole catalogue",
+    "last.sampled": "each shopper's last basket among 39 items by popularity and one",
+    "time.full": "the last tenth of the time among the whole catalogue",
+    "time.sampled": "the last tenth of the time among 39 items by popularity and one",
+    "published.full": "the published test rows among all items, nothing left out",
+    "queries.labels": "the labelled items of each query",
+    "last-item.sampled-v1": "the last purchase among 39 items by popularity, as older versions measured: "
+    "popularity 0 gives the target away",
 }
 _BASELINES = {
     "bm25": "BM25",
-    "bm25_rarity": "BM25 and rarity",
-    "embeddings": "cosine of MiniLM embeddings",
+    "encoder": "MiniLM untrained, log-sum-exp of cosines",
+    "co_purchase": "co-purchase",
+    "item_knn": "item-kNN",
+    "ease": "EASE",
+    "logit": "conditional logit of these",
     "popularity": "popularity",
-    "rarity": "rarity: the least bought first",
-    "chance": "by chance, at the share of positives",
+    "rarity": "rarity",
+    "bm25_rarity": "BM25 and rarity",
+    "embeddings": "cosine with the mean of MiniLM's embeddings",
+    "chance": "by chance",
 }
 _MODELS = {
-    "cross.fp32": "cross fp32",
-    "cross.int8": "cross int8",
+    "encoder-trained": "the encoder alone, trained, log-sum-exp of cosines",
     "shared-history.fp32": "shared-history fp32",
     "shared-history.int8": "shared-history int8",
-    "encoder": "the encoder alone, cosines",
+    "cross.fp32": "cross fp32",
+    "cross.int8": "cross int8",
 }
-_PAIRS = (
-    ("shared-history.fp32", "cross.fp32"),
-    ("shared-history.int8", "cross.int8"),
-    ("shared-history.int8", "shared-history.fp32"),
-    ("cross.int8", "cross.fp32"),
-    ("shared-history.fp32", "encoder"),
-)
+_RIVALS = tuple(name for name in _BASELINES if name != "chance")
 _HEAD = """# Ranking quality
 
-Both architectures with one recipe, MiniLM-L6, through the engine, over every test list. In brackets: bootstrap 95 %
-intervals over lists (Efron and Tibshirani 1993, 13.3), which know nothing of how much another training would differ;
-several trainings are averaged list by list first; a seed with a suffix is another training with that seed, on another
-machine. Two precisions of an architecture are compared over the trainings that both have. Log loss is the mean over
-lists, so that each counts once. The encoder alone is what the recipe trains first. Negatives are drawn by popularity,
-so that rarity tells something too; its weight beside BM25 is chosen on validation lists. Written by
-`make quality-table`; not edited. The figures of each list stand beside this page, a file for each training and
-precision.
+Baselines and models on the same lists, through the engine, list by list. In brackets: bootstrap 95 % intervals over
+lists (Efron and Tibshirani 1993, 13.3), which know nothing of how much another training would differ; several
+trainings are averaged list by list first, and ± is the standard deviation of their means. What a model earns is its
+NDCG@10 over that of the best baseline, with a paired interval. A list of several purchases, a basket, counts once.
+Written by `make quality-table`; not edited. The figures of each list stand beside this page.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _System:
-    """What a file holds: metrics per list, and of a trained model how and on what."""
-
-    figures: Figures
-    told: Mapping[str, str]
-
-
 def write_page(results: Path, page: Path) -> Path:
-    """Write the page from every ``SET.SYSTEM.npz`` in a folder.
+    """Write the page from every ``SET/SPLIT.PROTOCOL/SYSTEM.npz`` in a folder.
 
     Args:
         results: the folder.
@@ -78,106 +79,91 @@ def write_page(results: Path, page: Path) -> Path:
 
     """
     parts = [_HEAD]
-    for name, title in _TITLES.items():
-        systems = {
-            path.name.removeprefix(f"{name}.").removesuffix(".npz"): _read(path)
-            for path in sorted(results.glob(f"{name}.*"))
-        }
-        parts.append(_section(title, systems) if systems else f"## {title}\n\nNot measured yet.\n")
+    for data_set, title in _SETS.items():
+        for kind, told in _KINDS.items():
+            systems = dict(kept_systems(results / data_set / kind))
+            if systems:
+                parts.append(_section(f"{title}: {told}", systems))
     page.write_text("\n".join(parts), encoding="utf-8")
     return page
 
 
-def paired(first: Figures, second: Figures, metric: str) -> tuple[float, float, float]:
+def trainings(systems: Mapping[str, Figures], model: str) -> dict[str, Metrics]:
+    """The figures of each training of a model, by the name of its seed."""
+    return {
+        name.removeprefix(f"{model}."): figures.metrics
+        for name, figures in systems.items()
+        if name.startswith(f"{model}.")
+    }
+
+
+def averaged(runs: Iterable[Metrics]) -> Metrics:
+    """Average metrics per list over trainings."""
+    found = list(runs)
+    return {name: np.mean([run[name] for run in found], axis=0, dtype=np.float32) for name in found[0]}
+
+
+def paired(first: Metrics, second: Metrics, metric: str) -> tuple[float, float, float]:
     """Return the mean difference over the lists that both can tell, and its bootstrap 95 % interval."""
     difference = np.asarray(first[metric], np.float64) - second[metric]
     return float(np.nanmean(difference)), *bootstrap(difference)
 
 
-def kept(first: Figures, second: Figures, metric: str) -> tuple[float, float, float]:
-    """Return the ratio of the two means over the lists, and its bootstrap 95 % interval."""
-    both = np.stack([np.asarray(figures[metric], np.float64) for figures in (first, second)], axis=1)
-    both = both[~np.isnan(both).any(axis=1)]
-    return float(both[:, 0].mean() / both[:, 1].mean()), *bootstrap(both, statistic=_ratio)
-
-
-def averaged(trainings: Iterable[Figures]) -> Figures:
-    """Average metrics per list over trainings."""
-    runs = list(trainings)
-    return {name: np.mean([run[name] for run in runs], axis=0, dtype=np.float32) for name in runs[0]}
-
-
-def _section(title: str, systems: Mapping[str, _System]) -> str:
-    first = next(iter(systems.values())).figures
-    counts = ", ".join(f"{_COLUMNS[name]} over {_judged(first[name]):,}" for name in ("auc", "ndcg_at_10"))
+def _section(title: str, systems: Mapping[str, Figures]) -> str:
+    first = next(iter(systems.values())).metrics
+    known = {name for each in systems.values() for name in each.metrics}
+    columns = {name: told for name, told in _COLUMNS.items() if name in known}
     lines = [
         f"## {title}",
         "",
-        f"{len(first['auc']):,} lists; {counts}: the others have nothing to tell apart.",
+        f"{len(first['ndcg_at_10']):,} lists.",
         "",
-        f"| | trainings | {' | '.join(_COLUMNS.values())} |",
-        f"|---|---|{'---:|' * len(_COLUMNS)}",
+        f"| | {' | '.join(columns.values())} | earns |",
+        f"|---|{'---:|' * (len(columns) + 1)}",
     ]
-    models = {
-        kind: {
-            name.removeprefix(f"{kind}."): system.figures
-            for name, system in systems.items()
-            if name.startswith(f"{kind}.")
-        }
-        for kind in _MODELS
-    }
-    for kind, runs in models.items():
+    rivals = {name: systems[name].metrics for name in _RIVALS if name in systems}
+    best = max(rivals, key=lambda name: float(np.nanmean(rivals[name]["ndcg_at_10"])))
+    for model, told in _MODELS.items():
+        runs = trainings(systems, model)
         if runs:
-            lines.append(f"| {_MODELS[kind]} | {', '.join(runs)} | {_cells(averaged(runs.values()))} |")
-    baselines = {label: systems[name].figures for name, label in _BASELINES.items() if name in systems}
-    lines += [f"| {label} | | {_cells(figures)} |" for label, figures in baselines.items()]
+            found = averaged(runs.values())
+            seeds = f" ({len(runs)} trainings)" if len(runs) > 1 else ""
+            means = [np.nanmean(run["ndcg_at_10"]) for run in runs.values()]
+            cells = _cells(found, columns, float(np.std(means, ddof=1)) if seeds else None)
+            lines.append(f"| {told}{seeds} | {cells} | {_earned(found, rivals[best])} |")
+    for name, told in _BASELINES.items():
+        if name in systems:
+            mark = " (the best)" if name == best else ""
+            lines.append(f"| {told}{mark} | {_cells(systems[name].metrics, columns)} | |")
     lines.append("")
-    for kind, other in _PAIRS:
-        runs, others = models[kind], models[other]
-        if kind.split(".")[0] == other.split(".")[0]:
-            common = runs.keys() & others.keys()
-            runs, others = ({name: its[name] for name in common} for its in (runs, others))
-        if runs and others:
-            told = _compared(averaged(runs.values()), averaged(others.values()))
-            lines.append(f"- {_MODELS[kind]} against {_MODELS[other]}, list by list: {told}")
-    for key in (TRAINED_ON, RECIPE):
-        texts = {name: text for name, system in systems.items() if (text := system.told.get(key))}
+    for attribute, word in (("trained_on", "on"), ("recipe", "with")):
+        texts = {name: text for name, figures in systems.items() if (text := getattr(figures, attribute))}
         for text in sorted(set(texts.values())):
             names = ", ".join(name for name, its in texts.items() if its == text)
-            lines.append(f"- trained {'on ' + text if key == TRAINED_ON else f'with `{text}`'}: {names}")
+            lines.append(f"- trained {word} {text if word == 'on' else f'`{text}`'}: {names}")
     return "\n".join(lines) + "\n"
 
 
-def _compared(first: Figures, second: Figures) -> str:
-    told = [
-        f"{_COLUMNS[metric]} {mean:+.4f} [{low:+.4f}, {high:+.4f}]"
-        for metric in ("auc", "ndcg_at_10")
-        for mean, low, high in [paired(first, second, metric)]
-    ]
-    share, low, high = kept(first, second, "ndcg_at_10")
-    return f"{'; '.join(told)}; keeps {share:.1%} [{low:.1%}, {high:.1%}] of NDCG@10"
+def _earned(model: Metrics, rival: Metrics) -> str:
+    ratio, low, high = (100 * (value - 1) for value in paired_ratio(*_both(model, rival)))
+    return f"{ratio:+.1f} % [{low:+.1f}, {high:+.1f}]"
 
 
-def _judged(values: NDArray[np.float32]) -> int:
-    """Count the lists that a metric says something of."""
-    return int((~np.isnan(values)).sum())
+def _both(model: Metrics, rival: Metrics) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    one, other = (np.asarray(each["ndcg_at_10"], np.float64) for each in (model, rival))
+    return one, other
 
 
-def _ratio(both: NDArray[np.float64]) -> float:
-    first, second = both.mean(axis=0)
-    return float(first / second)
-
-
-def _cells(figures: Figures) -> str:
-    return " | ".join(_cell(figures[metric]) if metric in figures else "" for metric in _COLUMNS)
+def _cells(figures: Metrics, columns: Mapping[str, str], spread: float | None = None) -> str:
+    cells = [_cell(figures[name]) if name in figures else "" for name in columns]
+    if spread is not None:
+        cells[list(columns).index("ndcg_at_10")] += f" ± {spread:.4f}"
+    return " | ".join(cells)
 
 
 def _cell(values: NDArray[np.float32]) -> str:
-    low, high = bootstrap(np.asarray(values, np.float64))
-    return f"{np.nanmean(values):.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _read(path: Path) -> _System:
-    with np.load(path, allow_pickle=False) as content:
-        texts = {name: str(content[name]) for name in (RECIPE, TRAINED_ON) if name in content}
-        return _System({name: content[name] for name in content.files if name not in texts}, texts)
+    wide = np.asarray(values, np.float64)
+    if np.isnan(wide).all():
+        return ""
+    low, high = bootstrap(wide)
+    return f"{np.nanmean(wide):.4f} [{low:.4f}, {high:.4f}]"

@@ -29,7 +29,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 import skips
 from onyxrank import Limits
-from onyxrank.bundle.manifest import FileEntry, Manifest, TokenizerSpec, Variant
+from onyxrank.bundle.entries import FileEntry, TokenizerSpec, Variant
+from onyxrank.bundle.manifest import Manifest
 
 forcing.begin()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.gate import GateLimits
 
-ANYTHING = GateLimits(auc_change=1.0, ndcg_kept=0.0, overlap=0.0)
+ANYTHING = GateLimits(auc_change=9.0, ndcg_kept=-99.0, overlap=-9.0)
 """Limits that every graph keeps, on every machine."""
-NOTHING = GateLimits(overlap=1.1)
+NOTHING = GateLimits(overlap=9.0)
 """Limits that no graph keeps."""
 
 

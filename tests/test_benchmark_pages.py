@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
-from transformers import TrainerCallback
 
 from onyxrank.cli import train
 from onyxrank.cli.app import run
-from onyxrank_export.data.lists import CandidateList, lists_of_test
+from onyxrank_export.data.lists import lists_of_test
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import split_data
-from onyxrank_export.evaluation.baselines.bm25 import bm25
-from onyxrank_export.evaluation.metrics import per_list_metrics, ranking_metrics
-from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.evaluation.baselines.fitted import NAMES
+from onyxrank_export.evaluation.scores import read_scores
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import architectures_page
 import products
-import quality_baselines
+import quality_arms
+import quality_files
+import quality_lists
 import quality_page
 import quality_table
 
@@ -44,99 +46,108 @@ def figures(lists=50, shift=0.0, **more):
 @pytest.fixture
 def results(tmp_path):
     folder = tmp_path / "quality"
-    folder.mkdir()
+    (folder / "amazon2018_office" / "last.full").mkdir(parents=True)
     loss = np.full(50, 0.25, np.float32)
     for name, content in {
-        "amazon2018_office.bm25": figures(),
-        "amazon2018_office.cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
-        "amazon2018_office.cross.fp32.seed1": figures(shift=0.4, log_loss=loss, recipe=np.array('{"dropout": 0.0}')),
-        "amazon2018_office.cross.int8.seed1": figures(shift=0.39, log_loss=loss),
-        "amazon2018_office.shared-history.fp32.seed0": figures(
-            shift=0.25, log_loss=loss, trained_on=np.array("a GPU")
-        ),
+        "bm25": figures(),
+        "popularity": figures(shift=-0.1),
+        "cross.fp32.seed0": figures(shift=0.2, log_loss=loss),
+        "cross.fp32.seed1": figures(shift=0.4, log_loss=loss, recipe=np.array('{"dropout": 0.0}')),
+        "shared-history.fp32.seed0": figures(shift=0.25, log_loss=loss, trained_on=np.array("a GPU")),
     }.items():
-        np.savez_compressed(folder / f"{name}.npz", **content)
+        np.savez_compressed(folder / "amazon2018_office" / "last.full" / f"{name}.npz", **content)
     return folder
 
 
-def test_the_quality_table_averages_trainings_and_compares_list_by_list(results, tmp_path):
+def test_the_quality_table_averages_trainings_and_tells_what_a_model_earns(results, tmp_path):
     page = quality_page.write_page(results, tmp_path / "quality.md").read_text()
-    rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in page.splitlines() if line.startswith("| ")}
-    assert rows["cross fp32"][0].strip() == "seed0, seed1"
-    assert float(rows["cross fp32"][1].split()[0]) - float(rows["BM25"][1].split()[0]) == pytest.approx(0.3, abs=2e-3)
-    assert rows["BM25"][4].strip() == ""
-    assert rows["shared-history fp32"][4].strip() == "0.250 [0.250, 0.250]"
-    assert "shared-history fp32 against cross fp32, list by list: AUC -0.0500 [-0.0500, -0.0500]" in page
-    # Over the training that both have: 0.39 against 0.4, not against the mean of 0.2 and 0.4.
-    assert "cross int8 against cross fp32, list by list: AUC -0.0100 [-0.0100, -0.0100]" in page
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in page.splitlines() if line.startswith("| ")}
+    cross, best = rows["cross fp32 (2 trainings)"], rows["BM25 (the best)"]
+    assert float(cross[0].split()[0]) - float(best[0].split()[0]) == pytest.approx(0.3, abs=2e-3)
+    assert "± 0.1414" in cross[1]
+    assert best[-1].strip() == best[-2].strip() == ""
+    assert rows["shared-history fp32"][-2].strip() == "0.2500 [0.2500, 0.2500]"
+    earned = float(rows["shared-history fp32"][-1].split()[0])
+    mean = figures()["ndcg_at_10"].mean()
+    assert earned == pytest.approx(100 * 0.25 / mean, abs=0.1)
     assert "- trained on a GPU: shared-history.fp32.seed0\n" in page
     assert '- trained with `{"dropout": 0.0}`: cross.fp32.seed1\n' in page
-    assert page.count("Not measured yet.") == 2
-
-
-def test_figures_are_of_the_recipe_they_were_measured_with(results, monkeypatch):
-    monkeypatch.setattr(quality_table, "QUALITY", results)
-    recipe = quality_table.RECIPES["amazon2018_office"]
-    content = quality_table.Content("amazon2018_office", results, [])
-    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") is None
-    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed0") is None  # from before recipes were kept
-    content.keep("cross.fp32.seed9", [], quality_table.told(recipe))
-    assert quality_table.kept_recipe("amazon2018_office", "cross.fp32.seed9") == quality_table.told(recipe)
-    assert quality_table.told(replace(recipe, dropout=0.1)) != quality_table.told(recipe)
-    [(name, record)] = json.loads((results / "record.json").read_text()).items()
-    assert (name, record["kind"]) == ("amazon2018_office.cross.fp32.seed9.npz", "quality")
+    assert "each shopper's last basket among the whole catalogue" in page
 
 
 @pytest.fixture
-def shop(shop_data):
-    split = split_data(read_data(shop_data))
-    return split, lists_of_test(split, most=30)
+def task(aisle_data):
+    parts = split_data(read_data(aisle_data))
+    lists = lists_of_test(parts, most=20)
+    return quality_lists.Task("aisles", "last", aisle_data, parts, {"sampled": lists}, {"sampled": lists})
 
 
-def mean(lists, scores, metric="ndcg_at_10"):
-    return ranking_metrics([row.labels for row in lists], scores)[metric]
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality_files, "QUALITY", tmp_path / "results")
+    monkeypatch.setattr(quality_files, "WORK", tmp_path / "work")
+    return tmp_path
 
 
-def test_what_to_expect_by_chance_is_what_many_orders_give_on_average():
-    labels = [np.eye(1, 40, dtype=np.float32)[0], np.array([1, 0.5, 0, 0, 0], np.float32), np.ones(1, np.float32)]
-    lists = [CandidateList((), np.arange(len(row)), row) for row in labels]
-    expected = quality_baselines.chance(lists)
-    dice = np.random.default_rng(0)
-    draws = [per_list_metrics(labels, [dice.random(len(row)) for row in labels]) for _ in range(2000)]
-    for name in ("auc", "ndcg_at_10", "hit_rate_at_10"):
-        np.testing.assert_allclose(expected[name], np.mean([draw[name] for draw in draws], axis=0), atol=0.03)
-    share = 4 / 46
-    assert expected["log_loss"][0] == pytest.approx(-(np.log(share) + 39 * np.log(1 - share)) / 40)
+def test_figures_are_of_the_recipe_they_were_measured_with(task, kept):
+    recipe = quality_arms.told(quality_arms.recipe_of(task, 0))
+    scores = [row.labels for row in task.test["sampled"]]
+    assert not quality_files.is_kept(task, "sampled", "cross.fp32.seed0", recipe)
+    quality_files.keep(task, "sampled", "cross.fp32.seed0", scores, probabilities=True, recipe=recipe)
+    assert quality_files.is_kept(task, "sampled", "cross.fp32.seed0", recipe)
+    assert not quality_files.is_kept(task, "sampled", "cross.fp32.seed0", "{}")
+    assert quality_arms.told(quality_arms.recipe_of(task, 5)) == recipe, "seeds are no part of a recipe"
+    [(name, record)] = json.loads((kept / "results/aisles/last.sampled/record.json").read_text()).items()
+    assert (name, record["kind"]) == ("cross.fp32.seed0.npz", "quality")
+    found = quality_files.read_figures(quality_files.figures_of(task, "sampled", "cross.fp32.seed0"))
+    assert found.metrics["ndcg_at_10"].tolist() == [1.0] * 20
+    assert "log_loss" in found.metrics
 
 
-def test_baselines_that_need_no_training(shop):
-    split, lists = shop
-    systems = {
-        name: score() for name, score in quality_baselines.untrained(split, lists).items() if name != "embeddings"
-    }
-    assert set(systems) == {"bm25", "popularity", "rarity", "bm25_rarity"}
-    assert mean(lists, systems["popularity"], "auc") + mean(lists, systems["rarity"], "auc") == pytest.approx(1)
-    assert mean(lists, systems["bm25_rarity"]) > mean(lists, systems["rarity"])
+def test_lists_that_a_system_did_not_rank_are_nan(task, kept):
+    lists = task.test["sampled"]
+    quality_files.keep(task, "sampled", "some", [lists[place].labels for place in (3, 5)], places=[3, 5])
+    found = quality_files.read_figures(quality_files.figures_of(task, "sampled", "some"))
+    assert np.flatnonzero(~np.isnan(found.metrics["auc"])).tolist() == [3, 5]
 
 
-def test_the_weight_of_rarity_is_that_which_validation_prefers(shop, monkeypatch):
-    split, lists = shop
-    monkeypatch.setattr(quality_baselines, "_WEIGHTS", (0.0,))
-    for ours, theirs in zip(
-        quality_baselines.bm25_and_rarity(split, lists), bm25(split.data.items)(lists), strict=True
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+def test_scores_of_every_candidate_are_kept_beside(task, kept):
+    scores = [np.arange(len(row.items), dtype=float) for row in task.test["sampled"]]
+    quality_files.keep(task, "sampled", "order", scores)
+    read = read_scores(kept / "work/scores/aisles/last.sampled/order.npz")
+    assert [row.tolist() for row in read.by_list(read.scores["order"])] == [row.tolist() for row in scores]
 
 
-def test_the_encoder_alone_ranks_what_it_has_learnt(aisle_data):
-    split = split_data(read_data(aisle_data))
-    lists = lists_of_test(split, most=20)
-    config = TrainingConfig(
-        base="tiny", contrastive_steps=60, contrastive_batch=32, contrastive_rate=1e-3, validation_lists=5, seed=1
-    )
-    scores = quality_baselines.encoder_scores(split, lists, config, [TrainerCallback()])
-    assert [len(row) for row in scores] == [len(row.items) for row in lists]
-    assert mean(lists, scores, "auc") > 0.7
+def test_baselines_are_measured_once(task, kept, monkeypatch):
+    quality_table.measure_baselines(task)
+    systems = dict(quality_files.kept_systems(kept / "results/aisles/last.sampled"))
+    assert set(systems) == set(NAMES)
+    monkeypatch.setattr(quality_table, "fitted_baselines", None)
+    quality_table.measure_baselines(task)
+
+
+def test_the_encoder_alone_ranks_what_it_has_learnt(task, kept, monkeypatch):
+    recipe = replace(quality_arms.recipe_of(task, 1), base="tiny", contrastive_batch=32, contrastive_rate=1e-3)
+    monkeypatch.setattr(quality_arms, "recipe_of", lambda task, seed: recipe)
+    quality_arms.measure_encoder(task, 1, 60)
+    found = quality_files.read_figures(quality_files.figures_of(task, "sampled", "encoder-trained.seed1"))
+    assert found.metrics["auc"].mean() > 0.7
+    assert '"contrastive_steps": 60' in found.recipe
+
+
+def test_the_published_rows_are_ranked_among_all_items(tmp_path, aisle_data):
+    folder = shutil.copytree(aisle_data, tmp_path / quality_lists.PUBLISHED)
+    ids = pl.read_parquet(folder / "items.parquet")["item_id"].cast(pl.String).to_list()
+    rows = pl.DataFrame({"user_id": ["u"] * 10, "history": [[ids[1], ids[0]]] * 10, "item_id": [ids[2]] * 10})
+    for part in ("valid", "test"):
+        rows.write_parquet(folder / f"{part}.parquet")
+    [task] = quality_lists.tasks(folder)
+    row = task.test["full"][0]
+    assert (task.split, len(row.items), row.events.tolist()) == ("published", len(ids), [1, 0])
+    assert row.items[row.labels > 0].tolist() == [2]
+    data = read_data(folder)
+    pairs = {(user, item) for user, item, kind in zip(data.user, data.item, data.behavior, strict=True) if kind == 1}
+    assert task.parts.popularity.sum() == len(pairs), "all of the interactions is training"
 
 
 def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):
@@ -154,7 +165,7 @@ def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
     assert run(shlex.split(command)[1:]) == 0
-    assert asked == [replace(quality_table.RECIPES["amazon2018_office"], arch="cross")]
+    assert asked == [replace(quality_arms.RECIPES["amazon2018_office"], arch="cross")]
 
 
 def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():
@@ -163,14 +174,6 @@ def test_a_paired_difference_leaves_out_what_one_of_them_cannot_tell():
     mean, low, high = quality_page.paired(first, second, "auc")
     assert low <= mean <= high
     assert mean == pytest.approx(0.1, abs=1e-6)
-
-
-def test_the_ratio_kept_comes_with_an_interval():
-    first, second = figures(), figures(shift=0.25)
-    share, low, high = quality_page.kept(first, second, "auc")
-    assert share == pytest.approx(first["auc"].mean() / second["auc"].mean(), abs=1e-6)
-    assert low < share < high
-    assert quality_page.kept(second, second, "auc") == (1.0, 1.0, 1.0)
 
 
 def cell(items, history, ways=WAYS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,11 +25,14 @@ class _Engine:
         """There is nothing to choose: `onyxrank tune` has."""
 
     def score(self, query: str, texts: Sequence[str], request: dict[str, Any]) -> Sequence[float]:
-        """Rank as users do, and put the scores back into input order."""
+        """Rank as users do, and put the scores back into input order.
+
+        They are compared with those of peers, which have no readout: the logistic function's.
+        """
         ranking = self._ranker.rank(request["history"], request["items"])
         scores = [0.0] * len(texts)
         for hit in ranking.hits:
-            scores[hit.index] = hit.score
+            scores[hit.index] = 1 / (1 + math.exp(-hit.margin))
         return scores
 
 

@@ -209,14 +209,18 @@ def test_evaluate_gives_the_figures_of_the_contract_as_json(call, trained_bundle
     assert all(isinstance(value, float) for metrics in figures.values() for value in metrics.values())
 
 
-def test_evaluate_shows_a_table(call, trained_bundle, aisle_data, monkeypatch):
+def test_evaluate_shows_a_table(call, trained_bundle, aisle_data, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "200")
     asked = ("--lists", 20, "--variant", "fp32", "--baselines", "bm25, popularity")
+    asked += ("--reliability", tmp_path / "diagram.png")
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, *asked)
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()[1:4]] == ["model", "popularity", "BM25"]
-    assert "20 lists of 40 candidates (protocol sampled, split last), variant fp32; 95 % intervals: AUC" in out
-    assert "the best baseline, BM25" in out.splitlines()[-1]
+    text = " ".join(out.split())
+    assert "20 lists of 40 candidates (protocol sampled, split last), variant fp32; 95 % intervals: AUC" in text
+    assert "Probabilities: log loss" in text
+    assert "the best baseline, " in text
+    assert (tmp_path / "diagram.png").stat().st_size > 1000
 
 
 def test_evaluate_keeps_scores(call, trained_bundle, aisle_data, tmp_path):
@@ -378,6 +382,7 @@ def test_export_of_what_is_no_run(call, tmp_path):
 # demo
 
 
+@pytest.mark.slow
 def test_the_demo_goes_the_whole_way(call, monkeypatch, tmp_path, trained_run, trained_bundle, aisle_data):
     """With its long parts replaced by what the fixtures made."""
     seen = {}

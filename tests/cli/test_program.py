@@ -87,6 +87,7 @@ def test_exit_statuses(arguments, status):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_with_130_and_one_line(aisle_data, tmp_path):
     command = [sys.executable, "-m", "onyxrank", "train", "--data", str(aisle_data), "--out", str(tmp_path / "run")]
     command += ["--base", "tiny", "--epochs", "50", "--precision", "fp32"]

@@ -20,6 +20,7 @@ from onyxrank_export.evaluation.baselines.fitted import NAMES, fitted_baselines
 from onyxrank_export.evaluation.baselines.logit import fit_weights, logit
 from onyxrank_export.evaluation.baselines.popularity import popularity, rarity
 from onyxrank_export.evaluation.baselines.scorer import best_by_validation
+from onyxrank_export.evaluation.evaluate import validation_lists
 from onyxrank_export.evaluation.metrics import ranking_metrics
 
 TWO = np.array([1, 1, 2, 2])
@@ -163,7 +164,7 @@ def test_the_first_of_the_best_settings_is_chosen():
 @pytest.mark.parametrize("protocol", ["sampled", "full"])
 def test_all_that_apply_score_every_candidate(protocol):
     split, told = club(users=30), []
-    scorers = fitted_baselines(split, protocol=protocol, say=told.append)
+    scorers = fitted_baselines(split, validation_lists(split, protocol), say=told.append)
     assert list(scorers) == told == list(NAMES)
     lists = lists_of_test(split, most=5, protocol=protocol)
     for scorer in scorers.values():
@@ -171,7 +172,8 @@ def test_all_that_apply_score_every_candidate(protocol):
 
 
 def test_search_has_those_that_need_no_purchases(search_data):
-    scorers = fitted_baselines(split_data(read_data(search_data)), protocol="sampled")
+    split = split_data(read_data(search_data))
+    scorers = fitted_baselines(split, validation_lists(split, "sampled"))
     assert list(scorers) == ["bm25", "encoder", "logit"]
 
 
@@ -179,7 +181,8 @@ def test_without_validation_lists_nothing_is_chosen_by_them():
     split = split_behaviour(
         replace(interactions([(0, item, 1) for item in range(4)], users=1, items=9), timestamp=TWO)
     )
-    assert list(fitted_baselines(split, protocol="sampled", names=["ease", "logit", "bm25"])) == ["bm25"]
+    assert validation_lists(split, "full") == ()
+    assert list(fitted_baselines(split, (), names=["ease", "logit", "bm25"])) == ["bm25"]
 
 
 def test_an_encoder_that_is_not_installed_is_left_out_and_that_is_said(monkeypatch):
@@ -188,5 +191,5 @@ def test_an_encoder_that_is_not_installed_is_left_out_and_that_is_said(monkeypat
 
     monkeypatch.setattr(fitted, "encoder", missing)
     told = []
-    assert list(fitted_baselines(club(), protocol="full", names=["encoder", "bm25"], say=told.append)) == ["bm25"]
+    assert list(fitted_baselines(club(), (), names=["encoder", "bm25"], say=told.append)) == ["bm25"]
     assert any("without the encoder" in text for text in told)

@@ -35,7 +35,7 @@ def evaluation(ranker, aisle_data):
     return evaluate(ranker, aisle_data, most=40, baselines=CHEAP)
 
 
-def eager_scores(run, lists, items):
+def eager_margins(run, lists, items):
     """One unpadded pair at a time, through transformers' own tokenizer and PyTorch."""
     checkpoint = load_checkpoint(run)
     model, tokenizer = checkpoint.model.eval(), checkpoint.tokenizer
@@ -59,16 +59,18 @@ def eager_scores(run, lists, items):
                     torch.tensor([first + second]),
                     token_type_ids=torch.tensor([[0] * len(first) + [1] * len(second)]),
                 ).logits
-            shares.append(torch.softmax(logits[0], 0)[1].item())
+            shares.append((logits[0, 1] - logits[0, 0]).item())
         scores.append(np.array(shares))
     return scores
 
 
-def test_figures_are_those_of_eager_pytorch(evaluation, trained_run, aisle_data):
+def test_figures_are_those_of_eager_pytorch(evaluation, trained_run, trained_bundle, aisle_data):
     data = read_data(aisle_data)
     lists = lists_of_test(split_data(data), most=40)
-    labels, scores = [row.labels for row in lists], eager_scores(trained_run, lists, data.items)
-    expected = ranking_metrics(labels, scores) | probability_metrics(np.concatenate(labels), np.concatenate(scores))
+    labels, margins = [row.labels for row in lists], eager_margins(trained_run, lists, data.items)
+    readout = open_bundle(trained_bundle).manifest.variant("fp32").readout
+    probabilities = readout.probabilities(np.concatenate(margins).astype(np.float32))
+    expected = ranking_metrics(labels, margins) | probability_metrics(np.concatenate(labels), probabilities)
     assert evaluation.results["model"] == pytest.approx(expected, abs=1e-4)
     assert (evaluation.lists, evaluation.sizes, evaluation.variant) == (40, (40, 40), "fp32")
 
@@ -165,3 +167,14 @@ def test_slices_hold_all_lists_of_each_kind(evaluation):
 def test_a_baseline_that_is_not_there_names_those_that_are(ranker, aisle_data):
     with pytest.raises(InvalidInput, match="of popularity, rarity, bm25"):
         evaluate(ranker, aisle_data, baselines=["bm52"])
+
+
+def test_the_probabilities_of_every_variant_are_calibrated(trained_bundle, aisle_data):
+    """On test lists, after the readouts were fitted on validation lists; int8 has a readout of its own."""
+    manifest = open_bundle(trained_bundle).manifest
+    for variant in manifest.variants:
+        assert variant.calibration["form"] == variant.readout.kind
+        with Ranker.load(trained_bundle, variant=variant.name, threads=1) as loaded:
+            found = evaluate(loaded, aisle_data, baselines=CHEAP).calibration
+        assert found.log_loss < found.constant_log_loss, variant.name
+        assert found.error[0] < 0.02, variant.name

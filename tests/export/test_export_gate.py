@@ -16,6 +16,7 @@ from onyxrank.cli.app import run
 from onyxrank_export.conversion import export_context
 from onyxrank_export.conversion import quantized_variants as module
 from onyxrank_export.conversion.errors import GateRefused
+from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.gate import GateLimits
 
 
@@ -43,8 +44,10 @@ def broken(monkeypatch, real_gate):
 
 
 def test_a_broken_quantization_is_refused_and_leaves_nothing(trained_run, tmp_path, broken):
-    with pytest.raises(GateRefused, match=r"refused int8 .*int8_static_avx2: .*; no bundle was written") as caught:
-        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"))
+    with pytest.raises(
+        GateRefused, match=r"refused int8 .*int8_static_avx2 refused: .*; no bundle was written"
+    ) as caught:
+        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"), gate_lists=64)
     assert caught.value.exit_status == 3
     assert names(tmp_path) == []
 
@@ -52,28 +55,39 @@ def test_a_broken_quantization_is_refused_and_leaves_nothing(trained_run, tmp_pa
 def test_a_refused_export_leaves_the_bundle_that_was_there(trained_run, trained_bundle, tmp_path, broken, capsys):
     shutil.copytree(trained_bundle, tmp_path / "bundle")
     before = {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()}
-    command = ["export", str(trained_run), "--out", str(tmp_path / "bundle"), "--gate-lists", "8", "--overwrite"]
-    assert run(command) == 3
+    command = ["export", str(trained_run), "--out", str(tmp_path / "bundle"), "--gate-lists", "64", "--overwrite"]
+    assert run([*command, "--precision", "int8"]) == 3
     assert {path: path.read_bytes() for path in (tmp_path / "bundle").rglob("*") if path.is_file()} == before
     assert names(tmp_path) == ["bundle"]
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("onyxrank: the quality gate refused int8 (")
-    assert "judge on more than 8 lists with --gate-lists" in last
+    assert "train longer" in last
 
 
-def test_where_no_more_lists_are_the_gate_does_not_ask_for_them(trained_run, tmp_path, broken):
-    with pytest.raises(
-        GateRefused, match=r"bring more data \(the \d+ held-out lists it judged on are all there are\)"
-    ):
-        export(trained_run, tmp_path / "bundle", precisions=("fp32", "int8"), gate_lists=10_000)
+def test_where_too_few_lists_decide_it_is_told_how_many_would(trained_run, tmp_path, real_gate):
+    asked = {"precisions": ("int8_dynamic",), "gate": GateLimits(ndcg_kept=0.9999)}
+    with pytest.raises(GateRefused, match=r"undecided on int8.*judge on more than 8 lists with --gate-lists"):
+        export(trained_run, tmp_path / "bundle", **asked)
+    with pytest.raises(GateRefused, match=r"bring more data: the \d+ held-out lists it judged on are all there are"):
+        export(trained_run, tmp_path / "bundle", **asked, gate_lists=10_000)
+    assert names(tmp_path) == []
+
+
+def test_int8_that_nobody_asked_for_is_left_out_where_too_few_lists_decide(trained_run, tmp_path, real_gate):
+    told = []
+    config = ExportConfig(gate_lists=8)
+    manifest = export_bundle(trained_run, tmp_path / "bundle", config, say=told.append)
+    assert {variant.precision for variant in manifest.variants} == {"fp32"}
+    assert {verdict["outcome"] for verdict in manifest.gate["refused"].values()} == {"undecided"}
+    assert any(text.startswith("int8 is left out: judge on more than 8 lists") for text in told)
 
 
 def test_by_force_it_is_written_and_the_manifest_says_so(trained_run, tmp_path, broken):
-    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), force=True)
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), force=True, gate_lists=64)
     assert manifest.gate["forced"] is True
     static = [variant for variant in manifest.variants if variant.precision == "int8_static"]
     assert len(static) == 2
-    assert all(variant.refused and variant.gate["faults"] for variant in static)
+    assert all(variant.refused and variant.gate["reasons"] for variant in static)
     with Ranker.load(tmp_path / "bundle") as ranker:
         assert ranker.info()["precision"] == "fp32", "what the gate refused is not loaded unasked"
 
@@ -85,8 +99,8 @@ def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_p
         (worse if scheme.reduce_range else original)(source, target, scheme, calibration)
 
     monkeypatch.setattr(module, "quantize", sometimes)
-    wide = GateLimits(auc_change=0.05, ndcg_kept=0.8, overlap=0.8)
-    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=wide)
+    wide = GateLimits(auc_change=0.1, ndcg_kept=0.6, overlap=0.6)
+    manifest = export(trained_run, tmp_path / "bundle", precisions=("int8_static",), gate=wide, gate_lists=128)
     assert [variant.name for variant in manifest.variants] == ["int8_static_avx512_vnni", "fp32_fused", "fp32"]
     assert list(manifest.gate["refused"]) == ["int8_static_avx2"]
     assert not (tmp_path / "bundle" / "onnx" / "model_qint8_static_avx2.onnx").exists()

@@ -18,7 +18,10 @@ def whole(few, tmp_path_factory):
     return out, seen.at
 
 
-@pytest.mark.parametrize("share", [0.4, 0.5, 0.8], ids=["first-epoch", "half-way", "second-epoch"])
+@pytest.mark.parametrize(
+    "share",
+    [pytest.param(0.4, id="first-epoch"), *(pytest.param(s, marks=pytest.mark.slow, id=str(s)) for s in (0.5, 0.8))],
+)
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(few, whole, tmp_path, share):
     out, expected = whole
     last, seen = max(expected), Weights()
@@ -49,6 +52,7 @@ def test_resuming_does_not_train_the_encoder_again(few, tmp_path):
     assert [entry["contrastive_step"] for entry in logs[0]] == [1, 2, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [7, None], ids=["half-way", "after-the-last-step"])
 def test_a_folder_that_was_moved_and_a_checkpoint_cut_short_do_not_matter(few, tmp_path, monkeypatch, step):
     monkeypatch.setattr(loop, "list_metrics", falling_accuracy)

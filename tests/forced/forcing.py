@@ -76,15 +76,17 @@ def decide(module: ModuleType, *, passes: bool) -> None:
     """Have the gate at its real limits say the same of every graph."""
     from dataclasses import replace
 
-    from onyxrank_export.conversion.gate import GateLimits
+    from onyxrank_export.conversion.gate import FIGURES, PASSED, REFUSED, GateLimits
 
     honest = module.judge
 
-    def judge(scores, reference, architecture, sample, limits):
-        verdict = honest(scores, reference, architecture, sample, limits)
-        if limits != GateLimits() or not verdict.usable:
+    def judge(margins, reference, sample, limits, error):
+        verdict = honest(margins, reference, sample, limits, error)
+        if limits != GateLimits() or not verdict.numbers:
             return verdict
-        return replace(verdict, faults=() if passes else ("refused by the tests",))
+        outcome = PASSED if passes else REFUSED
+        figures = {name: replace(getattr(verdict, name), outcome=outcome) for name in FIGURES}
+        return replace(verdict, **figures)
 
     module.judge = judge
 

@@ -123,7 +123,13 @@ class Architecture(ABC):
         """Report what changes while the architecture serves, such as its caches, as JSON values."""
         return {}
 
-    def score(self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None) -> list[NDArray[np.float32]]:
+    def score(self, requests: Sequence[EncodedRequest]) -> list[NDArray[np.float32]]:
+        """Give the probabilities of `margins`: float32 [items] in [0, 1] for each request, in input order."""
+        return [self.readout.probabilities(margins) for margins in self.margins(requests)]
+
+    def margins(
+        self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None
+    ) -> list[NDArray[np.float32]]:
         """Score every item of every request now, on the caller's thread.
 
         Args:
@@ -131,7 +137,7 @@ class Architecture(ABC):
             watch: stopwatch to add the time of the stages ``history``, ``batch`` and ``run`` to.
 
         Returns:
-            For each request the probabilities of its items in input order: float32 [items], in [0, 1].
+            For each request the margins of its items in input order: float32 [items].
 
         Raises:
             NonFiniteScore: if the model answers NaN or infinity; it names the item.
@@ -147,7 +153,7 @@ class Architecture(ABC):
             if fault is not None:
                 raise fault
             call.finish(step)
-        return [self.readout.probabilities(margins) for margins in call.results()]
+        return call.results()
 
     def close(self) -> None:
         """Close the sessions and let go of the states; the architecture can then score nothing more."""

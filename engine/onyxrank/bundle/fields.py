@@ -73,10 +73,11 @@ class Fields:
 
     def take_strings(self, key: str) -> tuple[str, ...]:
         """Return the strings of the list under a required key."""
-        values = self.take(key, list)
-        return tuple(
-            checked(value, str, f"{self._at(key)}[{index}]", self._fault) for index, value in enumerate(values)
-        )
+        return self._take_all(key, str)
+
+    def take_numbers(self, key: str) -> tuple[float, ...]:
+        """Return the numbers of the list under a required key."""
+        return self._take_all(key, float)
 
     def finish(self) -> None:
         """Refuse the object if it has keys that nobody took.
@@ -88,6 +89,12 @@ class Fields:
         unknown = sorted(set(self._fields) - self._taken)
         if unknown:
             raise self._fault(f"{', '.join(self._at(key) for key in unknown)}: no such key in this schema version")
+
+    def _take_all(self, key: str, kind: type[T]) -> tuple[T, ...]:
+        values = self.take(key, list)
+        return tuple(
+            checked(value, kind, f"{self._at(key)}[{index}]", self._fault) for index, value in enumerate(values)
+        )
 
     def _is_null(self, key: str) -> bool:
         null = key in self._fields and self._fields[key] is None

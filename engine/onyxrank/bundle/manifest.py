@@ -10,111 +10,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from onyxrank.architectures.readout import HEADS
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.fields import Fields, check_path, checked, fault
+from onyxrank.bundle.entries import FileEntry, TokenizerSpec, Variant, plain
+from onyxrank.bundle.fields import Fields, check_path, fault
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 
 MANIFEST_NAME = "onyxrank.json"
-SCHEMA_VERSION = 1
-PRECISIONS = ("fp32", "fp16", "bf16", "int8_dynamic", "int8_static")
-"""Precisions that a variant can have.
-
-A bf16 variant has the fp32 graphs, which a provider computes in bfloat16. The other precisions are those of the
-graphs themselves.
-"""
+SCHEMA_VERSION = 2
 TRUNCATION: Mapping[str, str] = {"history": "newest", "item": "title_first", "separator": HISTORY_SEPARATOR}
 """The only truncation policy that exists; the manifest records it so that a reader can refuse a later one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileEntry:
-    """The content that a file of the bundle must have.
-
-    Attributes:
-        sha256: SHA-256 of the content, as 64 lower-case hexadecimal digits.
-        bytes: size of the content.
-
-    """
-
-    sha256: str
-    bytes: int
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise fault("a file's sha256 must be 64 lower-case hexadecimal digits")
-        if self.bytes < 0:
-            raise fault("a file's bytes must not be negative")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenizerSpec:
-    """The tokenizer's file and how it is used.
-
-    Attributes:
-        file: path inside the bundle of the tokenizer, in the JSON format of the library ``tokenizers``.
-        cls_token: text of the token that opens a pair of history and item.
-        sep_token: text of the token that closes each of the two.
-        prefix_safe: whether the tokens of a text that was cut at a space are a prefix of those of the whole text.
-
-    """
-
-    file: str
-    cls_token: str
-    sep_token: str
-    prefix_safe: bool
-
-    def __post_init__(self) -> None:
-        check_path(self.file)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One set of graphs in one precision.
-
-    Attributes:
-        name: name of the variant, unique in the bundle; ``Ranker.load(variant=…)`` takes it.
-        precision: one of ``PRECISIONS``.
-        files: path inside the bundle of each graph, by the graph's role.
-        machines: machine families that the variant was made for; empty if it was made for any. The gate judged it
-            only on the machine that exported it, but sums of integers are the same on all machines of these
-            families (`onyxrank_export.conversion.quantize`).
-        batch_invariant: whether an item's score is the same whatever other items are in its micro-batch.
-        batch_deviation: largest difference that export measured between an item's probabilities in different batches.
-        gate: figures of the quality gate, or None if the gate has not judged the variant.
-
-    """
-
-    name: str
-    precision: str
-    files: Mapping[str, str]
-    machines: tuple[str, ...] = ()
-    batch_invariant: bool = True
-    batch_deviation: float = 0.0
-    gate: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if not self.name or self.name == "auto":
-            raise fault("a variant's name must be some text other than 'auto'")
-        if self.precision not in PRECISIONS:
-            raise fault(f"variant {self.name!r}: precision must be one of {', '.join(PRECISIONS)}")
-        for path in self.files.values():
-            check_path(path)
-
-    @property
-    def refused(self) -> bool:
-        """Whether the quality gate refused the variant, which was then written by force."""
-        return self.gate is not None and self.gate.get("passed") is False
-
-    def runs_on(self, family: str) -> bool:
-        """Say whether the variant was made for a machine family."""
-        return not self.machines or family in self.machines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,13 +121,13 @@ class Manifest:
             architecture=fields.take("architecture", str),
             head=fields.take("head", str),
             limits=_parse_limits(fields.take_object("limits")),
-            tokenizer=_parse_tokenizer(fields.take_object("tokenizer")),
+            tokenizer=TokenizerSpec.parse(fields.take_object("tokenizer")),
             variants=tuple(
-                _parse_variant(Fields(value, f"variants[{index}]"))
+                Variant.parse(Fields(value, f"variants[{index}]"), version)
                 for index, value in enumerate(fields.take("variants", list))
             ),
             files={
-                path: _parse_file(Fields(value, f"files[{path!r}]"))
+                path: FileEntry.parse(Fields(value, f"files[{path!r}]"))
                 for path, value in fields.take("files", dict).items()
             },
             parity=fields.take("parity", dict),
@@ -234,14 +144,11 @@ class Manifest:
             "onyxrank_version": self.onyxrank_version,
             "architecture": self.architecture,
             "head": self.head,
-            "limits": _plain(self.limits),
+            "limits": plain(self.limits),
             "truncation": dict(TRUNCATION),
-            "tokenizer": _plain(self.tokenizer),
-            "variants": [
-                {**_plain(variant), "files": dict(variant.files), "machines": list(variant.machines)}
-                for variant in self.variants
-            ],
-            "files": {path: _plain(entry) for path, entry in self.files.items()},
+            "tokenizer": plain(self.tokenizer),
+            "variants": [variant.to_json() for variant in self.variants],
+            "files": {path: plain(entry) for path, entry in self.files.items()},
             "parity": dict(self.parity),
             "gate": dict(self.gate),
             "training": dict(self.training),
@@ -255,38 +162,3 @@ def _parse_limits(fields: Fields) -> Limits:
         return Limits(history_tokens=history, item_tokens=item)
     except InvalidInput as error:
         raise fault(str(error)) from error
-
-
-def _parse_tokenizer(fields: Fields) -> TokenizerSpec:
-    spec = TokenizerSpec(
-        file=fields.take("file", str),
-        cls_token=fields.take("cls_token", str),
-        sep_token=fields.take("sep_token", str),
-        prefix_safe=fields.take("prefix_safe", bool),
-    )
-    fields.finish()
-    return spec
-
-
-def _parse_variant(fields: Fields) -> Variant:
-    variant = Variant(
-        name=fields.take("name", str),
-        precision=fields.take("precision", str),
-        files={role: checked(path, str, f"files.{role}") for role, path in fields.take("files", dict).items()},
-        machines=fields.take_strings("machines"),
-        batch_invariant=fields.take("batch_invariant", bool),
-        batch_deviation=fields.take("batch_deviation", float),
-        gate=fields.take_report("gate"),
-    )
-    fields.finish()
-    return variant
-
-
-def _parse_file(fields: Fields) -> FileEntry:
-    entry = FileEntry(sha256=fields.take("sha256", str), bytes=fields.take("bytes", int))
-    fields.finish()
-    return entry
-
-
-def _plain(value: Limits | TokenizerSpec | Variant | FileEntry) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__dataclass_fields__}

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from onyxrank.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest
+from onyxrank.bundle.entries import FileEntry
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.machine.cpus import usable_cpus
 

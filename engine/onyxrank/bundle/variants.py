@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onyxrank.bundle.manifest import Manifest, Variant
+from onyxrank.bundle.entries import Variant
+from onyxrank.bundle.manifest import Manifest
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.machine.cpus import MachineFamily
 from onyxrank.sessions.providers import AUTO, Provider

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onyxrank.bundle.manifest import MANIFEST_NAME, FileEntry, Manifest
+from onyxrank.bundle.entries import FileEntry
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
 from onyxrank.bundle.opening import hash_file
 from onyxrank.errors import BundleError
 

@@ -50,6 +50,9 @@ def command(
     scores: Annotated[
         Path | None, typer.Option(help="Write every candidate's score by every system to this .npz (numbers only).")
     ] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Draw the probabilities against what was bought into this PNG.")
+    ] = None,
     variant: Annotated[str, typer.Option(help="Graph variant.")] = "auto",
     provider: Annotated[str, typer.Option(help="Execution provider.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -63,6 +66,8 @@ def command(
         evaluation = run_evaluation(ranker, data, most=lists, protocol=protocol, split=split, **options)
     if scores is not None:
         evaluation.scores.write(scores)
+    if reliability is not None:
+        evaluation.draw_reliability(reliability)
     if json:
         console.print_json(evaluation.to_json())
         return
@@ -101,6 +106,7 @@ def show(evaluation: Any) -> None:
     if evaluation.slices:
         console.out.print(slice_table(evaluation))
     console.out.print(interval_line(evaluation))
+    console.out.print(evaluation.calibration.sentence(), markup=False)
     console.out.print(evaluation.verdict, markup=False)
 
 

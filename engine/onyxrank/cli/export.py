@@ -28,7 +28,13 @@ def command(
         Path | None,
         typer.Option(help="Data to calibrate and gate on; by default what the run was trained on."),
     ] = None,
-    gate_lists: Annotated[int, typer.Option(help="Held-out lists the gate scores.")] = 256,
+    gate_lists: Annotated[
+        int, typer.Option(help="Most held-out lists the gate looks at; it stops as soon as it is sure.")
+    ] = 2048,
+    base_rate: Annotated[
+        float | None,
+        typer.Option(help="Share of the items shown that the shop sells, 0 to 1: probabilities are for this share."),
+    ] = None,
     history_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
     item_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Write variants that fail the gate too.")] = False,
@@ -50,6 +56,7 @@ def command(
     config = module.ExportConfig(
         precisions=None if precision is None else tuple(name.strip() for name in precision.split(",")),
         gate_lists=gate_lists,
+        base_rate=base_rate,
         force=force,
         overwrite=overwrite,
         limits=limits,

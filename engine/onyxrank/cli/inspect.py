@@ -59,25 +59,30 @@ def command(
 
 def variants_table(manifest: Manifest) -> Group:
     """Make a table with one line for each variant, in order of preference, and a legend of its columns."""
-    table = console.table("variant", "ΔAUC", "NDCG@10", "top 10", "alone", "gate", right=(1, 2, 3, 4))
+    table = console.table("variant", "ΔAUC", "NDCG@10", "top 10", "alone", "gate", "readout", right=(1, 2, 3, 4))
     for variant in manifest.variants:
         gate = variant.gate or {}
         table.add_row(
             variant.name,
-            f"{gate['auc_change']:+.4f}" if gate else "",
-            f"{gate['ndcg_kept']:.2%}" if gate else "",
-            f"{gate['overlap']:.3f}" if gate else "",
+            _told(gate.get("auc_change"), "+.4f"),
+            _told(gate.get("ndcg_kept"), ".1%"),
+            _told(gate.get("overlap"), ".3f"),
             f"{variant.batch_deviation:.0e}" + (" " if variant.batch_invariant else "*"),
             ("passed" if gate["passed"] else "FORCED") if gate else "",
+            variant.readout.kind,
         )
     legend = [
-        "against fp32: change of AUC, share of NDCG@10 kept, mean overlap of the top 10",
+        "against fp32: change of AUC, share kept of NDCG@10 above chance, mean overlap of the top 10",
         "alone: largest change of a score when the item is scored without its list",
     ]
     if any(not variant.batch_invariant for variant in manifest.variants):
         legend.append("* depends on the list: loaded only when asked for by name")
     # The legend is no caption of the table, since it would then be as narrow as the table.
     return Group(table, Text("\n".join(legend), style="dim"))
+
+
+def _told(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _overview(manifest: Manifest) -> Table:
@@ -123,7 +128,28 @@ def _gate_lines(manifest: Manifest) -> list[str]:
     lines = [
         f"gate: {gate['lists']} held-out lists, {gate['pairs']} pairs; |ΔAUC| ≤ {limits['auc_change']}, "
         f"NDCG@10 kept ≥ {limits['ndcg_kept']:.0%}, top-10 overlap ≥ {limits['overlap']}"
+        + (f", each sure but for {limits['error']:.0%}" if "error" in limits else "")
         + ("; FORCED by --force" if gate["forced"] else "")
     ]
-    lines += [f"refused {name}: {'; '.join(verdict['faults'])}" for name, verdict in gate["refused"].items()]
-    return lines
+    for name, verdict in gate["refused"].items():
+        # Bundles of schema 1 have faults alone.
+        reasons = verdict.get("reasons", verdict.get("faults", ()))
+        lines.append(f"{verdict.get('outcome', 'refused')} {name}: {'; '.join(reasons)}")
+    return lines + _readout_lines(manifest)
+
+
+def _readout_lines(manifest: Manifest) -> list[str]:
+    """Say how probabilities are made: fitted on which share of purchases, and for which share they hold."""
+    lines = {}
+    for variant in manifest.variants:
+        report = variant.calibration
+        if report is None or report.get("form") is None:
+            lines[variant.name] = "probabilities are the logistic function's, not calibrated"
+            continue
+        rate = report["base_rate"]
+        share = f"{report['share']:.2%} purchases, as in those lists" if rate is None else f"{rate:.2%} purchases"
+        lines[variant.name] = (
+            f"{report['form']} on {report['lists']} held-out lists, log loss {report['log_loss']:.4f} (a constant's "
+            f"{report['constant_log_loss']:.4f}), for a share of {share}"
+        )
+    return [f"readout of {name}: {told}" for name, told in lines.items()]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.manifest import Variant
+from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.opening import Bundle
 from onyxrank.bundle.variants import choose_variant
 from onyxrank.errors import BundleError

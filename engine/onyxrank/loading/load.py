@@ -80,7 +80,12 @@ def assemble(
     manifest = bundle.manifest
     limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions)
     architecture = ARCHITECTURES[manifest.architecture](
-        sessions, manifest.head, limits, bundle.pad_id(), cache_bytes=cache_bytes
+        sessions,
+        manifest.head,
+        limits,
+        bundle.pad_id(),
+        cache_bytes=cache_bytes,
+        readout=manifest.variant(setting.variant).readout,
     )
     return Scheduler(architecture, setting.sessions, queue_tokens)
 
@@ -100,6 +105,7 @@ def _facts(
         "variant_reason": choice.reason,
         "precision": choice.variant.precision,
         "batch_invariant": choice.variant.batch_invariant,
+        "readout": {"kind": choice.variant.readout.kind, **choice.variant.readout.to_json()},
         "provider_asked": options.provider,
         "session_providers": [provider for info in running for provider in info.providers],
         "session_options": {name: value for info in running for name, value in info.options.items()},

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from tokenizers import Tokenizer
 
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.manifest import Variant
+from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.opening import Bundle
 from onyxrank.errors import BundleError, InvalidInput, ProviderUnavailable
 from onyxrank.loading.setting import Setting

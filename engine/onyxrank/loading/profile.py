@@ -20,8 +20,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.fields import Fields
-from onyxrank.bundle.manifest import Variant
 from onyxrank.bundle.opening import Bundle, read_json
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.loading.setting import Setting

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank.architectures.readout import Readout
 from onyxrank.measure.requests import Request
 from onyxrank.ranker import Ranker
 from onyxrank.request.timings import Timings
@@ -130,8 +131,15 @@ class EngineWay:
         return ranking
 
     def score(self, request: Request) -> NDArray[np.float32]:
-        """Return the items' probabilities in input order."""
-        return self._ranker.score(request.history, request.items)
+        """Return the items' probabilities in input order, by the logistic function, whatever readout the bundle has.
+
+        They are compared with those of other ways, which have no readout.
+        """
+        hits = self._ranker.rank(request.history, request.items)
+        margins = np.empty(len(hits), np.float32)
+        for hit in hits:
+            margins[hit.index] = hit.margin
+        return Readout().probabilities(margins)
 
     def close(self) -> None:
         """Close the ranker."""

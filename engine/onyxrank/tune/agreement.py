@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onyxrank.architectures.base import Architecture
+from onyxrank.architectures.readout import Readout
 from onyxrank.errors import NonFiniteScore
 from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
 from onyxrank.measure.overlap import top_overlap
@@ -81,16 +82,18 @@ def compare(
     Args:
         architecture: the model, opened with the setting.
         requests: the lists to score.
-        expected: fp32's scores of each list.
+        expected: fp32's margins of each list.
 
     """
     try:
-        scores = [architecture.score([request])[0] for request in requests]
+        margins = [architecture.margins([request])[0] for request in requests]
     except NonFiniteScore:
         return Agreement.none("answers NaN or infinity")
-    overlaps = [top_overlap(ours, theirs) for ours, theirs in zip(scores, expected, strict=True)]
+    overlaps = [top_overlap(one, other) for one, other in zip(margins, expected, strict=True)]
     overlap, error = float(np.mean(overlaps)), float(np.std(overlaps) / np.sqrt(len(overlaps)))
-    differences = np.abs(np.concatenate(scores) - np.concatenate(expected))
+    # By the logistic function, whatever readout a variant has: what the graphs differ by is the question here.
+    ours, theirs = (Readout().probabilities(np.concatenate(each)) for each in (margins, expected))
+    differences = np.abs(ours - theirs)
     difference = float(differences.mean())
     longest = max(requests, key=lambda request: len(request.items))
     deviation = batch_deviation(architecture, [longest], most_items=_ALONE)

@@ -81,7 +81,7 @@ class Comparison:
             for request in self._requests[self.lists :]:
                 if self.lists >= LEAST_LISTS and time.perf_counter() > self._deadline:
                     break
-                self._expected += reference.score([request])
+                self._expected += reference.margins([request])
         count = self.lists if self.in_time else min(self.lists, LEAST_LISTS)
         try:
             architecture = self._contestants.scheduler(setting).architecture

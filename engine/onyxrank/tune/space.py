@@ -15,7 +15,8 @@ from typing import Literal
 
 from onyxrank.architectures.base import Layout
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.manifest import Manifest, Variant
+from onyxrank.bundle.entries import Variant
+from onyxrank.bundle.manifest import Manifest
 from onyxrank.errors import ProviderUnavailable
 from onyxrank.loading.setting import Setting
 from onyxrank.sessions.ort_session import offered_providers

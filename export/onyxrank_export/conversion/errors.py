@@ -12,6 +12,15 @@ class ExportError(OnyxrankError):
 
 
 class GateRefused(OnyxrankError):
-    """A requested precision does not keep the ranking quality, so no bundle was written."""
+    """A requested precision does not keep the ranking quality, or too few lists say so; no bundle was written.
+
+    Attributes:
+        surer: a phrase that says what would make the gate surer.
+
+    """
 
     exit_status: ClassVar[int] = GATE_REFUSED
+
+    def __init__(self, message: str, surer: str = "") -> None:
+        super().__init__(message)
+        self.surer = surer

@@ -13,7 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest, TokenizerSpec, Variant
+from onyxrank.architectures.readout import Readout
+from onyxrank.bundle.entries import TokenizerSpec, Variant
+from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
 from onyxrank.bundle.writing import file_entries, new_folder, write_manifest
 from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
@@ -23,8 +25,8 @@ from onyxrank.tune.sample import SAMPLE_FILE, write_requests
 from onyxrank_export.conversion.architectures import Files, conversion_of
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export_config import ExportConfig
-from onyxrank_export.conversion.export_context import ExportContext, Say
-from onyxrank_export.conversion.gate import GateSample, Progress, Verdict
+from onyxrank_export.conversion.export_context import READOUT_LISTS, ExportContext, Say
+from onyxrank_export.conversion.gate import GateSample, Progress, Scoring, Verdict
 from onyxrank_export.conversion.material import Material, demo_material, material_of
 from onyxrank_export.conversion.parity import TOLERANCE
 from onyxrank_export.conversion.quantized_variants import check_computable, quantized_variants
@@ -80,6 +82,7 @@ def export_bundle(
     material = material_of(run, data, most=config.gate_lists)
     precisions = config.quantized(with_data=material is not None)
     check_computable(precisions)
+    own_data = material is not None
     if material is None:
         if precisions:
             raise ExportError("int8 is calibrated and gated on real pairs: name the data with --data")
@@ -95,6 +98,7 @@ def export_bundle(
             head="sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax",
             pad_id=int(checkpoint.model.config.pad_token_id or 0),
             conversion=conversion_of(run.architecture, checkpoint.model, encoder.limits),
+            own_data=own_data,
             sample=GateSample(material.held_out, [material.encode(encoder, row) for row in material.held_out]),
             say=say,
             progress=progress,
@@ -124,14 +128,20 @@ def _write_contents(
     written = context.conversion.write(graphs)
     context.say("checking parity with PyTorch")
     parity = context.conversion.parity(graphs, context.sample.requests[:_PARITY_LISTS], context.pad_id)
-    variants = [_fp32_variant(context, name, files) for name, files in written.items()]
     verdicts: dict[str, Verdict] = {}
-    if precisions:
-        source, calibration = next(iter(written.values())), material.calibration(encoder)
-        quantized, verdicts = quantized_variants(context, precisions, source, calibration)
-        # The engine takes the first variant that fits the machine: static int8 goes before fp32.
-        static = [variant for variant in quantized if variant.precision == "int8_static"]
-        variants = [*static, *variants, *(variant for variant in quantized if variant not in static)]
+    quantized: list[Variant] = []
+    source = next(iter(written.values()))
+    with context.opened(source) as fp32:
+        expected = Scoring(fp32, context.sample, context.progress)
+        if precisions:
+            calibration = material.calibration(encoder)
+            quantized, verdicts = quantized_variants(context, precisions, source, calibration, expected)
+        # The logits of all fp32 graphs are PyTorch's to 1e-4: one readout is for all of them.
+        fitted = context.readout(expected.first(max(READOUT_LISTS, expected.scored)) if context.own_data else [])
+    variants = [_fp32_variant(context, name, files, *fitted) for name, files in written.items()]
+    # The engine takes the first variant that fits the machine: static int8 goes before fp32.
+    static = [variant for variant in quantized if variant.precision == "int8_static"]
+    variants = [*static, *variants, *(variant for variant in quantized if variant not in static)]
     return Manifest(
         onyxrank_version=version("onyxrank"),
         architecture=run.architecture,
@@ -151,7 +161,9 @@ def _write_contents(
     )
 
 
-def _fp32_variant(context: ExportContext, name: str, files: Files) -> Variant:
+def _fp32_variant(
+    context: ExportContext, name: str, files: Files, readout: Readout, calibration: Mapping[str, Any] | None
+) -> Variant:
     with context.opened(files) as architecture:
         deviation = batch_deviation(architecture, context.sample.requests[:_DEVIATION_LISTS])
     return Variant(
@@ -160,6 +172,8 @@ def _fp32_variant(context: ExportContext, name: str, files: Files) -> Variant:
         files=context.in_bundle(files),
         batch_invariant=deviation <= BATCH_INVARIANT,
         batch_deviation=deviation,
+        readout=readout,
+        calibration=calibration,
     )
 
 
@@ -174,6 +188,7 @@ def _gate_report(context: ExportContext, verdicts: Mapping[str, Verdict], writte
             "auc_change": limits.auc_change,
             "ndcg_kept": limits.ndcg_kept,
             "overlap": limits.overlap,
+            "error": limits.error,
         },
         "lists": len(lists),
         "pairs": int(sum(len(row.items) for row in lists)),

@@ -17,7 +17,8 @@ class ExportConfig:
 
     Attributes:
         precisions: of `PRECISIONS`; fp32 is always written. None takes int8 too where there is data to gate it on.
-        gate_lists: most held-out lists the gate scores.
+        gate_lists: most held-out lists the gate looks at.
+        base_rate: share of the items shown that the shop sells, for the readout; None keeps the held-out lists' own.
         gate: what a quantized variant may lose.
         force: write variants that fail the gate too; the manifest says so.
         overwrite: replace an existing bundle, once the new one is whole.
@@ -26,7 +27,8 @@ class ExportConfig:
     """
 
     precisions: tuple[str, ...] | None = None
-    gate_lists: int = 256
+    gate_lists: int = 2048
+    base_rate: float | None = None
     gate: GateLimits = field(default_factory=GateLimits)
     force: bool = False
     overwrite: bool = False
@@ -40,6 +42,8 @@ class ExportConfig:
             )
         if self.gate_lists < 1:
             raise InvalidInput("gate_lists must be at least 1", field="gate_lists")
+        if self.base_rate is not None and not 0 < self.base_rate < 1:
+            raise InvalidInput(f"base_rate must be between 0 and 1, not {self.base_rate}", field="base_rate")
 
     def quantized(self, *, with_data: bool) -> tuple[str, ...]:
         """The precisions below fp32 to write: those asked for, or int8 where none was named and there is data."""

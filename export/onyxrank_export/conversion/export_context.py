@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from onyxrank.architectures.base import Architecture
+from onyxrank.architectures.readout import Readout
 from onyxrank_export.conversion.architectures import Conversion, Files
 from onyxrank_export.conversion.export_config import ExportConfig
-from onyxrank_export.conversion.gate import GateSample, Progress
+from onyxrank_export.conversion.gate import GateSample, Margins, Progress
+from onyxrank_export.conversion.readout_fit import fit_readout
 from onyxrank_export.conversion.sessions import opened_architecture
 
+READOUT_LISTS = 512
+"""Readouts are fitted on as many held-out lists, or on more where the gate looked at more."""
 Say: TypeAlias = Callable[[str], None]
 """Is told each step as it begins."""
 
@@ -30,6 +34,7 @@ class ExportContext:
         pad_id: token id to pad with.
         conversion: writes and checks the architecture's graphs.
         sample: the held-out lists with their token ids.
+        own_data: whether the lists are of data that the model is for.
         say: told each step as it begins.
         progress: told how many of how many held-out lists a graph has scored.
 
@@ -42,6 +47,7 @@ class ExportContext:
     pad_id: int
     conversion: Conversion
     sample: GateSample
+    own_data: bool
     say: Say
     progress: Progress
 
@@ -52,6 +58,17 @@ class ExportContext:
         return opened_architecture(
             self.architecture, self.head, files, self.pad_id, provider=provider, exact_sums=exact_sums
         )
+
+    def readout(self, margins: Margins) -> tuple[Readout, Mapping[str, Any] | None]:
+        """Fit the readout of a variant on the margins of the first held-out lists, and report on it.
+
+        Without lists of the model's own data there is nothing to fit on: then it is the logistic function, of which
+        there is no report.
+        """
+        if not self.own_data:
+            return Readout(), None
+        labels = [row.labels for row in self.sample.lists[: len(margins)]]
+        return fit_readout(margins, labels, self.config.base_rate)
 
     def in_bundle(self, files: Files) -> dict[str, str]:
         """Paths of graph files as the manifest names them: relative to the bundle, by role."""

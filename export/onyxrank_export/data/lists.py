@@ -52,6 +52,7 @@ class CandidateList:
         labels: float32 relevance of each, 0.0 to 1.0.
         events: int32 positions of the items of the history, oldest first; none for a query.
         waited: seconds from the last event to the purchase; None where the data does not say.
+        user: position of the shopper in the data's users; None for a query.
 
     """
 
@@ -60,6 +61,7 @@ class CandidateList:
     labels: NDArray[np.float32]
     events: NDArray[np.int32] = field(default_factory=_no_events)
     waited: int | None = None
+    user: int | None = None
 
 
 def lists_of_validation(
@@ -115,6 +117,7 @@ def titles(split: BehaviourSplit, items: NDArray[np.int32]) -> tuple[str, ...]:
 class _Case:
     """A held-out basket of a shopper, to be ranked among other items."""
 
+    user: int
     shopper: Shopper
     basket: Range
 
@@ -137,6 +140,7 @@ class _Case:
             labels=np.isin(items, self.targets).astype(np.float32),
             events=self.events,
             waited=None if times is None or start == 0 else int(times[start] - times[start - 1]),
+            user=self.user,
         )
 
 
@@ -149,8 +153,8 @@ def _behaviour_lists(
     users = list(range(len(split.shoppers)))
     if not by_file:
         users.sort(key=split.data.users.__getitem__)
-    everyone = [split.shoppers[user] for user in users]
-    cases = [_Case(shopper, basket) for shopper in everyone for basket in getattr(shopper, part)]
+    everyone = [(user, split.shoppers[user]) for user in users]
+    cases = [_Case(user, shopper, basket) for user, shopper in everyone for basket in getattr(shopper, part)]
     if not cases:
         raise DataError((Fault("interactions", None, "user_id", _NOBODY[split.name].format(part=part)),))
     cases = _some(cases, most, seed)

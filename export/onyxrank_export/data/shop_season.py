@@ -21,8 +21,10 @@ DAYS = 180
 FIRST_SECOND = 1_704_067_200  # midnight of 2024-01-01, UTC
 
 _LEAST_PURCHASES, _MOST_PURCHASES = 6, 15
-_BY_POPULARITY = 0.1
-_KIND_AGAIN = 0.1
+BY_POPULARITY = 0.1
+"""Share of purchases that serve no taste."""
+KIND_AGAIN = 0.1
+"""How much less readily a kind is bought that the shopper has."""
 _LOOKS_LEFT = 0.5
 _DAY, _MORNING, _EVENING = 86_400, 7 * 3600, 22 * 3600
 
@@ -57,10 +59,10 @@ def live_season(dice: Dice, shopper: Customer, market: Market) -> list[ShopEvent
     for taste, (_, purchases) in zip(tastes, visits, strict=True):
         basket = []
         for _ in range(purchases):
-            weights = market.popularity if dice.chance(_BY_POPULARITY) else wanted[taste] * again
+            weights = market.popularity if dice.chance(BY_POPULARITY) else wanted[taste] * again
             bought = _draw(dice, weights * free, market.popularity * free)
             free[bought] = 0.0
-            again[market.kind == market.kind[bought]] = _KIND_AGAIN
+            again[market.kind == market.kind[bought]] = KIND_AGAIN
             basket.append((bought, 1))
         baskets.append(basket)
 

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from onyxrank.errors import InvalidInput
 from onyxrank.ranker import Ranker
 from onyxrank.request.items import Item
-from onyxrank_export.data.lists import CandidateList, lists_of_test
+from onyxrank_export.data.lists import CandidateList, lists_of_test, lists_of_validation
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import BehaviourSplit, Split, split_data
+from onyxrank_export.data.values import DataError
 from onyxrank_export.evaluation.baselines.fitted import NAMES, fitted_baselines
 from onyxrank_export.evaluation.baselines.scorer import Scorer
 from onyxrank_export.evaluation.bootstrap import bootstrap
+from onyxrank_export.evaluation.calibration import Calibration, calibration, draw_reliability, without_shift
 from onyxrank_export.evaluation.metrics import (
     RANKING_METRICS,
     mean_of,
@@ -31,6 +33,10 @@ from onyxrank_export.evaluation.slices import slices
 from onyxrank_export.evaluation.verdict import best_baseline, verdict
 from onyxrank_export.training.run import split_of
 
+VALIDATION_LISTS = 400
+"""Most validation lists that baselines choose their settings on."""
+_BLOCK = 64
+"""Lists that are scored by every system before the next ones are made."""
 _REPORTED = (*RANKING_METRICS, "accuracy", "log_loss", "constant_log_loss", "calibration_error")
 
 
@@ -57,6 +63,7 @@ class Evaluation:
     Attributes:
         results: metrics by system: ``model`` and the baselines that apply.
         intervals: bootstrap 95 % intervals of the model's ``auc`` and ``ndcg_at_10``, over lists.
+        calibration: how good the model's probabilities are.
         verdict: a sentence that says whether the model beats the best baseline, with a paired interval.
         slices: NDCG@10 by kinds of lists.
         best: the name of the best baseline.
@@ -66,11 +73,14 @@ class Evaluation:
         protocol: by which protocol.
         split: how the data was split.
         scores: the scores of every candidate by every system.
+        shift: what the readout added to all log-odds for the shop's own share of purchases; calibration is measured
+            without it, since the lists are not of that share.
 
     """
 
     results: dict[str, dict[str, float]]
     intervals: dict[str, tuple[float, float]]
+    calibration: Calibration
     verdict: str
     slices: tuple[Slice, ...]
     best: str | None
@@ -80,6 +90,7 @@ class Evaluation:
     protocol: str
     split: str
     scores: KeptScores
+    shift: float
 
     def to_json(self) -> dict[str, Any]:
         """The metrics by system, as the command prints them; a metric that is NaN (no negatives, say) is None."""
@@ -89,6 +100,12 @@ class Evaluation:
             }
             for system, metrics in self.results.items()
         }
+
+    def draw_reliability(self, path: Path) -> None:
+        """Draw the model's probabilities against what was bought into a PNG."""
+        kept = self.scores
+        probabilities = without_shift(kept.scores["model"], self.shift)
+        draw_reliability(kept.by_list(kept.labels), [probabilities], path)
 
 
 def evaluate(
@@ -131,7 +148,7 @@ def evaluate(
     content = read_data(data)
     parts = split_data(content, _way(split, training, content.fingerprint))
     lists = lists_of_test(parts, most=most, protocol=protocol)
-    scorers = fitted_baselines(parts, protocol=protocol, names=baselines, say=say)
+    scorers = fitted_baselines(parts, validation_lists(parts, protocol), names=baselines, say=say)
     if oracle is not None:
         scorers["oracle"] = oracle
     rows, scores = _all_scores(ranker, lists, content.items, scorers, progress)
@@ -153,6 +170,14 @@ def model_scores(
     return scores
 
 
+def validation_lists(split: Split, protocol: str) -> Sequence[CandidateList]:
+    """The lists that baselines choose their settings on; none if nobody has a purchase to validate on."""
+    try:
+        return list(lists_of_validation(split, most=VALIDATION_LISTS, protocol=protocol))
+    except DataError:
+        return ()
+
+
 def _way(split: str | None, training: Mapping[str, Any] | None, fingerprint: str) -> str:
     """The way to split: the one asked for, unless the model learnt from what that way holds out."""
     trained = split_of(training) if training else None
@@ -166,10 +191,6 @@ def _way(split: str | None, training: Mapping[str, Any] | None, fingerprint: str
             field="split",
         )
     return split
-
-
-_BLOCK = 64
-"""Lists that are scored by every system before the next ones are made."""
 
 
 def _all_scores(
@@ -200,15 +221,18 @@ def _figures(
     protocol: str,
 ) -> Evaluation:
     labels = [row.labels for row in lists]
+    shift = float(ranker.info()["readout"]["shift"])
+    probabilities = [without_shift(row, shift) for row in scores["model"]]
     per_list = {name: per_list_metrics(labels, rows) for name, rows in scores.items()}
     results = {name: ranking_metrics(labels, rows) for name, rows in scores.items()}
-    results["model"] |= probability_metrics(np.concatenate(labels), np.concatenate(scores["model"]))
+    results["model"] |= probability_metrics(np.concatenate(labels), np.concatenate(probabilities))
     quality = {name: figures["ndcg_at_10"] for name, figures in per_list.items()}
     way, popularity = (split.name, split.popularity) if isinstance(split, BehaviourSplit) else ("queries", None)
     kinds = slices(lists, popularity)
     return Evaluation(
         results=results,
         intervals={name: bootstrap(per_list["model"][name]) for name in ("auc", "ndcg_at_10")},
+        calibration=calibration(labels, probabilities),
         verdict=verdict(quality),
         slices=tuple(
             Slice(
@@ -224,5 +248,6 @@ def _figures(
         variant=str(ranker.info()["variant"]),
         protocol=protocol,
         split=way,
+        shift=shift,
         scores=KeptScores.of(lists, scores, protocol=protocol, split=way, fingerprint=split.data.fingerprint),
     )

@@ -6,6 +6,7 @@ But not AUC and NDCG of a single list: there scikit-learn spends fifty times as 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,10 +77,26 @@ def probability_metrics(labels: NDArray[np.float32], probabilities: NDArray[np.f
     wide: NDArray[np.float64] = np.asarray(probabilities, np.float64)
     return {
         "accuracy": float(np.mean((wide >= 0.5) == truth)),
-        "log_loss": float(log_loss(truth, np.clip(wide, 1e-7, 1 - 1e-7), labels=[False, True])),
-        "constant_log_loss": float(log_loss(truth, np.full(len(truth), truth.mean()), labels=[False, True])),
+        "log_loss": log_loss_of(truth, wide),
+        "constant_log_loss": constant_log_loss(truth),
         "calibration_error": calibration_error(truth, wide),
     }
+
+
+def log_loss_of(truth: NDArray[Any], probabilities: NDArray[np.float64]) -> float:
+    """The mean log loss of probabilities; one of 0 or 1 that is wrong costs as much as 1e-7 would.
+
+    Args:
+        truth: bool [pairs] or 0 and 1, whether a pair is positive.
+        probabilities: float64 [pairs].
+
+    """
+    return float(log_loss(truth, np.clip(probabilities, 1e-7, 1 - 1e-7), labels=[0, 1]))
+
+
+def constant_log_loss(truth: NDArray[Any]) -> float:
+    """The log loss of saying the share of positives of every pair: what a probability has to be better than."""
+    return log_loss_of(truth, np.full(len(truth), float(np.mean(truth))))
 
 
 def calibration_error(truth: NDArray[np.bool_], probabilities: NDArray[np.float64], bins: int = 15) -> float:

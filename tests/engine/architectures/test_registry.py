@@ -16,7 +16,8 @@ from title_length import TitleLength
 import onyxrank
 from onyxrank import BundleError, OnyxrankError, Ranker
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.manifest import Manifest, Variant
+from onyxrank.bundle.entries import Variant
+from onyxrank.bundle.manifest import Manifest
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.writing import copy_file, file_entries, write_manifest
 from onyxrank.tune.options import TuneOptions

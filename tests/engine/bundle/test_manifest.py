@@ -6,11 +6,12 @@ import json
 import pytest
 
 from onyxrank import BundleError
+from onyxrank.architectures.readout import Readout
 from onyxrank.bundle.manifest import SCHEMA_VERSION, Manifest
 
 FILE = {"sha256": "0" * 64, "bytes": 12}
 VALID = {
-    "schema_version": 1,
+    "schema_version": 2,
     "onyxrank_version": "0.1.0",
     "architecture": "cross",
     "head": "softmax",
@@ -26,6 +27,8 @@ VALID = {
             "batch_invariant": True,
             "batch_deviation": 1e-7,
             "gate": None,
+            "readout": {"slope": 1, "offset": 0, "margins": [], "log_odds": [], "shift": 0},
+            "calibration": None,
         },
         {
             "name": "int8",
@@ -35,6 +38,8 @@ VALID = {
             "batch_invariant": True,
             "batch_deviation": 0,
             "gate": {"auc": {"delta": 0.001}, "passed": True},
+            "readout": {"slope": 1, "offset": 0, "margins": [-1.5, 2.0], "log_odds": [-3, 1.5], "shift": -0.5},
+            "calibration": {"form": "isotonic", "lists": 512},
         },
     ],
     "files": {"onnx/model.onnx": FILE, "onnx/int8.onnx": FILE, "tokenizer.json": FILE},
@@ -66,6 +71,17 @@ def test_parse_and_to_json_are_inverse():
     assert manifest.gate == {"forced": False}
 
 
+def test_bundles_of_the_first_schema_have_the_logistic_function():
+    first = copy.deepcopy(VALID) | {"schema_version": 1}
+    for variant in first["variants"]:
+        del variant["readout"], variant["calibration"]
+    manifest = Manifest.parse(first)
+    assert [(each.readout, each.calibration) for each in manifest.variants] == [(Readout(), None)] * 2
+    first["variants"][0]["readout"] = VALID["variants"][0]["readout"]
+    with pytest.raises(BundleError, match="readout: no such key in this schema version"):
+        Manifest.parse(first)
+
+
 def test_variants_know_their_machines():
     fp32, int8 = Manifest.parse(VALID).variants
     assert fp32.runs_on("other")
@@ -82,7 +98,7 @@ def test_a_newer_schema_is_refused_before_anything_else(version):
 def every_key(data, prefix=""):
     for key, value in data.items():
         yield prefix + key
-        if isinstance(value, dict) and key not in ("parity", "gate", "training", "files"):
+        if isinstance(value, dict) and key not in ("parity", "gate", "training", "files", "calibration"):
             yield from every_key(value, f"{prefix}{key}/")
 
 
@@ -106,7 +122,8 @@ def test_a_value_of_the_wrong_type_is_named(path):
 
 
 @pytest.mark.parametrize(
-    "place", ["", "limits/", "truncation/", "tokenizer/", "variants/0/", "files/tokenizer.json/"]
+    "place",
+    ["", "limits/", "truncation/", "tokenizer/", "variants/0/", "variants/0/readout/", "files/tokenizer.json/"],
 )
 def test_an_unknown_key_is_named(place):
     with pytest.raises(BundleError, match="surprise: no such key"):
@@ -133,6 +150,9 @@ def test_an_unknown_key_is_named(place):
         ("variants/0/files", {"model": "onnx/model.onnx", "items": "onnx/model.onnx"}, "and no other"),
         ("variants/0/files/model", "onnx/absent.onnx", "not listed under files"),
         ("variants/0/batch_deviation", None, "must be a number, not null"),
+        ("variants/0/readout/slope", -1, "slope must be above 0"),
+        ("variants/1/readout/log_odds", [1, 0], "must not descend"),
+        ("variants/1/readout/margins", ["1", 2], r"readout.margins\[0\] must be a number"),
         ("tokenizer/file", "absent.json", "not listed under files"),
         ("tokenizer/prefix_safe", 1, "true or false"),
         ("files/tokenizer.json/sha256", "0" * 63 + "G", "hexadecimal"),

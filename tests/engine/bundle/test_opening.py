@@ -50,8 +50,8 @@ def test_all_faulty_files_are_named_at_once(bundle):
 
 
 def test_a_newer_schema_is_refused(bundle):
-    edit(bundle, lambda data: data.update(schema_version=2))
-    with pytest.raises(BundleError, match="schema version 2"):
+    edit(bundle, lambda data: data.update(schema_version=3))
+    with pytest.raises(BundleError, match="schema version 3"):
         Ranker.load(bundle)
 
 

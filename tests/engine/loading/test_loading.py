@@ -12,7 +12,7 @@ from engine_fakes import FakeSession
 from onyxrank import BundleError, InvalidInput, ProviderUnavailable, Ranker
 from onyxrank.architectures.cross import PAIR, Cross
 from onyxrank.architectures.shared_history import KEY_STEP
-from onyxrank.bundle.manifest import Variant
+from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.variants import choose_variant
 from onyxrank.loading import choices, parts

@@ -12,6 +12,7 @@ from engine_fakes import FakeSession, by_content
 from onyxrank import OnyxrankError
 from onyxrank.architectures.batching import BatchLimits
 from onyxrank.architectures.cross import Cross
+from onyxrank.architectures.readout import Readout
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.setting import Setting
@@ -34,22 +35,23 @@ def requests(tiny_bundle):
 
 
 def test_agreement_of_the_same_scores(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
+    expected = [scorer(by_content).margins([request])[0] for request in requests]
     found = compare(scorer(by_content), requests, expected)
     assert (found.overlap, found.largest_difference, found.batch_deviation, found.faults) == (1.0, 0.0, 0.0, ())
 
 
 def test_probabilities_that_all_moved_are_refused_though_the_order_is_kept(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
-    found = compare(scorer(by_content), requests, [np.float32(0.5) * row for row in expected])
+    expected = [scorer(by_content).margins([request])[0] for request in requests]
+    found = compare(scorer(by_content), requests, [row - 1 for row in expected])
     assert found.overlap == 1.0
-    assert found.mean_difference == pytest.approx(np.concatenate(expected).mean() / 2, rel=1e-5)
+    ours, theirs = (Readout().probabilities(np.concatenate(expected) - shift) for shift in (0, 1))
+    assert found.mean_difference == pytest.approx(np.mean(ours - theirs), rel=1e-4)
     assert "differs by" in found.faults[0]
     assert found.largest_difference > found.mean_difference
 
 
 def test_a_reversed_ranking_is_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
+    expected = [scorer(by_content).margins([request])[0] for request in requests]
     found = compare(scorer(lambda feeds: -by_content(feeds)), requests, expected)
     assert found.overlap < 0.2
     assert "of fp32's best items" in found.faults[0]
@@ -58,7 +60,7 @@ def test_a_reversed_ranking_is_refused(requests):
 def test_a_small_loss_is_refused_once_there_are_lists_enough(requests):
     """Each list loses 2 of fp32's best 10: alone that is chance only if lists differ."""
     many = requests[:1] * 4
-    expected = [scorer(by_content).score([request])[0] for request in many]
+    expected = [scorer(by_content).margins([request])[0] for request in many]
     lossy = [row.copy() for row in expected]
     for row in lossy:
         row[np.argsort(-row, kind="stable")[:2]] = 0.0
@@ -72,7 +74,7 @@ def test_a_small_loss_is_refused_once_there_are_lists_enough(requests):
 
 
 def test_scores_that_depend_on_the_batch_are_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
+    expected = [scorer(by_content).margins([request])[0] for request in requests]
     found = compare(
         scorer(lambda feeds: by_content(feeds) * (1 + 0.01 * len(feeds["input_ids"]))), requests, expected
     )
@@ -115,6 +117,6 @@ def test_what_does_not_run_any_more_is_refused(requests):
 
 
 def test_answers_that_are_no_numbers_are_refused(requests):
-    expected = [scorer(by_content).score([request])[0] for request in requests]
+    expected = [scorer(by_content).margins([request])[0] for request in requests]
     found = compare(scorer(lambda feeds: by_content(feeds) * np.nan), requests, expected)
     assert found.faults == ("answers NaN or infinity",)

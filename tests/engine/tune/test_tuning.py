@@ -13,7 +13,7 @@ import pytest
 from onyxrank import InvalidInput, Item, OnyxrankError, ProviderUnavailable, Ranker
 from onyxrank.architectures.base import Layout
 from onyxrank.architectures.registry import ARCHITECTURES
-from onyxrank.bundle.manifest import Variant
+from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.loading.parts import load_encoder
 from onyxrank.loading.profile import profile_path, write_profile

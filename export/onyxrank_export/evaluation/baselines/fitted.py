@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from onyxrank.errors import InvalidInput, MissingExtra
-from onyxrank_export.data.lists import CandidateList, lists_of_validation
+from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.data.splits import BehaviourSplit, Split
-from onyxrank_export.data.values import DataError
 from onyxrank_export.evaluation.baselines.bm25 import bm25
 from onyxrank_export.evaluation.baselines.co_purchase import co_purchase, item_knn
 from onyxrank_export.evaluation.baselines.ease import ease
@@ -16,18 +15,14 @@ from onyxrank_export.evaluation.baselines.logit import logit
 from onyxrank_export.evaluation.baselines.popularity import popularity, rarity
 from onyxrank_export.evaluation.baselines.scorer import Scorer
 
-VALIDATION_LISTS = 400
-"""Most validation lists that settings and weights are chosen on."""
-
-
 NAMES = ("popularity", "rarity", "bm25", "encoder", "co_purchase", "item_knn", "ease", "logit")
 """All baselines, in the order of the tables."""
 
 
 def fitted_baselines(
     split: Split,
+    validation: Sequence[CandidateList],
     *,
-    protocol: str,
     names: Sequence[str] = NAMES,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Scorer]:
@@ -35,7 +30,8 @@ def fitted_baselines(
 
     Args:
         split: the data in its three parts.
-        protocol: the protocol to be measured by: settings are chosen on validation lists of the same kind.
+        validation: the lists that settings and weights are chosen on, of the kind to be measured on; none if there
+            are none.
         names: which of `NAMES` to fit.
         say: told the name of each before it is fitted.
 
@@ -54,7 +50,6 @@ def fitted_baselines(
             raise InvalidInput(f"baselines must be of {', '.join(NAMES)}, not '{name}'", field="baselines")
     items = split.data.items
     makers: dict[str, Callable[[], Scorer]] = {"bm25": lambda: bm25(items), "encoder": lambda: encoder(items)}
-    validation = _validation(split, protocol)
     often = None
     if isinstance(split, BehaviourSplit):
         often = split.popularity
@@ -80,10 +75,3 @@ def fitted_baselines(
             except MissingExtra as error:
                 say(f"without the {name}: {error}")
     return scorers
-
-
-def _validation(split: Split, protocol: str) -> list[CandidateList]:
-    try:
-        return list(lists_of_validation(split, most=VALIDATION_LISTS, protocol=protocol))
-    except DataError:  # nobody has a purchase to validate on
-        return []

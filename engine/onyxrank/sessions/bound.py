@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from onyxrank.machine.onnx_runtime import import_runtime
 from onyxrank.sessions.arrays import Array, DeviceArray, Feeds
 from onyxrank.sessions.graph import Graph
 
@@ -66,12 +67,11 @@ class _Bound:
     """The binding of one combination of shapes."""
 
     def __init__(self, session: Any, feeds: Feeds, graph: Graph, device: str) -> None:
-        from onnxruntime import OrtValue
-
+        value = import_runtime().OrtValue
         self._session, self._graph, self._device = session, graph, device
         # Made of a shape only: on the CPU, a value made of an array would be the caller's own memory.
         self._inputs = {
-            name: OrtValue.ortvalue_from_shape_and_type(array.shape, array.dtype.type, device, 0)
+            name: value.ortvalue_from_shape_and_type(array.shape, array.dtype.type, device, 0)
             for name, array in feeds.items()
             if not isinstance(array, DeviceArray)
         }

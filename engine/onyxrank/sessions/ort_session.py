@@ -23,6 +23,7 @@ from typing import Any
 from onyxrank.checks import check_count
 from onyxrank.errors import BundleError, OnyxrankError
 from onyxrank.machine.c_library import exit_early_when_forked
+from onyxrank.machine.onnx_runtime import import_runtime
 from onyxrank.sessions.arrays import ORT_TYPES, Array, Feeds
 from onyxrank.sessions.bound import BoundRuns
 from onyxrank.sessions.graph import Graph
@@ -88,7 +89,7 @@ class OrtSession:
         self._info = SessionInfo(
             providers=tuple(session.get_providers()),
             threads=threads,
-            onnxruntime_version=_runtime().__version__,
+            onnxruntime_version=import_runtime().__version__,
             options={**config, **options},
         )
         self._session: Any = session
@@ -131,19 +132,12 @@ def offered_providers(asked: str) -> list[str]:
         ProviderUnavailable: if the provider asked for comes with a plugin that does not run here.
 
     """
-    offered = list(_runtime().get_available_providers())
+    offered = list(import_runtime().get_available_providers())
     provider = PROVIDERS.get(asked)
     if provider is not None and provider.plugin:
-        plugin_devices(provider, _runtime())
+        plugin_devices(provider, import_runtime())
         offered.append(provider.ort_name)
     return offered
-
-
-def _runtime() -> Any:
-    """Import onnxruntime, only when a graph is opened: it would take a quarter of the time of `import onyxrank`."""
-    import onnxruntime
-
-    return onnxruntime
 
 
 def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
@@ -164,7 +158,7 @@ def input_shapes(path: Path) -> dict[str, list[int | str | None]]:
 def _create(
     path: Path, provider: Provider, threads: int, provider_options: Mapping[str, str], config: Mapping[str, str]
 ) -> Any:
-    onnxruntime = _runtime()
+    onnxruntime = import_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -24,6 +24,9 @@ def command(
     insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond this machine without a key.")] = False,
     ssl_certfile: Annotated[Path | None, typer.Option(help="PEM file of a certificate, to serve TLS.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Origin whose pages may ask from a browser; may be given again.")
+    ] = None,
     items: Annotated[Path | None, typer.Option(help="Catalogue of the page at /: jsonl, csv, parquet.")] = None,
     max_items: Annotated[int, typer.Option(help="Most items of a request.")] = 10_000,
     max_text_chars: Annotated[int, typer.Option(help="Most characters of one text.")] = 100_000,
@@ -49,6 +52,7 @@ def command(
         ssl_certfile=_path(ssl_certfile),
         ssl_keyfile=_path(ssl_keyfile),
         items_file=_path(items),
+        cors_origins=tuple(cors_origin or ()),
         load=load,
         max_items=max_items,
         max_text_chars=max_text_chars,

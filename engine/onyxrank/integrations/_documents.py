@@ -3,7 +3,7 @@
 A document's whole text is the item's title. Title and description share one token limit, so the model reads as much
 of a text alone as it would read of a title and a description. With `title_key`, the document's metadata under that
 key are the title, which the model reads first however long the text is, and the text is the description. A document
-without such metadata is ranked by its text alone.
+without such metadata is ranked by its text alone. A document without any text comes last.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from onyxrank.ranker import Ranker
+from onyxrank.request.blanks import rank_with_blanks
 from onyxrank.request.items import Item
 from onyxrank.request.ranking import Ranking
 
@@ -51,11 +52,11 @@ def rank_documents(
         A ranking whose hits have the `index` of their document.
 
     Raises:
-        InvalidInput: if a document's text is blank or no text; it names the document's index.
+        InvalidInput: if a document's text is no text; it names the document's index.
 
     """
     items = [_to_item(index, text, metadata, title_key) for index, (text, metadata) in enumerate(documents)]
-    return ranker.rank(query, items, top_k=most)
+    return rank_with_blanks(items, lambda readable: ranker.rank(query, readable, top_k=most), most)
 
 
 def _to_item(index: int, text: Any, metadata: Mapping[str, Any], title_key: str | None) -> Item:

@@ -6,6 +6,7 @@ A request is checked and encoded, waits in the queue, is scored, and becomes a r
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -163,7 +164,9 @@ class Engine:
         try:
             return self.encode(to_events(history), items)
         except InvalidInput as error:
-            raise InvalidInput(f"requests[{number}]: {error}", field=error.field, index=error.index) from error
+            named = copy.copy(error)
+            named.args = (f"requests[{number}]: {error}",)
+            raise named from error
 
 
 def _characters(events: Sequence[str], items: Sequence[Item]) -> int:

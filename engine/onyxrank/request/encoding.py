@@ -29,6 +29,23 @@ A WordPiece token of English text has 4 to 5 on average, so a second pass is rar
 """
 
 
+class UnreadableTitles(InvalidInput):
+    """The tokenizer drops every character of some titles.
+
+    Attributes:
+        indices: positions of all such items in the request, in order; `index` is the first of them.
+
+    """
+
+    def __init__(self, indices: Sequence[int]) -> None:
+        super().__init__(
+            f"items[{indices[0]}].title has only characters the tokenizer drops (control characters, say)",
+            field="title",
+            index=indices[0],
+        )
+        self.indices = tuple(indices)
+
+
 class TextEncoder:
     """Tokenizes histories and items under fixed limits. Safe to share between threads.
 
@@ -76,7 +93,7 @@ class TextEncoder:
             items: the candidates.
 
         Raises:
-            InvalidInput: if the tokenizer drops every character of a title; it names the item.
+            UnreadableTitles: if the tokenizer drops every character of a title; it names the items.
 
         """
         known = self._cache.find(items) if self._cache else [None] * len(items)
@@ -109,13 +126,9 @@ class TextEncoder:
         titles, descriptions = ids[:count], ids[count : 2 * count]
         self._complete(titles, texts[:count], [item.title for item in items])
         self._complete(descriptions, texts[count:], [item.description for item in items])
-        for place, title in zip(places, titles, strict=True):
-            if not title:
-                raise InvalidInput(
-                    f"items[{place}].title has only characters the tokenizer drops (control characters, say)",
-                    field="title",
-                    index=place,
-                )
+        unreadable = [place for place, title in zip(places, titles, strict=True) if not title]
+        if unreadable:
+            raise UnreadableTitles(unreadable)
         rows = [self._fit(title, description) for title, description in zip(titles, descriptions, strict=True)]
         if self._cache:
             self._cache.keep(items, rows)

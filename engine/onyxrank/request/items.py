@@ -45,13 +45,14 @@ Items: TypeAlias = Iterable[ItemLike] | Table
 History: TypeAlias = str | Sequence[str]
 
 
-def to_items(items: Items) -> tuple[Item, ...]:
+def to_items(items: Items, *, blank: bool = False) -> tuple[Item, ...]:
     """Check candidates and make values of them, in input order.
 
     Args:
         items: ``Item``s, mappings with ``item_id``/``id``, ``item_title``/``title`` and optionally
             ``item_description``/``description``, or plain strings (titles; the id is then the position). Or a
             pandas, polars or pyarrow table with columns of these names; a null description counts as empty.
+        blank: whether titles may be blank.
 
     Raises:
         InvalidInput: if a candidate cannot be ranked; it names the index and the field of the first such one.
@@ -67,7 +68,7 @@ def to_items(items: Items) -> tuple[Item, ...]:
             "single item in a list",
             field="items",
         )
-    return tuple(_to_item(index, item) for index, item in enumerate(listed))
+    return tuple(_to_item(index, item, blank) for index, item in enumerate(listed))
 
 
 def to_events(history: History) -> tuple[str, ...]:
@@ -96,7 +97,7 @@ def _is_listed(value: object) -> bool:
     return isinstance(value, Iterable) and not hasattr(value, "columns") and getattr(value, "ndim", 1) == 1
 
 
-def _to_item(index: int, item: ItemLike) -> Item:
+def _to_item(index: int, item: ItemLike, blank: bool) -> Item:
     identity: object
     title: object
     description: object
@@ -116,7 +117,9 @@ def _to_item(index: int, item: ItemLike) -> Item:
             field="item",
             index=index,
         )
-    checked = _filled(_text(title, "title", index), "title", index)
+    checked = _text(title, "title", index)
+    if not blank:
+        _filled(checked, "title", index)
     return Item(_text(identity, "id", index), checked, _text(description, "description", index))
 
 

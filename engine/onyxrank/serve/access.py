@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from onyxrank.serve.assets import ASSETS
 from onyxrank.serve.problems import Problem, answer
 
-PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
+PROBES = ("/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready", "/ping")
 OPEN_PATHS = frozenset({*PROBES, *ASSETS})
 """Paths that need no key.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -21,15 +22,19 @@ from onyxrank.serve import cohere, logs, native, open_inference, operations, pag
 from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body
 from onyxrank.serve.catalogue import Catalogue
+from onyxrank.serve.compression import Compression
 from onyxrank.serve.connection import HEADER_TIMEOUT
-from onyxrank.serve.context import Context
+from onyxrank.serve.context import HEADER, Context
 from onyxrank.serve.control import Control
+from onyxrank.serve.head import Head
 from onyxrank.serve.metrics import Metrics
+from onyxrank.serve.openapi import describe
 from onyxrank.serve.problems import Problem, answer, problem_of, problem_of_validation
 from onyxrank.serve.service import Service, service_of
 from onyxrank.serve.settings import ServeSettings, read_keys
 from onyxrank.serve.shedding import Shedding
 
+_NO_JSON = "the body cannot be read: it is not UTF-8, or nested too deeply"
 SETTINGS = "ONYXRANK_SERVE_SETTINGS"
 """Environment variable through which workers get the settings; keys stay in their files."""
 
@@ -51,6 +56,7 @@ def build(settings: ServeSettings) -> ASGIApp:
         lifespan=_lifespan,
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # the address that it would redirect to has no TLS where a proxy adds that
         # Its spans hold queries; ours do not (see `tracing`).
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -58,17 +64,31 @@ def build(settings: ServeSettings) -> ASGIApp:
     app.state.control = Control(settings.control_file)
     for module in (native, tei, cohere, open_inference, operations, page):
         app.include_router(module.router)
+    describe(app, settings)
     app.add_exception_handler(OnyxrankError, _engine_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
     keys, admin = settings.api_key_file, settings.admin_key_file
     guarded = Access(
-        Body(Shedding(app, app.state.service), settings.max_body_bytes, settings.body_timeout_s),
+        Body(Compression(Shedding(Head(app), app.state.service)), settings.max_body_bytes, settings.body_timeout_s),
         None if keys is None else Keys(read_keys(keys)),
         None if admin is None else Keys(read_keys(admin)),
     )
-    return Context(guarded, metrics)
+    return Context(_shared(guarded, settings.cors_origins), metrics)
+
+
+def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let scripts of pages from other origins ask the server; a browser asks for that first, without a key."""
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["authorization", "content-type", HEADER],
+        expose_headers=[HEADER, "retry-after"],
+    )
 
 
 @asynccontextmanager
@@ -108,7 +128,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if "json" not in request.headers.get("content-type", "") and request.method == "POST":
         message = "the body must be sent as content-type: application/json"
-        problem = Problem(status=422, kind="invalid_input", message=message, field="content-type")
+        problem = Problem(status=422, kind="invalid_input", message=message, field="content-type", of_shape=True)
         return answer(problem, request.url.path)
     return answer(problem_of_validation(error.errors()), request.url.path)
 
@@ -116,9 +136,9 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kinds = {400: "malformed", 404: "not_found", 405: "method_not_allowed"}
-    problem = Problem(
-        status=error.status_code, kind=kinds.get(error.status_code, "refused"), message=str(error.detail)
-    )
+    # FastAPI's own 400 only says that it could not parse the body.
+    message = _NO_JSON if error.status_code == 400 else str(error.detail)
+    problem = Problem(status=error.status_code, kind=kinds.get(error.status_code, "refused"), message=message)
     response = answer(problem, request.url.path)
     response.headers.update(error.headers or {})
     return response

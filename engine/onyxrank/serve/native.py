@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from onyxrank.request.items import FIELD_NAMES, Item
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
+from onyxrank.serve.wording import NATIVE, QUERY
 
 router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
 
@@ -61,7 +62,7 @@ class RankRequest(BaseModel):
     query: str | None = Field(None, description="A search query, in place of a history.")
     items: list[Annotated[RankItem, BeforeValidator(_of_title)]] = Field(description="Candidates, or their titles.")
     top_k: Annotated[int, Field(ge=1, strict=True)] | None = None
-    deadline_ms: Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400_000)] | None = None
+    deadline_ms: Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400_000, strict=True)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> RankRequest:
@@ -107,9 +108,9 @@ async def rank(body: RankRequest, request: Request) -> JSONResponse:
         Item(str(index if item.id is None else item.id), item.title, item.description)
         for index, item in enumerate(body.items)
     ]
-    history = body.query if body.history is None else body.history
+    history, wording = (body.query, QUERY) if body.history is None else (body.history, NATIVE)
     deadline_s = None if body.deadline_ms is None else body.deadline_ms / 1000
-    ranking = await service.rank(history or [], items, body.top_k, deadline_s)
+    ranking = await service.rank(history or [], items, body.top_k, deadline_s, wording)
     return JSONResponse(
         {
             "model": service.name,

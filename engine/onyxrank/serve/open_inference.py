@@ -1,51 +1,45 @@
-"""The Open Inference Protocol, version 2, over HTTP (kserve/open-inference-protocol), with JSON tensors of strings.
+"""The Open Inference Protocol, version 2, over HTTP (kserve/open-inference-protocol), with tensors of strings.
 
-The model's inputs are ``history`` [events], ``title`` [items] and optionally ``description`` [items]. Its output is
-``score`` [items], in the order of the items.
+Tensors may also come in the binary form of Triton's clients (see `tensors`), and compressed. The model's inputs are
+``history`` [events], ``title`` [items] and optionally ``description`` [items]. Its output is ``score`` [items], in
+the order of the items. An axis of 1 may come before, which the output then has too.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import asyncio
+from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import BaseModel, Field
-from starlette.responses import JSONResponse, Response
+from pydantic import ValidationError
+from starlette.responses import Response
 
 from onyxrank.errors import InvalidInput
 from onyxrank.request.items import Item
+from onyxrank.serve import tensors
+from onyxrank.serve.compression import CannotExpand, expanded
+from onyxrank.serve.problems import answer, problem_of_validation
 from onyxrank.serve.service import Service, service_of
+from onyxrank.serve.wording import TENSORS
 
 router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 VERSION = "1"
 """The only version of a model that is served; reloading replaces it."""
 _INPUTS = ("history", "title", "description")
-
-
-class Tensor(BaseModel):
-    """A tensor of strings."""
-
-    name: str
-    shape: list[int]
-    datatype: Literal["BYTES"]
-    data: list[str]
-    parameters: dict[str, Any] | None = None
-
-
-class Output(BaseModel):
-    """An output tensor that the client asks for."""
-
-    name: str
-    parameters: dict[str, Any] | None = None
-
-
-class InferRequest(BaseModel):
-    """One history and its items."""
-
-    id: str | None = Field(None, max_length=200)
-    inputs: list[Tensor]
-    outputs: list[Output] | None = None
-    parameters: dict[str, Any] | None = None
+_MOST_EVENTS = 100_000
+"""Most events of a history, far more than any model reads."""
+REQUEST_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+            "application/octet-stream": {
+                "schema": {"type": "string", "format": "binary"},
+            },
+        },
+    }
+}
+"""What the page of the API says of the body, which the endpoint reads itself."""
 
 
 @router.get("")
@@ -53,7 +47,7 @@ async def server() -> dict[str, Any]:
     """Return the name and version of the server."""
     from onyxrank import __version__
 
-    return {"name": "onyxrank", "version": __version__, "extensions": []}
+    return {"name": "onyxrank", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
 @router.get("/models/{model}")
@@ -70,7 +64,7 @@ async def model(model: str, request: Request, version: str = VERSION) -> dict[st
     }
 
 
-@router.get("/models/{model}/ready")
+@router.get("/models/{model}/ready", response_class=Response)
 @router.get("/models/{model}/versions/{version}/ready", include_in_schema=False)
 async def model_ready(model: str, request: Request, version: str = VERSION) -> Response:
     """Answer 200 if the model is served."""
@@ -78,33 +72,45 @@ async def model_ready(model: str, request: Request, version: str = VERSION) -> R
     return Response()
 
 
-@router.post("/models/{model}/infer")
+@router.post("/models/{model}/infer", openapi_extra=REQUEST_BODY)
 @router.post("/models/{model}/versions/{version}/infer", include_in_schema=False)
-async def infer(body: InferRequest, model: str, request: Request, version: str = VERSION) -> JSONResponse:
-    """Score items in the order of the request."""
+async def infer(model: str, request: Request, version: str = VERSION) -> Response:
+    """Score items in the order of the request. A body needs no content type: Triton's clients send none."""
     service = _known(request, model, version)
-    for output in body.outputs or []:
+    headers, settings = request.headers, service.settings
+    try:
+        body = await asyncio.to_thread(
+            expanded, await request.body(), headers.get("content-encoding", ""), settings.max_body_bytes
+        )
+        text, behind = tensors.split(body, headers.get(tensors.JSON_LENGTH))
+        asked = tensors.InferRequest.model_validate_json(text)
+    except CannotExpand as error:
+        return answer(error.problem, request.url.path)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        return answer(
+            problem_of_validation([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]), request.url.path
+        )
+    for output in asked.outputs or []:
         if output.name != "score":
             raise InvalidInput("outputs: the model has one, score", field="outputs")
-    tensors = _tensors(body.inputs)
-    titles = tensors["title"]
-    descriptions = tensors.get("description", [""] * len(titles))
-    if len(descriptions) != len(titles):
+    inputs = _inputs(asked.inputs, behind, settings.max_items)
+    titles = inputs["title"]
+    descriptions = inputs["description"].data if "description" in inputs else [""] * len(titles.data)
+    if len(descriptions) != len(titles.data):
         raise InvalidInput("description must have as many elements as title", field="description")
     items = [
         Item(str(index), title, description)
-        for index, (title, description) in enumerate(zip(titles, descriptions, strict=True))
+        for index, (title, description) in enumerate(zip(titles.data, descriptions, strict=True))
     ]
-    ranking = await service.rank(tensors.get("history", []), items)
+    history = inputs["history"].data if "history" in inputs else []
+    ranking = await service.rank(history, items, wording=TENSORS, blank=True)
     scores = [0.0] * ranking.total
     for hit in ranking:
         scores[hit.index] = hit.score
-    answer: dict[str, Any] = {
-        "model_name": service.name,
-        "model_version": VERSION,
-        "outputs": [{"name": "score", "datatype": "FP32", "shape": [len(scores)], "data": scores}],
-    }
-    return JSONResponse(answer if body.id is None else {"id": body.id} | answer)
+    head = {} if asked.id is None else {"id": asked.id}
+    head |= {"model_name": service.name, "model_version": VERSION}
+    return tensors.answer(head, scores, titles.shape, binary=asked.wants_binary())
 
 
 def _known(request: Request, model: str, version: str) -> Service:
@@ -114,16 +120,13 @@ def _known(request: Request, model: str, version: str) -> Service:
     return service
 
 
-def _tensors(inputs: list[Tensor]) -> dict[str, list[str]]:
-    tensors: dict[str, list[str]] = {}
-    for index, tensor in enumerate(inputs):
-        if tensor.name not in _INPUTS or tensor.name in tensors:
+def _inputs(given: list[tensors.Tensor], behind: bytes, max_items: int) -> dict[str, tensors.Texts]:
+    names = [tensor.name for tensor in given]
+    for index, name in enumerate(names):
+        if name not in _INPUTS or name in names[:index]:
             raise InvalidInput(
                 f"inputs[{index}]: the model has history, title and description, once each", field="inputs"
             )
-        if tensor.shape != [len(tensor.data)]:
-            raise InvalidInput(f"inputs[{index}].shape must be [{len(tensor.data)}], as data has", field="shape")
-        tensors[tensor.name] = tensor.data
-    if "title" not in tensors:
+    if "title" not in names:
         raise InvalidInput("inputs must have title", field="inputs")
-    return tensors
+    return dict(zip(names, tensors.read(given, behind, max(max_items, _MOST_EVENTS)), strict=True))

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from onyxrank.serve.access import PROBES
 from onyxrank.serve.control import Control
@@ -31,10 +31,17 @@ async def alive() -> Response:
 
 
 for path in PROBES:
-    router.add_api_route(path, alive)
+    router.add_api_route(path, alive, response_class=Response)
 
 
-@router.get("/metrics")
+@router.get("/v1/models")
+async def models(request: Request) -> dict[str, Any]:
+    """Name the model that is served, as OpenAI's API does; clients of several servers ask for it."""
+    model = {"id": service_of(request).name, "object": "model", "created": 0, "owned_by": "onyxrank"}
+    return {"object": "list", "data": [model]}
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus's text format."""
     service = service_of(request)

@@ -117,8 +117,8 @@ async def rank(body: PageRequest, request: Request) -> JSONResponse:
 
 
 # This route comes last, since it would match the paths of the others.
-@router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-@router.api_route("/page/{name}", methods=["GET", "HEAD"], include_in_schema=False)
+@router.get("/", include_in_schema=False)
+@router.get("/page/{name}", include_in_schema=False)
 async def asset(request: Request) -> Response:
     """Return a file of the page."""
     found = ASSETS.get(request.url.path)

@@ -43,6 +43,7 @@ class Problem:
         message: one line for people.
         field: place of the fault in the request; empty if the request has no fault.
         retry_after_s: seconds after which to try again, or None if that is of no use.
+        of_shape: whether the body has not the API's shape, so that its values were not looked at.
 
     """
 
@@ -51,6 +52,7 @@ class Problem:
     message: str
     field: str = ""
     retry_after_s: float | None = None
+    of_shape: bool = False
 
 
 def problem_of(error: Exception) -> Problem:
@@ -84,6 +86,7 @@ def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
         kind="invalid_input",
         message="; ".join(f"{place}: {reason}" for place, reason in shown),
         field=shown[0][0],
+        of_shape=True,
     )
 
 
@@ -121,23 +124,50 @@ def _open_inference(problem: Problem) -> Any:
     return {"error": problem.message}
 
 
+_TEI_BACKEND = 424
+"""Status of text-embeddings-inference for a model that fails."""
+_TEI_STATUSES = {"non_finite_score": _TEI_BACKEND, "unavailable": _TEI_BACKEND, "provider_unavailable": _TEI_BACKEND}
+
+
+def _tei_status(problem: Problem) -> int:
+    """Return the status that text-embeddings-inference has for a problem, which is 413 for all that it validates."""
+    if problem.kind == "invalid_input" and not problem.of_shape:
+        return 413
+    return _TEI_STATUSES.get(problem.kind, problem.status)
+
+
 _SHAPES: Mapping[str, Callable[[Problem], Any]] = {
-    "/rerank": _tei,
-    "/invocations": _tei,
-    "/v1/rerank": _cohere,
-    "/v2/rerank": _cohere,
-    "/jina/v1/rerank": _jina,
-    "/v2": _open_inference,
+    "onyxrank": _onyxrank,
+    "tei": _tei,
+    "cohere": _cohere,
+    "jina": _jina,
+    "open_inference": _open_inference,
 }
-"""Functions that make the error body, by the path of the API; other paths are the engine's own API."""
+"""Functions that make the error body, by the name of the API."""
+_APIS = {
+    "/rerank": "tei",
+    "/invocations": "tei",
+    "/info": "tei",
+    "/v1/rerank": "cohere",
+    "/v2/rerank": "cohere",
+    "/jina/v1/rerank": "jina",
+    "/v2": "open_inference",
+}
+"""The API of each path; paths below ``/v2/`` are of Open Inference, and others are the engine's own."""
+
+
+def shape_of(path: str) -> str:
+    """Name the API that a path belongs to, in whose shape its errors are."""
+    return _APIS.get(path) or ("open_inference" if path.startswith("/v2/") else "onyxrank")
 
 
 def answer(problem: Problem, path: str) -> JSONResponse:
     """Make the response for a problem, in the shape of the API that the path belongs to."""
-    shape = _SHAPES.get(path) or (_open_inference if path.startswith("/v2/") else _onyxrank)
+    api = shape_of(path)
     headers = {}
     if problem.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(problem.retry_after_s)))
     if problem.status == 401:
         headers["www-authenticate"] = "Bearer"
-    return JSONResponse(shape(problem), problem.status, headers)
+    status = _tei_status(problem) if api == "tei" else problem.status
+    return JSONResponse(_SHAPES[api](problem), status, headers)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 
-from onyxrank.errors import InvalidInput
+from onyxrank.errors import InvalidInput, NonFiniteScore
 from onyxrank.ranker import Ranker
+from onyxrank.request.blanks import WithBlanks
+from onyxrank.request.encoding import UnreadableTitles
 from onyxrank.request.items import Item, place_of
 from onyxrank.request.ranking import Ranking
 from onyxrank.serve import logs, tracing
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.settings import ServeSettings
+from onyxrank.serve.wording import NATIVE, Wording
 
 ItemsOrTitles = Sequence[Item | str]
 """The items of a request; a string is an item's title."""
@@ -30,6 +34,7 @@ class Service:
         metrics: what counts the rankings.
         ranker: the loaded model, or None before it is loaded.
         name: name of the model, as answers give it.
+        provider: name of the execution provider that it runs on.
 
     """
 
@@ -37,6 +42,7 @@ class Service:
     metrics: Metrics
     ranker: Ranker | None = None
     name: str = ""
+    provider: str = "cpu"
 
     async def rank(
         self,
@@ -44,7 +50,8 @@ class Service:
         items: ItemsOrTitles,
         top_k: int | None = None,
         deadline_s: float | None = None,
-        called: str = "",
+        wording: Wording = NATIVE,
+        blank: bool = False,
     ) -> Ranking:
         """Rank items within the limits of the server.
 
@@ -53,7 +60,8 @@ class Service:
             items: the items, as `Ranker.rank` takes them.
             top_k: most items to return, or None for all.
             deadline_s: seconds from now within which to answer, or None for the server's default.
-            called: name of the list of items in the client's API, if its items are mere texts; errors use it.
+            wording: what the client's API calls the parts of the request; errors use these names.
+            blank: whether items may be without a text; they come last, see `WithBlanks`.
 
         Raises:
             InvalidInput: if there are too many items, or a text is too long.
@@ -67,13 +75,32 @@ class Service:
                     f"items: {len(items)} are more than the {settings.max_items} allowed", field="items"
                 )
             self._check_texts(history, items)
-            ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s or settings.timeout_s)
-        except InvalidInput as error:
-            raise _renamed(error, called) from error
+            deadline_s = deadline_s or settings.timeout_s
+            if blank:
+                ranking = await self._rank_with_blanks(history, items, top_k, deadline_s)
+            else:
+                ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s)
+        except (InvalidInput, NonFiniteScore) as error:
+            raise wording.worded(error) from error
         # Counting waits for the next turn of the event loop, so that the answer goes out first.
         asyncio.get_running_loop().call_soon(self.metrics.ranking, ranking)
         tracing.record_ranking(ranking)
         return ranking
+
+    async def _rank_with_blanks(
+        self, history: str | Sequence[str], items: ItemsOrTitles, top_k: int | None, deadline_s: float
+    ) -> Ranking:
+        due = time.monotonic() + deadline_s
+        listed = WithBlanks(items)
+        while True:
+            try:
+                left = due - time.monotonic()
+                ranking = await self.loaded().arank(history, listed.readable, top_k, deadline=left)
+                return listed.ranking(ranking, top_k)
+            except UnreadableTitles as error:
+                listed.set_apart(error)
+            except (InvalidInput, NonFiniteScore) as error:
+                raise listed.placed(error) from error
 
     def loaded(self) -> Ranker:
         """Return the loaded ranker.
@@ -99,31 +126,23 @@ class Service:
         """Serve a loaded model from now on and return its `info`."""
         self.ranker, self.name = ranker, name
         info = ranker.info()
+        self.provider = info["provider"]
         self.metrics.model(name, info)
         return info
 
     def _check_texts(self, history: str | Sequence[str], items: ItemsOrTitles) -> None:
         most = self.settings.max_text_chars
-        for index, text in enumerate([history] if isinstance(history, str) else history):
-            if len(text) > most:
-                raise _too_long("history", index, most)
+        if isinstance(history, str):
+            if len(history) > most:
+                raise _too_long("history", None, most)
+        else:
+            for index, text in enumerate(history):
+                if len(text) > most:
+                    raise _too_long("history", index, most)
         for index, item in enumerate(items):
             for field in ("title",) if isinstance(item, str) else ("id", "title", "description"):
                 if len(item if isinstance(item, str) else getattr(item, field)) > most:
                     raise _too_long(field, index, most)
-
-
-def _renamed(error: InvalidInput, called: str) -> InvalidInput:
-    """Reword an error if the client's API has other names than the engine: its name for the items, and ``query``."""
-    if not called:
-        return error
-    message, field = str(error), error.field
-    if error.index is not None and field != "history":
-        place = f"{called}[{error.index}]"
-        return InvalidInput(message.replace(f"items[{error.index}].{field}", place), field=place)
-    if field == "history":
-        return InvalidInput(message.replace("history", "query"), field="query")
-    return InvalidInput(message.replace("items", called), field=called) if field == "items" else error
 
 
 def service_of(request: Request) -> Service:
@@ -132,7 +151,7 @@ def service_of(request: Request) -> Service:
     return service
 
 
-def _too_long(field: str, index: int, most: int) -> InvalidInput:
+def _too_long(field: str, index: int | None, most: int) -> InvalidInput:
     return InvalidInput(
         f"{place_of(field, index)} is longer than the {most} characters allowed", field=field, index=index
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from onyxrank.errors import InvalidInput
 from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
 
 LEAST_KEY_CHARACTERS = 16
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class ServeSettings:
         body_timeout_s: most seconds for its body.
         timeout_s: deadline of requests that name none.
         drain_s: most seconds for requests in flight when the server stops.
+        cors_origins: origins whose pages may ask the server from a browser, such as ``https://shop.example``; ``*``
+            is any.
         control_file: where workers of one server tell each other which bundle to serve; None for one worker.
 
     """
@@ -61,6 +65,7 @@ class ServeSettings:
     body_timeout_s: float = 30.0
     timeout_s: float = 30.0
     drain_s: float = 30.0
+    cors_origins: tuple[str, ...] = ()
     control_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -81,6 +86,12 @@ class ServeSettings:
                 f"listening on {self.host}, beyond this machine, needs --api-key-file (or --insecure to go without)",
                 field="host",
             )
+        for origin in self.cors_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise InvalidInput(
+                    f"cors_origin must be like https://shop.example, with a port but no path, not {origin}",
+                    field="cors_origin",
+                )
         if not self.name:
             object.__setattr__(self, "name", Path(self.bundle).resolve().name)
 
@@ -92,7 +103,8 @@ class ServeSettings:
     def parse(cls, text: str) -> ServeSettings:
         """Read what `to_json` wrote."""
         settings = json.loads(text)
-        return cls(**settings | {"load": LoadOptions(**settings["load"])})
+        read = {"load": LoadOptions(**settings["load"]), "cors_origins": tuple(settings["cors_origins"])}
+        return cls(**settings | read)
 
 
 def read_keys(path: str | Path, field: str = "api_key_file") -> tuple[str, ...]:

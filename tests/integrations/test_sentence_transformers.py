@@ -85,14 +85,13 @@ def test_a_bundles_path_is_opened(bundle, ranker):
 @pytest.mark.parametrize(
     "pairs",
     [
-        [*PAIRS, (QUERY, " ")],
         [*PAIRS, (QUERY, None)],
         [*PAIRS, (None, "lamp")],
         [*PAIRS, "ab"],
         [*PAIRS, 5],
         [*PAIRS, ("a",) * 3],
     ],
-    ids=["blank", "no text", "no query", "text", "number", "three"],
+    ids=["no text", "no query", "text", "number", "three"],
 )
 def test_what_is_no_pair_is_named(ours, pairs):
     with pytest.raises(InvalidInput) as caught:
@@ -103,3 +102,91 @@ def test_what_is_no_pair_is_named(ours, pairs):
 def test_a_single_text_is_no_list_to_rank(ours):
     with pytest.raises(InvalidInput):
         ours.rank(QUERY, "red tent")
+
+
+def test_texts_are_ranked_by_position_whatever_their_labels(ours):
+    pandas = pytest.importorskip("pandas")
+    shuffled = pandas.Series(TEXTS, index=[5, 4, 3, 2, 1, 0][: len(TEXTS)])
+    wanted = ours.rank(QUERY, TEXTS, return_documents=True)
+    assert ours.rank(QUERY, shuffled, return_documents=True) == wanted
+    assert ours.rank(QUERY, pandas.Series(TEXTS, index=list("uvwxyz")[: len(TEXTS)]), return_documents=True) == wanted
+    assert ours.rank(QUERY, np.array(TEXTS), return_documents=True) == wanted
+    assert ours.rank(QUERY, iter(TEXTS), return_documents=True) == wanted
+    pyarrow = pytest.importorskip("pyarrow")
+    assert ours.rank(QUERY, pyarrow.array(TEXTS), return_documents=True) == wanted
+    pairs = pandas.Series(PAIRS, index=[3, 2, 1, 0])
+    assert ours.predict(pairs).tolist() == ours.predict(PAIRS).tolist()
+
+
+def frame(names):
+    return pytest.importorskip("pandas").DataFrame(dict.fromkeys(names, TEXTS))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: frame(["query", "text"]),
+        lambda: frame(["title"]),
+        lambda: {"query": QUERY, "text": TEXTS[0]},
+        lambda: {QUERY, TEXTS[0]},
+        lambda: "ab",
+        lambda: b"ab",
+        lambda: 5,
+        lambda: None,
+    ],
+    ids=["frame", "items", "mapping", "set", "text", "bytes", "number", "none"],
+)
+def test_what_is_no_list_is_refused(ours, make):
+    for ask in (ours.predict, lambda value: ours.rank(QUERY, value)):
+        with pytest.raises(InvalidInput, match="must be a list of"):
+            ask(make())
+
+
+def test_two_texts_of_a_series_are_no_pair(ours):
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(InvalidInput, match=r"inputs\[0\] must be a pair"):
+        ours.predict(pandas.Series([QUERY, TEXTS[0]]))
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\x00"])
+def test_a_blank_text_comes_last(ours, blank):
+    texts = [TEXTS[0], blank, TEXTS[1]]
+    scores = ours.predict([(QUERY, text) for text in texts] + [(OTHER, blank)])
+    assert scores.dtype == np.float32
+    assert scores[[1, 3]].tolist() == [0, 0]
+    assert scores[[0, 2]].tolist() == ours.predict([(QUERY, TEXTS[0]), (QUERY, TEXTS[1])]).tolist()
+    assert [hit["corpus_id"] for hit in ours.rank(QUERY, texts)][-1] == 1
+    assert ours.predict((QUERY, blank)) == 0
+
+
+def test_arguments_that_callers_of_the_library_pass(ours):
+    wanted = ours.predict(PAIRS)
+    neutral = {"num_workers": 2, "chunk_size": 3, "apply_softmax": False, "activation_fn": None, "device": None}
+    assert ours.predict(PAIRS, batch_size=2, convert_to_numpy=True, **neutral).tolist() == wanted.tolist()
+    assert ours.rank(QUERY, TEXTS, convert_to_numpy=True, convert_to_tensor=False, **neutral) == ours.rank(
+        QUERY, TEXTS
+    )
+    listed = ours.predict(PAIRS, convert_to_numpy=False)
+    assert (type(listed), listed) == (list, wanted.tolist())
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *({"apply_softmax": True}, {"activation_fn": abs}, {"activation_fct": abs}, {"convert_to_tensor": True}),
+        *({"device": "cpu"}, {"prompt": "rank:"}, {"prompt_name": "rank"}, {"pool": {}}),
+    ],
+    ids=lambda argument: next(iter(argument)),
+)
+def test_arguments_that_would_change_scores_are_refused_by_name(ours, argument):
+    for ask in (lambda: ours.predict(PAIRS, **argument), lambda: ours.rank(QUERY, TEXTS, **argument)):
+        with pytest.raises(InvalidInput, match=f"^{next(iter(argument))} is not taken") as caught:
+            ask()
+        assert caught.value.field == next(iter(argument))
+
+
+def test_an_argument_that_does_not_exist(ours):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'batchsize'"):
+        ours.predict(PAIRS, batchsize=3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'topk'"):
+        ours.rank(QUERY, TEXTS, topk=3)

@@ -1,8 +1,10 @@
-"""The check of numbers that a caller may set, such as threads or a number of items."""
+"""The checks of what a caller may set: numbers, such as threads or a number of items, and paths."""
 
 from __future__ import annotations
 
+import stat
 from numbers import Integral, Number
+from pathlib import Path
 
 from onyxrank.errors import InvalidInput
 
@@ -25,3 +27,20 @@ def check_count(value: object, field: str, *, least: int = 1) -> int:
         shown = repr(value) if isinstance(value, Number) else type(value).__name__
         raise InvalidInput(f"{field} must be a whole number of at least {least}, not {shown}", field=field)
     return count
+
+
+def why_absent(path: Path, *, folder: bool = False) -> str | None:
+    """Say why there is no file, or no folder, at a path that a user named.
+
+    Returns:
+        None if there is one. Otherwise a text for the message: empty if nothing of the kind is there, or else the
+        system's reason in brackets, after a space.
+
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be read, a zero byte in the name
+        return f" ({getattr(error, 'strerror', None) or error})"
+    return None if (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)) else ""

@@ -131,3 +131,9 @@ def test_settings_pass_through_text(tmp_path):
 )
 def test_what_is_within_this_machine(host, own):
     assert is_loopback(host) is own
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", ""], ids=["long", "zero byte", "empty"])
+def test_a_reload_of_a_path_that_the_system_does_not_take(guarded, path):
+    response = guarded.post("/admin/reload", json={"bundle": path}, headers=bearer(ADMIN_KEY))
+    assert (response.status_code, response.json()["error"]["type"]) == (422, "bundle_error")

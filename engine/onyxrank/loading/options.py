@@ -16,12 +16,10 @@ from onyxrank.architectures.base import DEFAULT_CACHE_BYTES
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.profile import AUTO_PROFILE
+from onyxrank.loading.setting import check_most
 from onyxrank.request.item_tokens import DEFAULT_ITEM_CACHE_BYTES
 from onyxrank.scheduling.scheduler import DEFAULT_QUEUE_TOKENS
 from onyxrank.sessions.providers import AUTO
-
-MOST_THREADS = 1024
-"""Most threads, and most sessions, that are accepted. A larger number is taken to be a mistake."""
 
 Options = ParamSpec("Options")
 Loaded = TypeVar("Loaded")
@@ -79,8 +77,7 @@ class LoadOptions:
             if getattr(self, name) is not None:
                 self._check_count(name)
         for name in ("threads", "sessions"):
-            if (getattr(self, name) or 0) > MOST_THREADS:
-                raise InvalidInput(f"{name} must be at most {MOST_THREADS}, not {getattr(self, name)}", field=name)
+            check_most(getattr(self, name) or 0, name)
         for name in ("history_cache_bytes", "item_cache_bytes"):
             self._check_count(name, least=0)
         self._check_count("queue_tokens")

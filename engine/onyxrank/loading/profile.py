@@ -23,6 +23,7 @@ from typing import Any
 from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.fields import Fields
 from onyxrank.bundle.opening import Bundle, read_json
+from onyxrank.checks import why_absent
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.fingerprint import PROFILE_FOLDER, Fingerprint, differences, digest, machine_fingerprint
@@ -201,8 +202,9 @@ def read_profile(path: Path) -> Profile:
         BundleError: if there is no such file, or if it is damaged or of another schema.
 
     """
-    if not path.is_file():
-        raise BundleError(f"there is no profile {path}; `onyxrank tune` writes one")
+    reason = why_absent(path)
+    if reason is not None:
+        raise BundleError(f"there is no profile {path}{reason}; `onyxrank tune` writes one")
     return Profile.parse(read_json(path), path)
 
 

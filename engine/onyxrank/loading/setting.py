@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from onyxrank.checks import check_count
+from onyxrank.errors import InvalidInput
+
+MOST_THREADS = 1024
+"""Most threads, and most sessions, that are accepted, and most threads of all sessions together. A larger number is
+taken to be a mistake: to start so many takes minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,13 @@ class Setting:
     def __post_init__(self) -> None:
         for name in ("threads", "sessions", "micro_batch_tokens"):
             check_count(getattr(self, name), name)
+        for name in ("threads", "sessions"):
+            check_most(getattr(self, name), name)
+        if self.threads * self.sessions > MOST_THREADS:
+            raise InvalidInput(
+                f"{self.sessions} sessions of {self.threads} threads are more than {MOST_THREADS} threads",
+                field="threads",
+            )
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Setting:
@@ -42,3 +54,14 @@ class Setting:
         sessions = f"{self.sessions} sessions of " if self.sessions > 1 else ""
         threads = f"{sessions}{self.threads} thread{'s' if self.threads > 1 else ''}"
         return f"{self.variant} on {self.provider}, {threads}, runs of {self.micro_batch_tokens} tokens"
+
+
+def check_most(count: int, field: str) -> None:
+    """Check a number of threads or sessions.
+
+    Raises:
+        InvalidInput: if it is above `MOST_THREADS`; it names the field.
+
+    """
+    if count > MOST_THREADS:
+        raise InvalidInput(f"{field} must be at most {MOST_THREADS}, not {count}", field=field)

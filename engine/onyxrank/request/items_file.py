@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from onyxrank.checks import why_absent
 from onyxrank.errors import InvalidInput
 from onyxrank.machine import extras
 from onyxrank.request.items import Item, to_items
@@ -39,13 +40,16 @@ def read_items(path: Path) -> tuple[Item, ...]:
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidInput(f"{path}: items are read from {', '.join(SUFFIXES)} files", field="items")
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no such file", field="items")
+    reason = why_absent(path)
+    if reason is not None:
+        raise InvalidInput(f"{path}: no such file{reason}", field="items")
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     try:
         rows = [{name: value for name, value in row.items() if value is not None} for row in readers[suffix](path)]
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text at byte {error.start}", field="items") from error
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror})", field="items") from error
     if not rows:
         raise InvalidInput(f"{path}: holds no items", field="items")
     try:

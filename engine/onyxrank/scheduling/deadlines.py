@@ -17,12 +17,16 @@ def moment(deadline: object, clock: Callable[[], float]) -> float | None:
         clock: function that returns the present moment in seconds.
 
     Raises:
-        InvalidInput: if the deadline is not a number.
+        InvalidInput: if the deadline is not a number, or one too large for a float.
 
     """
     if deadline is None:
         return None
-    if isinstance(deadline, bool) or not isinstance(deadline, Real) or math.isnan(deadline):
-        shown = repr(deadline) if isinstance(deadline, Real) else type(deadline).__name__
+    try:
+        seconds = math.nan if isinstance(deadline, bool) or not isinstance(deadline, Real) else float(deadline)
+    except OverflowError:  # a whole number or a fraction that no float can hold
+        seconds = math.nan
+    if math.isnan(seconds):
+        shown = repr(deadline) if isinstance(deadline, bool | float) else type(deadline).__name__
         raise InvalidInput(f"deadline must be seconds from now, not {shown}", field="deadline")
-    return clock() + float(deadline)
+    return clock() + seconds

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from onyxrank.bundle.opening import Bundle
+from onyxrank.checks import why_absent
 from onyxrank.errors import InvalidInput
 from onyxrank.measure.requests import Request, Workload, make_request
 from onyxrank.request.items import to_events, to_items
@@ -56,12 +57,15 @@ def read_requests(path: Path) -> tuple[Request, ...]:
             their text.
 
     """
-    if not path.is_file():
-        raise InvalidInput(f"{path}: no such file", field="requests")
+    reason = why_absent(path)
+    if reason is not None:
+        raise InvalidInput(f"{path}: no such file{reason}", field="requests")
     try:
         requests = tuple(_requests(path))
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text at byte {error.start}", field="requests") from error
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror})", field="requests") from error
     if not requests:
         raise InvalidInput(f"{path}: holds no requests", field="requests")
     return requests

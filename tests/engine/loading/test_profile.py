@@ -222,3 +222,29 @@ def test_an_interrupted_write_leaves_the_old_one(folder, profile, monkeypatch):
 def test_a_setting_says_itself_in_one_line():
     assert str(SETTING) == "fp32 on cpu, 2 sessions of 1 thread, runs of 24 tokens"
     assert str(dataclasses.replace(SETTING, sessions=1, threads=4)) == "fp32 on cpu, 4 threads, runs of 24 tokens"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"threads": 5000}, "threads must be at most 1024"),
+        ({"sessions": 5000}, "sessions must be at most 1024"),
+        ({"threads": 64, "sessions": 64}, "64 sessions of 64 threads are more than 1024"),
+    ],
+    ids=["threads", "sessions", "both"],
+)
+def test_a_profile_of_too_many_threads_is_damaged(profile, folder, change, says):
+    path = put(profile, folder)
+    text = json.loads(path.read_text())
+    text["setting"] |= change
+    path.write_text(json.dumps(text))
+    with pytest.raises(BundleError, match=f"is damaged: setting: {says}"):
+        Ranker.load(folder)
+    with pytest.raises(InvalidInput, match=says):
+        Ranker.load(folder, profile=None, **change)
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b"], ids=["long", "zero byte"])
+def test_a_profile_at_a_path_that_the_system_does_not_take(folder, path):
+    with pytest.raises(BundleError, match=r"there is no profile .+ \(.+\)"):
+        Ranker.load(folder, profile=path)

@@ -103,3 +103,20 @@ def test_parquet_without_polars_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(items_file.extras, "load", load)
     with pytest.raises(MissingExtra, match=r"reading parquet needs the extra 'cli' \(polars is not installed\)"):
         read_items(path)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".csv", "a\0b.csv"], ids=["long", "zero byte"])
+def test_a_path_that_the_system_does_not_take(tmp_path, name):
+    with pytest.raises(InvalidInput, match=r"no such file \(.+\)"):
+        read_items(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    (tmp_path / "items.csv").write_text("title\ntent\n")
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)
+    with pytest.raises(InvalidInput, match=r"cannot be read \(Permission denied\)"):
+        read_items(tmp_path / "items.csv")

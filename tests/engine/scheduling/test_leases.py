@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -146,7 +147,11 @@ def test_many_coroutines_rank_at_once(tiny_bundle):
     assert all(ranking.timings.run > 0 for ranking in rankings)
 
 
-@pytest.mark.parametrize("deadline", ["soon", True, float("nan")], ids=["text", "bool", "nan"])
+@pytest.mark.parametrize(
+    "deadline",
+    ["soon", True, float("nan"), 10**400, -(10**400), Fraction(10**400)],
+    ids=["text", "bool", "nan", "huge", "long ago", "fraction"],
+)
 def test_a_deadline_that_is_no_number_is_refused(tiny_bundle, deadline):
     with Ranker.load(tiny_bundle, threads=1) as ranker, pytest.raises(InvalidInput, match="deadline") as caught:
         ranker.rank(HISTORY, ITEMS, deadline=deadline)

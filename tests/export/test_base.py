@@ -59,6 +59,20 @@ def test_an_encoder_gets_a_fresh_head_of_two_classes(folder, tiny_reference):
     assert model.classifier.out_features == 2
 
 
+def test_a_base_whose_first_class_is_that_of_relevant_items_begins_turned_round(folder, tiny_reference):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"0": "relevant", "1": "irrelevant"}, "label2id": {"relevant": 0, "irrelevant": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    for classes in (2, None):
+        model = load_checkpoint(folder, classes).model
+        expected = tiny_reference.model.state_dict()
+        for name, tensor in model.state_dict().items():
+            own = expected[name].flip(0) if name.startswith("classifier.") else expected[name]
+            assert torch.equal(tensor, own)
+    # What is trained from here on has purchases last, whatever the base's classes were called.
+    assert load_checkpoint(folder, 2).model.config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
+
+
 @pytest.mark.parametrize("base", ["folder", "tiny"])
 def test_dropout_is_the_base_s_own_unless_told(folder, base):
     source = str(folder) if base == "folder" else base

@@ -26,7 +26,7 @@ from onyxrank_export.conversion import architectures, quantized_variants
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.quantize import SCHEMES
-from onyxrank_export.training.base import UnsuitableModel
+from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
 from weights import save_model
 
 EVENTS = ["red tent", "camping stove"]
@@ -209,6 +209,67 @@ def test_a_model_folder_exports_without_training_or_data(tiny_reference, tmp_pat
     with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
         scores = ranker.score(EVENTS, [Item(str(index), *texts) for index, texts in enumerate(ITEMS)])
     np.testing.assert_allclose(scores, expected, atol=MARGIN)
+
+
+def named_folder(tiny_reference, folder, labels):
+    """A model folder whose two classes have these names, and the logits of one of its pairs."""
+    config = copy.deepcopy(tiny_reference.model.config)
+    config.id2label, config.label2id = dict(enumerate(labels)), {label: number for number, label in enumerate(labels)}
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = BertForSequenceClassification(config).eval()
+    save_model(tiny_reference, folder)
+    model.save_pretrained(folder)
+    pair = tiny_reference.tokenizer.encode(" ; ".join(EVENTS), f"{ITEMS[0][0]} {ITEMS[0][1]}")
+    with torch.no_grad():
+        logits = model(torch.tensor([pair.ids]), token_type_ids=torch.tensor([pair.type_ids])).logits.double()
+    return folder, torch.softmax(logits[0], 0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "relevant", "wanted"),
+    [
+        (("irrelevant", "relevant"), None, 1),
+        (("relevant", "irrelevant"), None, 0),
+        (("Relevant", "Not_Relevant"), None, 0),
+        (("LABEL_0", "LABEL_1"), None, 1),
+        (("cat", "dog"), "cat", 0),
+        (("cat", "dog"), "dog", 1),
+    ],
+    ids=["usual", "other way", "denied", "unnamed", "told first", "told last"],
+)
+def test_the_class_of_relevant_items_is_that_of_its_name(tiny_reference, tmp_path, labels, relevant, wanted):
+    folder, shares = named_folder(tiny_reference, tmp_path / "model", labels)
+    limits = Limits(history_tokens=20, item_tokens=12)
+    export(folder, tmp_path / "bundle", limits=limits, relevant=relevant)
+    with Ranker.load(tmp_path / "bundle", threads=1) as ranker:
+        [score] = ranker.score(EVENTS, [Item("a", *ITEMS[0])])
+    assert abs(shares[0] - shares[1]) > 1e-3
+    assert score == pytest.approx(shares[wanted], abs=MARGIN)
+    # A bundle's own weights are in the engine's order, and are not turned round again.
+    written = load_checkpoint(tmp_path / "bundle").model.config.id2label
+    assert written == {0: labels[1 - wanted], 1: labels[wanted]}
+
+
+@pytest.mark.parametrize(
+    ("labels", "relevant", "says"),
+    [
+        (("cat", "dog"), None, "has the classes 'cat' and 'dog': say which"),
+        (("positive", "relevant"), None, "say which is that of relevant items with --relevant"),
+        (("cat", "dog"), "cow", "has no class 'cow', only 'cat' and 'dog'"),
+    ],
+    ids=["other names", "both", "no such"],
+)
+def test_classes_that_do_not_tell_are_asked_for(tiny_reference, tmp_path, labels, relevant, says):
+    folder, _ = named_folder(tiny_reference, tmp_path / "model", labels)
+    with pytest.raises(UnsuitableModel, match=says):
+        export(folder, tmp_path / "bundle", relevant=relevant)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_the_class_of_a_run_is_known(trained_run, tmp_path):
+    with pytest.raises(ExportError, match="leave --relevant out"):
+        export(trained_run, tmp_path / "bundle", relevant="LABEL_0")
 
 
 def test_embeddings_narrower_than_the_layers_are_quantized_too(tiny_reference, aisle_data, tmp_path):

@@ -37,6 +37,9 @@ def command(
     ] = None,
     history_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
     item_tokens: Annotated[int | None, typer.Option(help="Limit of a model not trained here.")] = None,
+    relevant: Annotated[
+        str | None, typer.Option(help="Name of the class of relevant items, of a model not trained here.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write variants that fail the gate too.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
@@ -60,6 +63,7 @@ def command(
         force=force,
         overwrite=overwrite,
         limits=limits,
+        relevant=relevant,
     )
     manifest = export_run(run, out, config, data=data)
     console.out.print(variants_table(manifest))

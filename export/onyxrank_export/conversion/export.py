@@ -77,7 +77,9 @@ def export_bundle(
 
     """
     run = read_run(run_folder)
-    checkpoint = load_checkpoint(run.folder)
+    if config.relevant is not None and run.data_path is not None:
+        raise ExportError("the class of purchases is that which the run was trained with; leave --relevant out")
+    checkpoint = load_checkpoint(run.folder, relevant=config.relevant)
     encoder = text_encoder(checkpoint.tokenizer, _limits(run, checkpoint, config))
     material = material_of(run, data, most=config.gate_lists)
     precisions = config.quantized(with_data=material is not None)

@@ -23,6 +23,7 @@ class ExportConfig:
         force: write variants that fail the gate too; the manifest says so.
         overwrite: replace an existing bundle, once the new one is whole.
         limits: token limits of a model that was not trained here; a run brings its own.
+        relevant: name of the class of relevant items of such a model, where the names of its classes do not tell.
 
     """
 
@@ -33,6 +34,7 @@ class ExportConfig:
     force: bool = False
     overwrite: bool = False
     limits: Limits | None = None
+    relevant: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.precisions or () if name not in PRECISIONS]

@@ -33,12 +33,14 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from onyxrank.bundle.manifest import MANIFEST_NAME
 from onyxrank.errors import MissingExtra, OnyxrankError
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training.labels import labels_of, name_classes, relevant_class, turn_round
 from onyxrank_export.training.plain_bert import what_is_not_plain
-from onyxrank_export.training.run import SHARED_HISTORY_MODEL
+from onyxrank_export.training.run import RUN_FILE, SHARED_HISTORY_MODEL
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
 BUILT_IN = ("minilm", "tiny")
@@ -85,7 +87,12 @@ def resolve_base(
 
 
 def load_checkpoint(
-    source: str | Path, classes: int | None = None, *, item_position: int | None = None, dropout: float | None = None
+    source: str | Path,
+    classes: int | None = None,
+    *,
+    item_position: int | None = None,
+    dropout: float | None = None,
+    relevant: str | None = None,
 ) -> Checkpoint:
     """Load a sequence classifier and its fast tokenizer.
 
@@ -95,14 +102,18 @@ def load_checkpoint(
     random masks, and the backward pass of PyTorch's fused attention, make a step 1.3 times as long
     (benchmarks/NOTES.md).
 
+    Of two classes, the last is that of relevant items: a model that has it first is turned round.
+
     Args:
         source: a folder in Hugging Face format, or a hub name.
         classes: output classes of a model that is to be trained, whose head may be fresh; None loads a trained one.
         item_position: as of `resolve_base`; of a model to train only.
         dropout: share of hidden states dropped in training; None keeps the base's own.
+        relevant: name of the class of relevant items; None reads it from the names of the classes.
 
     Raises:
-        UnsuitableModel: if it cannot be loaded or is not of the kind this project ranks with.
+        UnsuitableModel: if it cannot be loaded, is not of the kind this project ranks with, or does not tell which
+            of its classes is that of relevant items.
 
     """
     try:
@@ -147,7 +158,30 @@ def load_checkpoint(
     if model.config.num_labels not in (1, 2):
         raise UnsuitableModel(f"'{source}' has {model.config.num_labels} output classes; a ranker has 1 or 2")
     check_template(source, model, tokenizer)
+    if classes is not None:
+        if relevant_class(labels_of(model)) == 0:
+            turn_round(model)
+        name_classes(model)  # whatever the base tells classes apart by, from now on the last is a purchase
+    elif not any((Path(source) / name).is_file() for name in (RUN_FILE, MANIFEST_NAME)):
+        _put_relevant_last(model, source, relevant)
     return Checkpoint(model, tokenizer)
+
+
+def _put_relevant_last(model: PreTrainedModel, source: str | Path, relevant: str | None) -> None:
+    """Make the last class of a model from elsewhere that of relevant items."""
+    labels = labels_of(model)
+    if relevant is not None and relevant not in labels:
+        raise UnsuitableModel(f"'{source}' has no class '{relevant}', only {' and '.join(map(repr, labels))}")
+    if len(labels) == 1:
+        return
+    found = relevant_class(labels) if relevant is None else labels.index(relevant)
+    if found is None:
+        raise UnsuitableModel(
+            f"'{source}' has the classes {' and '.join(map(repr, labels))}: say which is that of relevant items with "
+            "--relevant"
+        )
+    if found == 0:
+        turn_round(model)
 
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> TextEncoder:

@@ -1,7 +1,8 @@
 """Opens a bundle: parses its manifest and verifies that every file it lists is there, in the folder, and unaltered.
 
 1. ``onyxrank.json`` is read, and the paths in it are checked as text.
-2. Each file's path is resolved, and a link that leads out of the folder is refused.
+2. Each file's path is resolved, and a link that leads out of the folder is refused. In a snapshot of a Hugging Face
+   cache every file is a link to the cache's own ``blobs``: there these are allowed.
 3. Each file's size is compared first, which costs nothing, and then its SHA-256. Several files are hashed at a time,
    since hashing releases the interpreter lock.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +22,12 @@ from typing import Any, NoReturn
 
 from onyxrank.bundle.entries import FileEntry
 from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
+from onyxrank.checks import why_absent
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.machine.cpus import usable_cpus
 
+_SNAPSHOTS, _BLOBS = "snapshots", "blobs"
+"""Folders of a repository in a Hugging Face cache: of its revisions, and of the files that these link to."""
 _CHUNK_BYTES = 1 << 20
 """Bytes that are read and hashed at a time; a graph's file need not fit into memory."""
 _MOST_HASHERS = 4
@@ -75,10 +80,14 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
     if not isinstance(path, str | os.PathLike):
         raise InvalidInput(f"bundle must be a path, not {type(path).__name__}", field="bundle")
     folder = Path(path)
-    if not folder.is_dir():
-        raise BundleError(f"there is no folder {folder}; `onyxrank export` writes bundles")
-    if not (folder / MANIFEST_NAME).is_file():
-        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}; `onyxrank export` writes bundles")
+    reason = why_absent(folder, folder=True)
+    if reason is not None:
+        raise BundleError(f"there is no folder {folder}{reason}; `onyxrank export` writes bundles")
+    reason = why_absent(folder / MANIFEST_NAME)
+    if reason is not None:
+        raise BundleError(
+            f"{folder} is not a bundle: it has no {MANIFEST_NAME}{reason}; `onyxrank export` writes bundles"
+        )
     try:
         manifest = Manifest.parse(read_json(folder / MANIFEST_NAME))
     except BundleError as error:
@@ -103,8 +112,11 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 def find_faults(folder: Path, manifest: Manifest) -> dict[str, str]:
     """Say what is wrong with each faulty file, by its path; the result is empty for an intact bundle."""
     root = folder.resolve()
+    # A repository of several bundles has each in a folder of its snapshot.
+    revision = next((each for each in (root, *root.parents) if each.parent.name == _SNAPSHOTS), None)
+    roots = [root] if revision is None else [root, revision.parent.parent / _BLOBS]
     with ThreadPoolExecutor(min(_MOST_HASHERS, usable_cpus())) as pool:
-        faults = pool.map(lambda entry: _fault(root, *entry), manifest.files.items())
+        faults = pool.map(lambda entry: _fault(roots, *entry), manifest.files.items())
         return {name: what for name, what in zip(manifest.files, faults, strict=True) if what}
 
 
@@ -123,9 +135,17 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def _fault(root: Path, name: str, entry: FileEntry) -> str | None:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root):
+def _fault(roots: Sequence[Path], name: str, entry: FileEntry) -> str | None:
+    """Say what is wrong with a file; None if nothing is.
+
+    Args:
+        roots: the bundle's folder, and others in which its links may end.
+        name: path of the file inside the bundle.
+        entry: what the manifest says of it.
+
+    """
+    path = (roots[0] / name).resolve()
+    if not any(path.is_relative_to(root) for root in roots):
         return "a link that leaves the folder (copy the file itself there)"
     if not path.is_file():
         return "missing"

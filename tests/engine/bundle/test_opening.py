@@ -75,6 +75,56 @@ def test_a_link_that_leaves_the_folder_is_refused(bundle):
         Ranker.load(bundle)
 
 
+@pytest.fixture(params=["", "small"], ids=["repository", "folder"])
+def snapshot(bundle, request):
+    """The bundle as a snapshot in a Hugging Face cache, where every file is a link to one of its blobs."""
+    repository = bundle.parent / "hub" / "models--shop--ranker"
+    folder = repository / "snapshots" / "0123abcd" / request.param
+    (repository / "blobs").mkdir(parents=True)
+    for number, path in enumerate(sorted(path for path in bundle.rglob("*") if path.is_file())):
+        blob, link = repository / "blobs" / f"{number:040x}", folder / path.relative_to(bundle)
+        shutil.move(path, blob)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    return folder
+
+
+def test_a_snapshot_of_a_cache_is_a_bundle(snapshot):
+    assert open_bundle(snapshot).folder == snapshot
+    link = snapshot.parent / "link"
+    link.symlink_to(snapshot)
+    with Ranker.load(link, threads=1) as ranker:
+        assert len(ranker.rank("tent", ["lamp", "stove"])) == 2
+
+
+def test_a_snapshot_may_not_link_elsewhere(snapshot):
+    repository = next(each.parent for each in snapshot.parents if each.name == "snapshots")
+    (snapshot / "tokenizer.json").unlink()
+    for place in (repository / "tokenizer.json", repository.parent / "blobs" / "t", snapshot.parent / "other" / "t"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_text("{}")
+        (snapshot / "tokenizer.json").symlink_to(place)
+        with pytest.raises(BundleError, match=r"tokenizer\.json: a link that leaves the folder"):
+            open_bundle(snapshot)
+        (snapshot / "tokenizer.json").unlink()
+
+
+def test_a_changed_blob_of_a_snapshot_is_found(snapshot):
+    blob = (snapshot / "tokenizer.json").resolve()
+    blob.write_bytes(blob.read_bytes()[:-1] + b" ")
+    with pytest.raises(BundleError, match=r"tokenizer\.json: altered"):
+        open_bundle(snapshot)
+
+
+def test_blobs_beside_any_other_folder_are_elsewhere(bundle):
+    (bundle.parent / "blobs").mkdir()
+    outside = bundle.parent / "blobs" / "tokenizer.json"
+    (bundle / "tokenizer.json").rename(outside)
+    (bundle / "tokenizer.json").symlink_to(outside)
+    with pytest.raises(BundleError, match="a link that leaves the folder"):
+        open_bundle(bundle)
+
+
 def test_a_link_inside_the_folder_is_fine(bundle):
     (bundle / "tokenizer.json").rename(bundle / "real.json")
     (bundle / "tokenizer.json").symlink_to("real.json")
@@ -140,3 +190,18 @@ def test_pad_id_without_a_readable_config(bundle):
     edit(bundle, lambda data: data["files"].pop("config.json"))
     assert open_bundle(bundle).pad_id() == 0
     assert read_json(bundle / "config.json") == []
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b"], ids=["long", "zero byte"])
+def test_a_path_that_the_system_does_not_take_is_no_bundle(path):
+    with pytest.raises(BundleError, match=r"there is no folder .+ \(.+\)"):
+        Ranker.load(path)
+
+
+def test_a_folder_that_may_not_be_looked_into_is_no_bundle(bundle, monkeypatch):
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.stat", refuse)
+    with pytest.raises(BundleError, match=r"\(Permission denied\)"):
+        open_bundle(bundle)

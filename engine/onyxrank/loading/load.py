@@ -108,6 +108,7 @@ def _facts(
         "readout": {"kind": choice.variant.readout.kind, **choice.variant.readout.to_json()},
         "provider_asked": options.provider,
         "session_providers": [provider for info in running for provider in info.providers],
+        "session_nodes": {name: count for info in running for name, count in info.nodes.items()},
         "session_options": {name: value for info in running for name, value in info.options.items()},
         "onnxruntime_version": running[0].onnxruntime_version if running else None,
         "limits": asdict(bundle.manifest.limits),

@@ -28,7 +28,7 @@ from onyxrank.sessions.arrays import ORT_TYPES, Array, Feeds
 from onyxrank.sessions.bound import BoundRuns
 from onyxrank.sessions.graph import Graph
 from onyxrank.sessions.plugins import plugin_devices
-from onyxrank.sessions.providers import PROVIDERS, Provider, check_running, unavailable
+from onyxrank.sessions.providers import PROVIDERS, Provider, check_nodes, check_running, unavailable
 from onyxrank.sessions.session import SessionInfo
 
 _CONFIG = {
@@ -42,6 +42,8 @@ _EXACT_SUMS = {"session.x64quantprecision": "1"}
 
 There it adds pairs of uint8 × int8 products in 16 bits, and such a sum can saturate.
 """
+_TELL_NODES = {"session.record_ep_graph_assignment_info": "1"}
+"""Makes onnxruntime remember which provider each node of the graph was given to."""
 _LOG_ERRORS = 3
 """onnxruntime's level of logging at which it prints errors, but no warnings."""
 
@@ -82,15 +84,22 @@ class OrtSession:
         # first session of a process. If that were the caller's thread, the host's arithmetic would change.
         with ThreadPoolExecutor(1) as bystander:
             options = {**provider.session_options(threads), **(more or {})}
-            config = {**_CONFIG, **(_EXACT_SUMS if exact_sums else {})}
+            config = {
+                **_CONFIG,
+                **(_EXACT_SUMS if exact_sums else {}),
+                **(_TELL_NODES if provider.name != "cpu" else {}),
+            }
             session = bystander.submit(_create, path, provider, threads, options, config).result()
         check_running(provider, session.get_providers())
+        nodes = _nodes(session, provider)
+        check_nodes(provider, nodes)
         _check_edges(path, graph, session)
         self._info = SessionInfo(
             providers=tuple(session.get_providers()),
             threads=threads,
             onnxruntime_version=import_runtime().__version__,
             options={**config, **options},
+            nodes=nodes,
         )
         self._session: Any = session
         self._bound = BoundRuns(session, graph, provider.memory) if provider.memory else None
@@ -191,6 +200,21 @@ def _load_cuda(onnxruntime: Any) -> None:
     # are then tried when the session is made.
     if hasattr(onnxruntime, "preload_dlls") and importlib.util.find_spec("nvidia"):
         onnxruntime.preload_dlls()
+
+
+def _nodes(session: Any, provider: Provider) -> dict[str, int]:
+    """Count a session's nodes by onnxruntime's name of the provider that runs them.
+
+    Returns:
+        The counts; empty for the CPU, which runs what it is given, and for an onnxruntime that does not tell.
+
+    """
+    if provider.name == "cpu" or not hasattr(session, "get_provider_graph_assignment_info"):
+        return {}
+    counts: dict[str, int] = {}
+    for part in session.get_provider_graph_assignment_info():
+        counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts
 
 
 def _check_edges(path: Path, graph: Graph, session: Any) -> None:

@@ -1,7 +1,9 @@
 """The execution providers that a caller may ask for by name, and the check that the one asked for really runs.
 
-1. A provider that is asked for by name must be offered by the installed onnxruntime, and must be the first in the
-   list that the finished session itself reports. Anything else is an error, which says what to install.
+1. A provider that is asked for by name must be offered by the installed onnxruntime, must be the first in the list
+   that the finished session itself reports, and must have some of the graph's nodes, where onnxruntime tells (from
+   1.24 on): a session names a provider that left every node to the CPU. Anything else is an error, which says what to
+   install.
 2. ``auto`` tries those offered providers that compute the same as fp32 on the CPU, fastest first, and ends at the
    CPU. `Ranker.info` says which one was taken and why. The other providers run only when they are asked for, or when
    `onyxrank tune` has found them to be the fastest.
@@ -185,6 +187,23 @@ def check_running(provider: Provider, running: Sequence[str]) -> None:
     """
     if not running or running[0] != provider.ort_name:
         raise unavailable(provider, f"the session runs on {', '.join(running) or 'nothing'} instead")
+
+
+def check_nodes(provider: Provider, nodes: Mapping[str, int]) -> None:
+    """Check that some of a graph's nodes run on the provider that its session was made for.
+
+    Args:
+        provider: the provider that the session was made for.
+        nodes: number of nodes by onnxruntime's name of the provider that runs them; empty if onnxruntime does not
+            tell.
+
+    Raises:
+        ProviderUnavailable: if all of them run on others.
+
+    """
+    if nodes and not nodes.get(provider.ort_name):
+        others = ", ".join(f"{count} on {name}" for name, count in nodes.items())
+        raise unavailable(provider, f"it takes no node of the graph ({others})")
 
 
 def unavailable(provider: Provider, reason: str) -> ProviderUnavailable:

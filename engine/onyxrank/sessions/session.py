@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from onyxrank.sessions.arrays import Array, Feeds
@@ -18,6 +18,8 @@ class SessionInfo:
         threads: number of threads that one run uses.
         onnxruntime_version: version of the runtime.
         options: session and provider options that differ from the defaults.
+        nodes: number of the graph's nodes by onnxruntime's name of the provider that runs them; empty on the CPU, and
+            if onnxruntime does not tell.
 
     """
 
@@ -25,6 +27,7 @@ class SessionInfo:
     threads: int
     onnxruntime_version: str
     options: Mapping[str, str]
+    nodes: Mapping[str, int] = field(default_factory=dict)
 
 
 class Session(Protocol):

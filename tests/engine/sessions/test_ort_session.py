@@ -176,6 +176,34 @@ def test_a_provider_that_does_not_really_run_is_not_taken_for_it(tiny_bundle):
         OrtSession(tiny_bundle / "onnx" / "model.onnx", GRAPH, PROVIDERS["cuda"], 1)
 
 
+class LeavesAll:
+    """A session whose provider is named, and runs nothing: a real one on the CPU, which tells of its nodes."""
+
+    def __init__(self, path, options, providers, **_):
+        assert options.get_session_config_entry("session.record_ep_graph_assignment_info") == "1"
+        self._named = [name for name, _ in providers[:1]]
+        self._real = ORIGINAL(path, options, providers=["CPUExecutionProvider"])
+
+    def get_providers(self):
+        return [*self._named, "CPUExecutionProvider"]
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+ORIGINAL = onnxruntime.InferenceSession
+
+
+@pytest.mark.skipif(
+    not hasattr(ORIGINAL, "get_provider_graph_assignment_info"), reason="this onnxruntime does not tell of nodes"
+)
+@pytest.mark.parametrize("name", ["coreml", "directml"])
+def test_a_provider_that_leaves_every_node_to_the_cpu_does_not_run(tiny_bundle, monkeypatch, name):
+    monkeypatch.setattr(onnxruntime, "InferenceSession", LeavesAll)
+    with pytest.raises(ProviderUnavailable, match=r"it takes no node of the graph \(\d+ on CPUExecutionProvider\)"):
+        OrtSession(tiny_bundle / "onnx" / "model.onnx", GRAPH, PROVIDERS[name], 1)
+
+
 def test_a_provider_that_fails_to_start_is_unavailable(tiny_bundle, monkeypatch):
     def fail(*args, **kwargs):
         assert kwargs["enable_fallback"] == 0

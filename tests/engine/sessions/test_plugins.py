@@ -7,6 +7,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from onyxrank import ProviderUnavailable, Ranker
@@ -100,6 +101,9 @@ def test_openvino_scores_as_the_cpu_does(tiny_bundle, name):
     items = ["steel tent", "desk lamp", "red running shoes"]
     with ranker, Ranker.load(tiny_bundle, provider="cpu", threads=1, variant="fp32") as cpu:
         assert ranker.info()["session_providers"][0] == "OpenVINOExecutionProvider"
+        assert cpu.info()["session_nodes"] == {}
+        if hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
+            assert ranker.info()["session_nodes"]["OpenVINOExecutionProvider"] > 50
         assert np.allclose(ranker.score(["tent"], items), cpu.score(["tent"], items), atol=1e-2)
 
 

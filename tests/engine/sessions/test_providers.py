@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from onyxrank import InvalidInput, ProviderUnavailable
-from onyxrank.sessions.providers import PROVIDERS, candidates, check_running
+from onyxrank.sessions.providers import PROVIDERS, candidates, check_nodes, check_running
 
 BOTH = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 
@@ -45,3 +45,13 @@ def test_what_runs_must_be_what_was_asked(running):
 
 def test_what_runs_may_have_the_cpu_behind_it():
     check_running(PROVIDERS["cuda"], BOTH)
+
+
+def test_a_provider_that_takes_no_node_does_not_run():
+    with pytest.raises(ProviderUnavailable, match=r"it takes no node of the graph \(128 on CPUExecutionProvider\)"):
+        check_nodes(PROVIDERS["coreml"], {"CPUExecutionProvider": 128})
+
+
+@pytest.mark.parametrize("nodes", [{}, {"CoreMLExecutionProvider": 1, "CPUExecutionProvider": 127}])
+def test_a_provider_runs_that_takes_some_or_of_which_nothing_is_told(nodes):
+    check_nodes(PROVIDERS["coreml"], nodes)

@@ -98,7 +98,10 @@ LIBRARIES := langchain llama-index haystack
 .PHONY: test-integrations-ready test-clients-ready
 test-integrations-ready: $(READY) $(LIBRARIES:%=.integrations/%/.ready)
 
-test-clients-ready: $(READY) .clients/cohere/.ready .clients/langchain/.ready
+# Those of the clients' tests, by the name of their requirements.
+CLIENTS := cohere langchain rerankers litellm triton
+
+test-clients-ready: $(READY) $(CLIENTS:%=.clients/%/.ready)
 
 test-integrations: test-integrations-ready ## The adapters in LangChain's, LlamaIndex's and Haystack's own environments
 	$(BIN)/pytest -q tests/integrations/test_sentence_transformers.py
@@ -110,8 +113,10 @@ test-integrations: test-integrations-ready ## The adapters in LangChain's, Llama
 # The clients leave their sockets to the collector, which warns.
 CLIENT_WARNINGS := -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-test-clients: test-clients-ready ## Clients of TEI and Cohere, unmodified, against a served bundle
-	for one in cohere:cohere_client cohere:hub_client cohere:haystack_clients langchain:langchain_client; do \
+test-clients: test-clients-ready ## Clients of TEI, Cohere, Jina, vLLM and Triton, and the JDK's, unmodified, against a served bundle
+	ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" $(BIN)/python -m pytest -q tests/clients/test_java_client.py
+	for one in cohere:cohere_client cohere:hub_client cohere:haystack_clients langchain:langchain_client \
+		rerankers:rerankers_client litellm:litellm_client triton:triton_client; do \
 		ONYXRANK_BUNDLE="$$($(BIN)/python examples/demo_shop.py)" ONYXRANK_PYTHON=$(CURDIR)/$(BIN)/python \
 			.clients/$${one%%:*}/bin/python -m pytest -q $(CLIENT_WARNINGS) tests/clients/test_$${one##*:}.py || exit 1; \
 	done
@@ -179,6 +184,12 @@ broken-quantization: $(READY) ## The gate refuses a run's int8 with weights of 4
 
 quality-table: $(READY) ## Both architectures on all real data: make quality-table DATA=folder (many hours; goes on where it stopped)
 	$(BIN)/python benchmarks/quality_table.py --data $(DATA)
+
+.PHONY: fuzz
+fuzz: $(READY) ## Damaged requests over every route, and damaged calls in process: make fuzz [REQUESTS=100000] (minutes)
+	for way in "" --calls; do \
+		$(BIN)/python tests/fuzz/fuzz.py "$$($(BIN)/python examples/demo_shop.py)" --requests $(or $(REQUESTS),100000) $$way || exit 1; \
+	done
 
 .PHONY: results
 results: $(READY) ## The index of benchmarks/results, and the figures in README and docs that come from it

@@ -18,7 +18,7 @@ from onyxrank.loading.engine import Engine
 from onyxrank.loading.load import load_engine
 from onyxrank.loading.options import LoadOptions, takes
 from onyxrank.prepared import PreparedHistory
-from onyxrank.request.items import History, ItemLike, Items, to_events
+from onyxrank.request.items import History, ItemLike, Items, is_listed, to_events
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.score_table import CHUNK_ROWS, score_frame
 from onyxrank.request.tables import Table, reordered
@@ -123,7 +123,7 @@ class Ranker:
 
         """
         watch, most = Stopwatch(), check_top_k(top_k)
-        if not isinstance(requests, Iterable):
+        if not is_listed(requests):
             raise InvalidInput("requests must be pairs of history and items", field="requests")
         with self._leases.lease() as engine:
             read, margins = engine.score(lambda: engine.encode_pairs(requests), watch, deadline)

@@ -350,6 +350,7 @@ class Table:
         (lambda ranker: ranker.rank(Table(), ["lamp"]), "history"),
         (lambda ranker: ranker.rank(np.array("tent"), ["lamp"]), "history"),
         (lambda ranker: ranker.rank_many(5), "requests"),
+        (lambda ranker: ranker.rank_many(np.array("tent")), "requests"),
         (lambda ranker: Ranker.load(5), "bundle"),
         (lambda ranker: Ranker.load("bundle", provider=["cpu"]), "provider"),
         (lambda ranker: Ranker.load("bundle", variant=None), "variant"),

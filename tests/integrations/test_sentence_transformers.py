@@ -133,8 +133,9 @@ def frame(names):
         lambda: b"ab",
         lambda: 5,
         lambda: None,
+        lambda: np.array("ab"),
     ],
-    ids=["frame", "items", "mapping", "set", "text", "bytes", "number", "none"],
+    ids=["frame", "items", "mapping", "set", "text", "bytes", "number", "none", "no axis"],
 )
 def test_what_is_no_list_is_refused(ours, make):
     for ask in (ours.predict, lambda value: ours.rank(QUERY, value)):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import httpx
 import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, serving
@@ -133,7 +135,15 @@ def test_what_is_within_this_machine(host, own):
     assert is_loopback(host) is own
 
 
-@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", ""], ids=["long", "zero byte", "empty"])
+@pytest.mark.parametrize("path", ["x" * 5000, "a\0b", "", "\ud800"], ids=["long", "zero byte", "empty", "surrogate"])
 def test_a_reload_of_a_path_that_the_system_does_not_take(guarded, path):
-    response = guarded.post("/admin/reload", json={"bundle": path}, headers=bearer(ADMIN_KEY))
+    headers = bearer(ADMIN_KEY) | {"content-type": "application/json"}
+    response = guarded.post("/admin/reload", content=json.dumps({"bundle": path}).encode(), headers=headers)
     assert (response.status_code, response.json()["error"]["type"]) == (422, "bundle_error")
+
+
+def test_a_reload_under_a_name_that_no_answer_could_carry(guarded, trained_bundle):
+    headers = bearer(ADMIN_KEY) | {"content-type": "application/json"}
+    body = json.dumps({"bundle": str(trained_bundle), "name": "\ud800"}).encode()
+    response = guarded.post("/admin/reload", content=body, headers=headers)
+    assert (response.status_code, response.json()["error"]["field"]) == (422, "name")

@@ -171,3 +171,10 @@ def test_values_nested_deeply_are_answered_or_refused(client, path, depth):
     content = b'{"query": "a", "documents": [' + document + b'], "return_documents": true}'
     response = client.post(path, content=content, headers={"content-type": "application/json"})
     assert response.status_code < 500, response.text
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank", "/jina/v1/rerank"])
+def test_a_model_that_no_answer_could_carry(client, path):
+    content = b'{"model": "\\ud800", "query": "a", "documents": ["b"]}'
+    response = client.post(path, content=content, headers={"content-type": "application/json"})
+    assert (response.status_code, "model: has a lone surrogate" in response.text) == (422, True)

@@ -186,6 +186,6 @@ def _listed(values: Any, name: str, what: str) -> list[Any]:
 
     """
     unlike = isinstance(values, str | bytes | Mapping | set | frozenset) or hasattr(values, "columns")
-    if unlike or not isinstance(values, Iterable):
+    if unlike or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
         raise InvalidInput(f"{name} must be a list of {what}, not {type(values).__name__}", field=name)
     return values.to_pylist() if hasattr(values, "to_pylist") else list(values)  # pyarrow's own scalars are no texts

@@ -62,7 +62,7 @@ def to_items(items: Items, *, blank: bool = False) -> tuple[Item, ...]:
     listed: Any = items
     if frame is not None:
         listed = item_rows(frame, item_columns(frame, FIELD_NAMES, "title"))
-    elif isinstance(items, str | bytes | Mapping | set | frozenset) or not _is_listed(items):
+    elif isinstance(items, str | bytes | Mapping | set | frozenset) or not is_listed(items):
         raise InvalidInput(
             f"items must be a list of items or a pandas, polars or pyarrow table, not {type(items).__name__}; put a "
             "single item in a list",
@@ -80,7 +80,7 @@ def to_events(history: History) -> tuple[str, ...]:
     """
     if isinstance(history, str):
         return (_text(history, "history", None),) if history.strip() else ()
-    if isinstance(history, bytes | Mapping | set | frozenset) or not _is_listed(history):
+    if isinstance(history, bytes | Mapping | set | frozenset) or not is_listed(history):
         raise InvalidInput(
             f"history must be a string or a sequence of strings, oldest first, not {type(history).__name__}",
             field="history",
@@ -88,7 +88,7 @@ def to_events(history: History) -> tuple[str, ...]:
     return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(history))
 
 
-def _is_listed(value: object) -> bool:
+def is_listed(value: object) -> bool:
     """Whether iterating over a value gives the entries that the caller meant.
 
     Iterating over a table of an unknown library would give the names of its columns, and an array of no dimension

@@ -18,8 +18,9 @@ from starlette.responses import JSONResponse
 from onyxrank.errors import InvalidInput
 from onyxrank.request.items import Item
 from onyxrank.request.ranking import Ranking
-from onyxrank.serve.route import BodyRoute, Flag
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
+from onyxrank.serve.values import Flag, Name
 from onyxrank.serve.wording import DOCUMENTS
 
 router = APIRouter(tags=["cohere and jina"], route_class=BodyRoute)
@@ -31,7 +32,7 @@ class RerankRequest(BaseModel):
 
     query: str
     documents: list[Document]
-    model: str = ""
+    model: Name = ""
     top_n: Annotated[int, Field(ge=1, strict=True)] | None = None
     return_documents: Flag | None = None
     rank_fields: list[str] | None = None

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from onyxrank.serve.access import PROBES
 from onyxrank.serve.control import Control
 from onyxrank.serve.service import service_of
+from onyxrank.serve.values import Name
 
 router = APIRouter(tags=["operations"])
 
@@ -22,7 +23,7 @@ class ReloadRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     bundle: str
-    name: str = ""
+    name: Name = ""
 
 
 async def alive() -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -170,4 +170,6 @@ def answer(problem: Problem, path: str) -> JSONResponse:
     if problem.status == 401:
         headers["www-authenticate"] = "Bearer"
     status = _tei_status(problem) if api == "tei" else problem.status
+    # A path that was asked for may hold what UTF-8 cannot carry.
+    problem = replace(problem, message=problem.message.encode(errors="replace").decode())
     return JSONResponse(_SHAPES[api](problem), status, headers)

@@ -8,20 +8,13 @@ so that errors are the same on all routes.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 from fastapi import Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, StrictBool, ValidationError, WithJsonSchema
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
-_WORDS = {"true": True, "false": False}
-Flag = Annotated[
-    StrictBool,
-    BeforeValidator(lambda value: _WORDS.get(value, value) if isinstance(value, str) else value),
-    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": list(_WORDS)}]}),
-]
-"""true or false, for which some clients send the words as texts."""
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 

@@ -20,8 +20,9 @@ from onyxrank.request.truncation import TEMPLATE_TOKENS
 from onyxrank.serve.cohere import Document, JinaAnswer, jina_answer, rank_documents
 from onyxrank.serve.cohere import RerankRequest as DocumentsRequest
 from onyxrank.serve.problems import Problem, answer
-from onyxrank.serve.route import BodyRoute, Flag
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
+from onyxrank.serve.values import Flag, Name
 from onyxrank.serve.wording import TEXTS
 from onyxrank.sessions.providers import PROVIDERS
 
@@ -42,7 +43,7 @@ class RerankRequest(BaseModel):
     raw_scores: Flag = False
     return_text: Flag = False
     documents: list[Document] | None = Field(None, description="In place of texts, with the fields below.")
-    model: str = ""
+    model: Name = ""
     top_n: Annotated[int, Field(ge=1, strict=True)] | None = None
     return_documents: Flag | None = None
     rank_fields: list[str] | None = None

@@ -105,7 +105,13 @@ def test_documents_are_not_changed_and_none_is_fine(ranker):
     assert OnyxRanker(ranker).run(QUERY, []) == {"documents": []}
 
 
-def test_a_document_without_text_is_named(ranker):
+@pytest.mark.parametrize("content", [None, "", " "], ids=["none", "empty", "blank"])
+def test_a_document_without_text_comes_last(ranker, content):
+    ranked = OnyxRanker(ranker).run(QUERY, [Document(id="x", content=content), *documents()])["documents"]
+    assert (ranked[-1].id, ranked[-1].score, len(ranked)) == ("x", 0.0, len(TEXTS) + 1)
+
+
+def test_content_that_is_no_text_is_named(ranker):
     with pytest.raises(InvalidInput) as caught:
-        OnyxRanker(ranker).run(QUERY, [*documents(), Document(id="x")])
+        OnyxRanker(ranker).run(QUERY, [*documents(), Document(id="x", content="\ud800")])
     assert caught.value.index == len(TEXTS)

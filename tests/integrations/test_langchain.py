@@ -15,7 +15,6 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.vectorstores import InMemoryVectorStore
 from shelf import QUERY, TEXTS, TITLES, expected, titled
 
-from onyxrank import InvalidInput
 from onyxrank.integrations.langchain import OnyxRerank
 
 
@@ -73,7 +72,7 @@ def test_a_bundles_path_is_opened(bundle, ranker):
     compressor.ranker.close()
 
 
-def test_a_document_without_text_is_named(ranker):
-    with pytest.raises(InvalidInput) as caught:
-        OnyxRerank(ranker).compress_documents([*documents(), Document(" ")], QUERY)
-    assert caught.value.index == len(TEXTS)
+def test_a_document_without_text_comes_last(ranker):
+    ranked = OnyxRerank(ranker).compress_documents([Document(" "), *documents()], QUERY)
+    assert (ranked[-1].page_content, ranked[-1].metadata["relevance_score"]) == (" ", 0.0)
+    assert len(ranked) == len(TEXTS) + 1

@@ -67,10 +67,13 @@ def test_a_bundles_path_is_opened_and_the_settings_are_written(bundle, ranker):
     assert postprocessor.to_dict()["class_name"] == "OnyxRerank"
 
 
-def test_no_query_and_no_text_are_named(ranker):
+def test_no_query_is_named(ranker):
     with pytest.raises(InvalidInput) as caught:
         OnyxRerank(ranker).postprocess_nodes(found())
     assert caught.value.field == "query"
-    with pytest.raises(InvalidInput) as caught:
-        OnyxRerank(ranker).postprocess_nodes([*found(), NodeWithScore(node=TextNode(text=""))], query_str=QUERY)
-    assert caught.value.index == len(TEXTS)
+
+
+def test_a_node_without_text_comes_last(ranker):
+    blank = NodeWithScore(node=TextNode(text=""), score=3.0)
+    ranked = OnyxRerank(ranker).postprocess_nodes([blank, *found()], query_str=QUERY)
+    assert (ranked[-1].node.text, ranked[-1].score, len(ranked)) == ("", 0.0, len(TEXTS) + 1)

@@ -71,11 +71,12 @@ class OnyxRanker:
             input order.
 
         Raises:
-            InvalidInput: if a document has no text; it names the document's index.
+            InvalidInput: if a document's text cannot be read; it names the document's index.
             NonFiniteScore: if the model answers NaN or infinity for a document; it names the document's index.
 
         """
-        texts = ((document.content, document.meta) for document in documents)
+        # A document of a picture, say, has no content: it comes last, as one whose text is blank.
+        texts = ((document.content or "", document.meta) for document in documents)
         most = self.top_k if top_k is None else top_k
         ranking = rank_documents(self._loaded(), query, texts, title_key=self.title_key, most=most)
         return {"documents": [replace(documents[hit.index], score=hit.score) for hit in ranking]}

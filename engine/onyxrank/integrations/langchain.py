@@ -47,7 +47,7 @@ class OnyxRerank(BaseDocumentCompressor):
             Copies of the documents, best first. Documents with equal scores are in input order.
 
         Raises:
-            InvalidInput: if a document has no text; it names the document's index.
+            InvalidInput: if a document's text cannot be read; it names the document's index.
             NonFiniteScore: if the model answers NaN or infinity for a document; it names the document's index.
 
         """

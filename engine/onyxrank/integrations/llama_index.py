@@ -49,7 +49,8 @@ class OnyxRerank(BaseNodePostprocessor):
             A new ``NodeWithScore`` for each of the nodes, best first. Nodes with equal scores are in input order.
 
         Raises:
-            InvalidInput: if there is no query, or if a node has no text; it then names the node's index.
+            InvalidInput: if there is no query, or if a node's text cannot be read; it then names the node's
+                index.
             NonFiniteScore: if the model answers NaN or infinity for a node; it names the node's index.
 
         """

@@ -166,7 +166,8 @@ def _texts_of_json(tensor: Tensor, place: str, most: int) -> list[str]:
 
 
 def _texts_of_bytes(data: memoryview, place: str, count: int) -> list[str]:
-    texts, at = [], 0
+    texts: list[str] = []
+    at = 0
     while at < len(data) and len(texts) < count:
         if at + _LENGTH.size > len(data):
             raise InvalidInput(f"{place}: its bytes end inside an element", field=place)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from numbers import Integral, Number
 from pathlib import Path
 
 from onyxrank.errors import InvalidInput
+
+_LONGEST_SHOWN = 40
+"""Most characters of a number that a message repeats."""
 
 
 def check_count(value: object, field: str, *, least: int = 1) -> int:
@@ -23,10 +27,22 @@ def check_count(value: object, field: str, *, least: int = 1) -> int:
     """
     count = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else -1
     if count < least:
-        # Only a number is quoted: anything else may be a shopper's text that was passed as the wrong argument.
-        shown = repr(value) if isinstance(value, Number) else type(value).__name__
-        raise InvalidInput(f"{field} must be a whole number of at least {least}, not {shown}", field=field)
+        raise InvalidInput(f"{field} must be a whole number of at least {least}, not {shown(value)}", field=field)
     return count
+
+
+def shown(value: object) -> str:
+    """Write a wrong value for a message: a number as it is, anything else as its type.
+
+    Anything else may be a shopper's text that was passed as the wrong argument.
+    """
+    if not isinstance(value, Number):
+        return type(value).__name__
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST_SHOWN else f"a number of {len(text)} digits"
 
 
 def why_absent(path: Path, *, folder: bool = False) -> str | None:
@@ -44,3 +60,8 @@ def why_absent(path: Path, *, folder: bool = False) -> str | None:
     except (OSError, ValueError) as error:  # a name too long, a folder that may not be read, a zero byte in the name
         return f" ({getattr(error, 'strerror', None) or error})"
     return None if (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)) else ""
+
+
+def is_path(value: object) -> bool:
+    """Whether a value is a path that is text; `os.PathLike` objects may also give bytes."""
+    return isinstance(value, str) or (isinstance(value, os.PathLike) and isinstance(os.fspath(value), str))

@@ -22,7 +22,23 @@ _TITLES = ["tent", f"{SECRET} pegs", "camping stove", "wool yarn 🧶", "x" * 20
 
 
 _ODD: list[Any] = [
-    *(None, True, 0, -1, 3, 10**400, 2.5, math.nan, math.inf, 1j, Decimal("NaN"), Fraction(1, 3), Fraction(10**400)),
+    *(
+        None,
+        True,
+        0,
+        -1,
+        3,
+        10**400,
+        10**5000,
+        -(10**5000),
+        2.5,
+        math.nan,
+        math.inf,
+        1j,
+        Decimal("NaN"),
+        Fraction(1, 3),
+        Fraction(10**400),
+    ),
     *("", " ", "\ud800", "\x00", "\u0301", "a\x00b", "x" * 20_000, b"tent", bytearray(b"a"), object(), int),
     *([], (), {}, set(), [[]], [None], ["tent", 3], {"title": "tent"}, {"title": None}, {"id": 3}, range(3)),
     *(np.float32(1), np.int64(2), np.str_("tent"), np.array("tent"), np.array([1, 2]), np.zeros((2, 2))),

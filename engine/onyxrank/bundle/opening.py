@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from onyxrank.bundle.entries import FileEntry
 from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
-from onyxrank.checks import why_absent
+from onyxrank.checks import is_path, why_absent
 from onyxrank.errors import BundleError, InvalidInput
 from onyxrank.machine.cpus import usable_cpus
 
@@ -77,7 +77,7 @@ def open_bundle(path: str | os.PathLike[str]) -> Bundle:
         BundleError: if the folder is missing or not a bundle, or a file is missing, altered, or outside it.
 
     """
-    if not isinstance(path, str | os.PathLike):
+    if not is_path(path):
         raise InvalidInput(f"bundle must be a path, not {type(path).__name__}", field="bundle")
     folder = Path(path)
     reason = why_absent(folder, folder=True)

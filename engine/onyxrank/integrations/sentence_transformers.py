@@ -10,6 +10,7 @@ array([0.93, 0.04], dtype=float32)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -162,8 +163,7 @@ class CrossEncoder:
             rankings = self.ranker.rank_many(requests)
         except UnreadableTitles:
             return [
-                rank_with_blanks(items, lambda readable, query=query: self.ranker.rank(query, readable), None)
-                for query, items in items_of.items()
+                rank_with_blanks(items, partial(self.ranker.rank, query), None) for query, items in items_of.items()
             ]
         return [one.ranking(ranking, None) for one, ranking in zip(listed, rankings, strict=True)]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from onyxrank.architectures.base import DEFAULT_CACHE_BYTES
-from onyxrank.checks import check_count
+from onyxrank.checks import check_count, is_path
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.profile import AUTO_PROFILE
 from onyxrank.loading.setting import check_most
@@ -81,7 +81,7 @@ class LoadOptions:
         for name in ("history_cache_bytes", "item_cache_bytes"):
             self._check_count(name, least=0)
         self._check_count("queue_tokens")
-        if not (self.profile is None or isinstance(self.profile, str | os.PathLike)):
+        if self.profile is not None and not is_path(self.profile):
             raise InvalidInput("profile must be 'auto', a file, or None", field="profile")
 
     def _check_count(self, name: str, least: int = 1) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from onyxrank.checks import check_count
+from onyxrank.checks import check_count, shown
 from onyxrank.errors import InvalidInput
 
 MOST_THREADS = 1024
@@ -64,4 +64,4 @@ def check_most(count: int, field: str) -> None:
 
     """
     if count > MOST_THREADS:
-        raise InvalidInput(f"{field} must be at most {MOST_THREADS}, not {count}", field=field)
+        raise InvalidInput(f"{field} must be at most {MOST_THREADS}, not {shown(count)}", field=field)

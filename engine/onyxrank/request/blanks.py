@@ -21,7 +21,7 @@ from onyxrank.request.encoding import UnreadableTitles
 from onyxrank.request.items import Item, to_items
 from onyxrank.request.ranking import Hit, Ranking
 
-ErrorT = TypeVar("ErrorT", InvalidInput, NonFiniteScore)
+ErrorT = TypeVar("ErrorT", bound=InvalidInput | NonFiniteScore)
 
 NO_MARGIN = -708.0
 """Margin of an item without a text. Its probability is as near to 0 as a caller can compute without an overflow."""

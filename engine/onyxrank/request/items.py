@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from onyxrank.checks import shown
 from onyxrank.errors import InvalidInput
 from onyxrank.request.tables import Table, as_frame, item_columns, item_rows
 
@@ -110,7 +111,7 @@ def _to_item(index: int, item: ItemLike, blank: bool) -> Item:
         title = _get(item, "title", index=index)
         description = _get(item, "description", default="")
         if isinstance(identity, int) and not isinstance(identity, bool):
-            identity = str(identity)
+            identity = _written(identity, index)
     else:
         raise InvalidInput(
             f"items[{index}] is {type(item).__name__}; give an onyxrank.Item, a mapping or a title string",
@@ -121,6 +122,15 @@ def _to_item(index: int, item: ItemLike, blank: bool) -> Item:
     if not blank:
         _filled(checked, "title", index)
     return Item(_text(identity, "id", index), checked, _text(description, "description", index))
+
+
+def _written(identity: int, index: int) -> str:
+    try:
+        return str(identity)
+    except ValueError:  # Python writes no whole number of thousands of digits
+        raise InvalidInput(
+            f"{place_of('id', index)} must be a string, not {shown(identity)}", field="id", index=index
+        ) from None
 
 
 def _get(item: Mapping[str, object], field: str, *, index: int = 0, default: object = ...) -> object:

@@ -76,7 +76,7 @@ class _Grouped:
 
     def chunks(self, most: int) -> Iterator[_Grouped]:
         """Cut the groups into chunks of whole requests, of at most `most` rows; a larger request is one alone."""
-        first = 0
+        first, most = 0, min(most, len(self.rows))
         while first < self.requests:
             fitting = int(np.searchsorted(self.starts, self.starts[first] + most, side="right")) - 1
             last = max(first + 1, fitting)

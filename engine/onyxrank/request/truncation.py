@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onyxrank.checks import shown
 from onyxrank.errors import InvalidInput
 
 HISTORY_SEPARATOR = ";"
@@ -38,7 +39,9 @@ class Limits:
         for field in ("history_tokens", "item_tokens"):
             value = getattr(self, field)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InvalidInput(f"limits.{field} must be a whole number of at least 1, not {value!r}", field=field)
+                raise InvalidInput(
+                    f"limits.{field} must be a whole number of at least 1, not {shown(value)}", field=field
+                )
 
     @property
     def sequence_tokens(self) -> int:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from numbers import Real
 
+from onyxrank.checks import shown
 from onyxrank.errors import InvalidInput
 
 
@@ -27,6 +28,5 @@ def moment(deadline: object, clock: Callable[[], float]) -> float | None:
     except OverflowError:  # a whole number or a fraction that no float can hold
         seconds = math.nan
     if math.isnan(seconds):
-        shown = repr(deadline) if isinstance(deadline, bool | float) else type(deadline).__name__
-        raise InvalidInput(f"deadline must be seconds from now, not {shown}", field="deadline")
+        raise InvalidInput(f"deadline must be seconds from now, not {shown(deadline)}", field="deadline")
     return clock() + seconds

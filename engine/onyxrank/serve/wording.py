@@ -9,7 +9,7 @@ from typing import TypeVar
 from onyxrank.errors import InvalidInput, NonFiniteScore
 from onyxrank.request.items import place_of
 
-ErrorT = TypeVar("ErrorT", InvalidInput, NonFiniteScore)
+ErrorT = TypeVar("ErrorT", bound=InvalidInput | NonFiniteScore)
 
 
 @dataclass(frozen=True, slots=True)

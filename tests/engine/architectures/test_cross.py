@@ -75,7 +75,7 @@ def test_logits_of_another_shape_are_refused(head, shape):
 def test_stages_are_timed_and_the_session_closed():
     session, watch = FakeSession(), Stopwatch()
     architecture = cross(session)
-    architecture.score([request_of(1)], watch)
+    architecture.margins([request_of(1)], watch)
     timings = watch.read()
     assert timings.batch > 0
     assert timings.run > 0

@@ -85,7 +85,7 @@ def test_a_cached_history_takes_no_history_time():
     architecture, *_ = shared()
     first, second = Stopwatch(), Stopwatch()
     for watch in (first, second):
-        architecture.score([request([1, 2], [[5, 3]])], watch)
+        architecture.margins([request([1, 2], [[5, 3]])], watch)
     assert first.read().history > 0
     assert second.read().history == 0
     assert second.read().run > 0

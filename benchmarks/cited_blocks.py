@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cited import Results, percent, table, way_ms, ways_of
-from cited_quality import gate, quality_compared, quality_office, quality_sets, quality_short
+from cited_quality import gate, quality_baselines, quality_compared, quality_office, quality_sets, quality_short
 from cited_races import (
     CROSS,
     EAGER,
@@ -205,7 +205,7 @@ def _earlier(content: Mapping[str, Any]) -> str:
 
 _FUNCTIONS: tuple[Callable[[Results], str], ...] = (
     *(race_short, race, race_ratios, race_busy, bert_base, earlier_races),
-    *(quality_short, quality_office, quality_compared, quality_sets, gate),
+    *(quality_short, quality_office, quality_compared, quality_sets, quality_baselines, gate),
     *(architectures, peak, by_history, aims, startup, peak_memory, load, gpu, cross_earlier),
 )
 BLOCKS = {function.__name__.replace("_", "-"): function for function in _FUNCTIONS}

@@ -17,15 +17,9 @@ from transformers import (
 )
 
 from onyxrank import Item, Limits, MissingExtra
-from onyxrank_export.training import base
-from onyxrank_export.training.base import (
-    UnsuitableModel,
-    build_tokenizer,
-    is_prefix_safe,
-    load_checkpoint,
-    resolve_base,
-    text_encoder,
-)
+from onyxrank_export.training import base_folder
+from onyxrank_export.training.base import build_tokenizer, is_prefix_safe, load_checkpoint, resolve_base, text_encoder
+from onyxrank_export.training.base_folder import UnsuitableModel
 from weights import save_model
 
 TEXTS = ["Red tent, two persons", "desk lamp; 12 W", "tent pegs", "Café"]
@@ -234,4 +228,4 @@ def test_minilm_without_its_package_names_the_extra(monkeypatch):
     with pytest.raises(MissingExtra, match="minilm") as caught:
         resolve_base("minilm", (), seed=0)
     assert caught.value.extra == "minilm"
-    assert base.MINILM_PACKAGE in str(caught.value)
+    assert base_folder.MINILM_PACKAGE in str(caught.value)

@@ -26,7 +26,8 @@ from onyxrank_export.conversion import architectures, quantized_variants
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export import ExportConfig, export_bundle
 from onyxrank_export.conversion.quantize import SCHEMES
-from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
+from onyxrank_export.training.base import load_checkpoint
+from onyxrank_export.training.base_folder import UnsuitableModel
 from weights import save_model
 
 EVENTS = ["red tent", "camping stove"]

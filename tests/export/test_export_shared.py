@@ -9,6 +9,7 @@ from onnx import numpy_helper
 
 from aisles import items_table
 from onyxrank import InvalidInput, Item, OnyxrankError, Ranker
+from onyxrank.architectures.readout import Readout
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli.app import run
 from onyxrank.machine.cpus import machine_family
@@ -75,7 +76,9 @@ def test_the_gate_judges_both_graphs_as_one(shared_run, tmp_path, monkeypatch, r
 def test_the_engine_gives_pytorchs_scores(shared_bundle, ranker):
     eager = SortedBatches(load_eager(shared_bundle))
     request = Request(tuple(EVENTS), tuple(ITEMS))
-    np.testing.assert_allclose(ranker.score(EVENTS, ITEMS), eager.score(request), rtol=0, atol=1e-5)
+    margins = {hit.index: hit.margin for hit in ranker.rank(EVENTS, ITEMS)}
+    ours = Readout().probabilities(np.array([margins[index] for index in range(len(ITEMS))], np.float32))
+    np.testing.assert_allclose(ours, eager.score(request), rtol=0, atol=1e-5)
 
 
 def test_a_second_request_of_a_shopper_takes_no_history_time(shared_bundle):

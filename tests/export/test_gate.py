@@ -80,7 +80,7 @@ def test_few_lists_leave_it_open_and_tell_how_many_it_would_take():
 
 
 def test_the_limits_are_those_of_the_contract():
-    assert GateLimits() == GateLimits(auc_change=0.003, ndcg_kept=0.98, overlap=0.9, error=0.02)
+    assert GateLimits() == GateLimits(auc_change=0.003, ndcg_kept=0.98, overlap=0.9, error=0.015)
 
 
 def test_scores_that_moved_are_refused_with_every_reason():

@@ -8,12 +8,12 @@ from onnxruntime.quantization import QuantType
 
 from onyxrank.architectures.batching import BatchLimits
 from onyxrank.architectures.cross import PAIR, Cross
+from onyxrank.measure.invariance import batch_deviation
 from onyxrank.sessions.ort_session import OrtSession
 from onyxrank.sessions.providers import PROVIDERS
 from onyxrank_export.conversion import quantize as module
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.fusion import fuse
-from onyxrank_export.conversion.gate import batch_deviation
 from onyxrank_export.conversion.kernels import FAST, check_int8, product_types
 from onyxrank_export.conversion.quantize import SCHEMES, keep_residuals_fp32, quantize
 

@@ -9,11 +9,11 @@ from onyxrank_export.conversion.readout_fit import LEAST_PURCHASES, fit_readout
 from onyxrank_export.evaluation.calibration import calibration
 
 
-def made(lists=600, items=20, slope=1.0, offset=0.0, seed=0, bend=None):
+def made(lists=600, items=20, slope=1.0, offset=0.0, seed=0):
     """Lists whose chances are a known function of the margins."""
     generator = np.random.default_rng(seed)
     margins = [generator.normal(0, 2, items).astype(np.float32) for _ in range(lists)]
-    odds = [bend(row) if bend else slope * row.astype(float) + offset for row in margins]
+    odds = [slope * row.astype(float) + offset for row in margins]
     labels = [(generator.random(items) < expit(row)).astype(np.float32) for row in odds]
     return margins, labels
 
@@ -23,14 +23,6 @@ def test_the_line_that_made_the_choices_is_found():
     assert report["form"] == readout.kind == "platt"
     assert (readout.slope, readout.offset) == (pytest.approx(0.4, abs=0.05), pytest.approx(-2.5, abs=0.1))
     assert report["log_loss"] < report["constant_log_loss"]
-
-
-def test_what_is_no_line_is_fitted_by_steps():
-    margins, labels = made(lists=2000, bend=lambda row: np.where(row > 1, 1.5, -3.0))
-    readout, report = fit_readout(margins, labels)
-    assert report["form"] == readout.kind == "isotonic"
-    said = readout.probabilities(np.array([-3, 0, 3], np.float32))
-    assert said == pytest.approx([expit(-3), expit(-3), expit(1.5)], abs=0.1)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -8,7 +8,8 @@ import torch
 from short_training import LIMITS, Interrupt, facts, fit, same, weights
 
 from onyxrank import Limits
-from onyxrank_export.training.base import UnsuitableModel, build_tokenizer, load_checkpoint
+from onyxrank_export.training.base import build_tokenizer, load_checkpoint
+from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.list_trainer import ListTrainer
 from onyxrank_export.training.losses import listwise, pointwise, soft_labels, soft_shares

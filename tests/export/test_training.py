@@ -12,7 +12,7 @@ from transformers import EvalPrediction
 from onyxrank import InvalidInput, Limits
 from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.data.values import DataError
-from onyxrank_export.training.base import UnsuitableModel
+from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.curves import draw_curves
 from onyxrank_export.training.list_metrics import list_metrics

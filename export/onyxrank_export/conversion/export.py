@@ -31,13 +31,8 @@ from onyxrank_export.conversion.material import Material, demo_material, materia
 from onyxrank_export.conversion.parity import TOLERANCE
 from onyxrank_export.conversion.quantized_variants import check_computable, quantized_variants
 from onyxrank_export.conversion.sample import sample_requests
-from onyxrank_export.training.base import (
-    Checkpoint,
-    UnsuitableModel,
-    is_prefix_safe,
-    load_checkpoint,
-    text_encoder,
-)
+from onyxrank_export.training.base import Checkpoint, is_prefix_safe, load_checkpoint, text_encoder
+from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.run import Run, read_run, share_mode
 
 __all__ = ["ExportConfig", "export_bundle"]

@@ -52,7 +52,7 @@ class GateLimits:
     auc_change: float = 0.003
     ndcg_kept: float = 0.98
     overlap: float = 0.9
-    error: float = 0.02
+    error: float = 0.015
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +238,9 @@ def judge(margins: Margins, reference: Margins, sample: GateSample, limits: Gate
         lists=lists,
         auc=mean_of(mine["auc"]),
         ndcg_at_10=mean_of(mine["ndcg_at_10"]),
-        auc_change=_figure(change, (-limits.auc_change, limits.auc_change), error, limits.error, _SPREADS["auc"]),
-        ndcg_kept=_kept(above, fp32_above, error, limits),
-        overlap=_figure(overlap, (limits.overlap, math.inf), error, limits.error, _SPREADS["overlap"]),
+        auc_change=figure_of(change, (-limits.auc_change, limits.auc_change), error, limits.error, _SPREADS["auc"]),
+        ndcg_kept=kept_figure(above, fp32_above, error, limits),
+        overlap=figure_of(overlap, (limits.overlap, math.inf), error, limits.error, _SPREADS["overlap"]),
         limits=limits,
     )
 
@@ -260,7 +260,7 @@ def no_scores(lists: int, limits: GateLimits) -> Verdict:
     )
 
 
-def _figure(
+def figure_of(
     values: NDArray[np.float64], within: tuple[float, float], error: float, whole: float, spread: float
 ) -> Figure:
     """Judge the mean of some values by its interval: wholly within the limits, wholly beyond one, or neither."""
@@ -276,13 +276,15 @@ def _figure(
     return Figure(value, low, high, UNDECIDED, lists_needed(values, nearest, whole, spread))
 
 
-def _kept(above: NDArray[np.float64], fp32_above: NDArray[np.float64], error: float, limits: GateLimits) -> Figure:
+def kept_figure(
+    above: NDArray[np.float64], fp32_above: NDArray[np.float64], error: float, limits: GateLimits
+) -> Figure:
     """Judge the share kept of NDCG@10 above chance by what a list has more than the limit would leave it.
 
     A share is a ratio of two means; what is left over is a mean. Where fp32 itself is not above chance there is
     nothing to keep, and no number of lists decides.
     """
-    spare = _figure(above - limits.ndcg_kept * fp32_above, (0.0, math.inf), error, limits.error, _SPREADS["ndcg"])
+    spare = figure_of(above - limits.ndcg_kept * fp32_above, (0.0, math.inf), error, limits.error, _SPREADS["ndcg"])
     gain = float(fp32_above.mean()) if len(fp32_above) else math.nan
     if not gain > 0:
         return Figure(math.nan, -math.inf, math.inf, UNDECIDED)

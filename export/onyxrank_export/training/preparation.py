@@ -15,7 +15,8 @@ from onyxrank_export.data.lists import CandidateList, lists_of_validation
 from onyxrank_export.data.pairs import training_lists
 from onyxrank_export.data.splits import Split, split_data
 from onyxrank_export.data.values import Interactions, SearchLabels
-from onyxrank_export.training.base import Checkpoint, UnsuitableModel, resolve_base, text_encoder
+from onyxrank_export.training.base import Checkpoint, resolve_base, text_encoder
+from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.shared_history import first_item_position
 from onyxrank_export.training.teacher import Teacher

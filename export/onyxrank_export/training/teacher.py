@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 from onyxrank.architectures.registry import CROSS
 from onyxrank.request.truncation import Limits
-from onyxrank_export.training.base import UnsuitableModel, load_checkpoint
+from onyxrank_export.training.base import load_checkpoint
+from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.dataset import Row, collate
 from onyxrank_export.training.run import RunError, read_run
 

@@ -14,7 +14,7 @@ from onyxrank.request.items import Item
 from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.evaluation.baselines.scorer import Scorer
 from onyxrank_export.quiet import quiet
-from onyxrank_export.training.base import base_folder
+from onyxrank_export.training.base_folder import base_folder
 from onyxrank_export.training.contrastive import MOST_TOKENS, TEMPERATURE
 
 _BATCH = 32

@@ -239,6 +239,7 @@ def test_sigterm_in_mid_load_loses_no_admitted_request(serve, trained_bundle):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_reloading_under_load_mixes_nothing(serve, trained_bundle, shared_bundle, keys, workers):
     served = serve(trained_bundle, "--workers", str(workers), *options(keys))
+    wait_for_event(served, "ready", workers)
     expected = [scores_of(bundle) for bundle in (trained_bundle, shared_bundle)]
     seen, stop = [], threading.Event()
 
@@ -291,6 +292,7 @@ def test_a_damaged_bundle_on_reload_leaves_the_old_one(serve, trained_bundle, sh
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="finds the workers in /proc")
 def test_a_killed_worker_is_replaced_and_the_others_go_on(serve, trained_bundle, shared_bundle, keys):
     served = serve(trained_bundle, "--workers", "2", *options(keys))
+    wait_for_event(served, "ready", 2)  # a worker that starts after the reload begins with the new bundle
     assert reload(served, shared_bundle).status_code == 200
     wait_for_event(served, "reloaded", 2)
     before = workers_of(served)

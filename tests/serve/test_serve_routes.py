@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from onyxrank import Item, Ranker
+from onyxrank.architectures.readout import Readout
 
 HISTORY = ["tent pegs", "camping stove"]
 TITLES = ["camping bag", "desk lamp", "wool yarn", "dog leash", "office chair"]
@@ -164,7 +163,9 @@ def test_text_embeddings_inference(client, ranker):
     assert set(ranks[0]) == {"index", "score"}
     assert {"x-total-time", "x-queue-time", "x-inference-time"} <= set(response.headers)
     raw = post(client, "/rerank", query="tent", texts=TITLES, raw_scores=True, return_text=True, truncate=True)
-    np.testing.assert_allclose([1 / (1 + math.exp(-rank["score"])) for rank in raw], scores[order], atol=1e-6)
+    readout = Readout(**{name: value for name, value in ranker.info["readout"].items() if name != "kind"})
+    margins = np.array([rank["score"] for rank in raw], np.float32)
+    np.testing.assert_allclose(readout.probabilities(margins), scores[order], atol=1e-6)
     assert [rank["text"] for rank in raw] == [TITLES[index] for index in order]
     info = client.get("/info").json()
     assert (info["model_id"], list(info["model_type"])) == ("shop", ["reranker"])

@@ -163,7 +163,7 @@ def test_text_embeddings_inference(client, ranker):
     assert set(ranks[0]) == {"index", "score"}
     assert {"x-total-time", "x-queue-time", "x-inference-time"} <= set(response.headers)
     raw = post(client, "/rerank", query="tent", texts=TITLES, raw_scores=True, return_text=True, truncate=True)
-    readout = Readout(**{name: value for name, value in ranker.info["readout"].items() if name != "kind"})
+    readout = Readout(**{name: value for name, value in ranker.info()["readout"].items() if name != "kind"})
     margins = np.array([rank["score"] for rank in raw], np.float32)
     np.testing.assert_allclose(readout.probabilities(margins), scores[order], atol=1e-6)
     assert [rank["text"] for rank in raw] == [TITLES[index] for index in order]

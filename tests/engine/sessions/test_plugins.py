@@ -92,8 +92,9 @@ def test_threads_and_precision_go_into_its_configuration():
     assert PROVIDERS["cuda"].session_options(3) == PROVIDERS["cuda"].options
 
 
-@pytest.mark.parametrize("name", ["openvino", "openvino_bf16"])
-def test_openvino_scores_as_the_cpu_does(tiny_bundle, name):
+# bf16 has eight bits, and the scores of the random model go through two layers in it.
+@pytest.mark.parametrize(("name", "tolerance"), [("openvino", 1e-3), ("openvino_bf16", 5e-2)])
+def test_openvino_scores_as_the_cpu_does(tiny_bundle, name, tolerance):
     try:
         ranker = Ranker.load(tiny_bundle, provider=name, threads=1, variant="fp32")
     except ProviderUnavailable as error:
@@ -104,7 +105,7 @@ def test_openvino_scores_as_the_cpu_does(tiny_bundle, name):
         assert cpu.info()["session_nodes"] == {}
         if hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
             assert ranker.info()["session_nodes"]["OpenVINOExecutionProvider"] > 50
-        assert np.allclose(ranker.score(["tent"], items), cpu.score(["tent"], items), atol=1e-2)
+        assert np.allclose(ranker.score(["tent"], items), cpu.score(["tent"], items), atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["trained_bundle", "shared_bundle"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from onyxrank.architectures.batching import BatchLimits
 from onyxrank.architectures.call import Call, Step
 from onyxrank.architectures.readout import Readout
 from onyxrank.architectures.state_cache import StateCache
+from onyxrank.request.known import KnownItems
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.request.truncation import Limits
@@ -91,6 +93,32 @@ class Architecture(ABC):
 
         Returns:
             The step, or None if the architecture computes nothing from a history alone.
+
+        """
+        return None
+
+    @classmethod
+    def read_parts(cls, folder: Path) -> Mapping[str, Any]:
+        """Read what the architecture needs besides its graphs, as further arguments of its constructor.
+
+        Args:
+            folder: a verified bundle's folder, or a run's.
+
+        Raises:
+            BundleError: if a file is missing or damaged.
+
+        """
+        return {}
+
+    @classmethod
+    def known_items(cls, folder: Path) -> KnownItems | None:
+        """Read the items that the model knows by their ids; None if it reads histories and items as texts of pairs.
+
+        Args:
+            folder: as of `read_parts`.
+
+        Raises:
+            BundleError: if a file is missing or damaged.
 
         """
         return None

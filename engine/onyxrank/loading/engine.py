@@ -34,8 +34,6 @@ _INLINE_CHARACTERS = 5_000
 
 That takes about half a millisecond, as long as handing the request to another thread and back.
 """
-_EMPTY_HISTORY_TOKENS = 2
-"""Number of tokens of an encoded history without events: ``[CLS] [SEP]``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +132,7 @@ class Engine:
                 hits=found,
                 total=len(request.candidates),
                 cuts=request.cuts,
-                cold_start=len(request.history) == _EMPTY_HISTORY_TOKENS,
+                cold_start=request.cold,
                 tokens=len(request.history) + len(request.items.ids),
                 timings=timings,
             )

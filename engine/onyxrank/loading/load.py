@@ -79,13 +79,15 @@ def assemble(
     """
     manifest = bundle.manifest
     limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions)
-    architecture = ARCHITECTURES[manifest.architecture](
+    kind = ARCHITECTURES[manifest.architecture]
+    architecture = kind(
         sessions,
         manifest.head,
         limits,
         bundle.pad_id(),
         cache_bytes=cache_bytes,
         readout=manifest.variant(setting.variant).readout,
+        **kind.read_parts(bundle.folder),
     )
     return Scheduler(architecture, setting.sessions, queue_tokens)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -12,6 +13,7 @@ from onyxrank.bundle.opening import Bundle
 from onyxrank.errors import BundleError, InvalidInput, ProviderUnavailable
 from onyxrank.loading.setting import Setting
 from onyxrank.machine.cpus import machine_family, usable_cpus
+from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.item_tokens import ItemTokens
 from onyxrank.sessions.ort_session import OrtSession, input_shapes
@@ -30,7 +32,8 @@ def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder
         cache: cache in which the encoder keeps encoded items, or None to keep none.
 
     Raises:
-        BundleError: if the file is not a tokenizer, or the tokenizer lacks the special tokens.
+        BundleError: if the file is not a tokenizer, the tokenizer lacks the special tokens, or the items that the
+            model knows cannot be read.
 
     """
     spec = bundle.manifest.tokenizer
@@ -39,15 +42,17 @@ def load_encoder(bundle: Bundle, cache: ItemTokens | None = None) -> TextEncoder
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself, no class of its own
         raise BundleError(f"tokenizers cannot read {path}; export the bundle again") from error
+    known = ARCHITECTURES[bundle.manifest.architecture].known_items(bundle.folder)
+    options: dict[str, Any] = {
+        "cls_token": spec.cls_token,
+        "sep_token": spec.sep_token,
+        "prefix_safe": spec.prefix_safe,
+        "cache": cache,
+    }
     try:
-        return TextEncoder(
-            tokenizer,
-            bundle.manifest.limits,
-            cls_token=spec.cls_token,
-            sep_token=spec.sep_token,
-            prefix_safe=spec.prefix_safe,
-            cache=cache,
-        )
+        if known is not None:
+            return ApartEncoder(tokenizer, bundle.manifest.limits, known, **options)
+        return TextEncoder(tokenizer, bundle.manifest.limits, **options)
     except InvalidInput as error:
         raise BundleError(f"{path}: {error}; export the bundle again") from error
 

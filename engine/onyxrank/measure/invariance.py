@@ -6,6 +6,7 @@ It does so with dynamic quantization, which takes the scale of its integers from
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +33,11 @@ def batch_deviation(
         together = architecture.score([request])[0]
         for index, score in enumerate(together[:most_items]):
             item = request.items[index]
-            alone = EncodedRequest(request.history, Ragged(item, np.array([0, len(item)], np.int64)), request.cuts)
+            alone = replace(
+                request,
+                items=Ragged(item, np.array([0, len(item)], np.int64)),
+                places=None if request.places is None else request.places[index : index + 1],
+            )
+            architecture.states.clear()  # what was computed in the batch must not be found again
             deviation = max(deviation, abs(float(architecture.score([alone])[0][0]) - float(score)))
     return deviation

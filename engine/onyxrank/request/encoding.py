@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from onyxrank.errors import InvalidInput
@@ -105,7 +106,13 @@ class TextEncoder:
             titles=sum(row.title_cut for row in encoded), descriptions=sum(row.description_cut for row in encoded)
         )
         return EncodedRequest(
-            events.ids, Ragged.of([row.ids for row in encoded]), cuts + events.cuts, events.state, tuple(items)
+            events.ids,
+            Ragged.of([row.ids for row in encoded]),
+            cuts + events.cuts,
+            events.state,
+            tuple(items),
+            events.events,
+            self._places(items),
         )
 
     def _read(
@@ -133,12 +140,12 @@ class TextEncoder:
         if self._cache:
             self._cache.keep(items, rows)
         if not isinstance(history, EncodedHistory):
-            history = self._encoded_history(ids[2 * count :])
+            history = self._encoded_history(history, ids[2 * count :])
         return rows, history
 
     def encode_history(self, events: Sequence[str]) -> EncodedHistory:
         """Tokenize the texts of a history, oldest first, and truncate them."""
-        return self._encoded_history(self._ids(events))
+        return self._encoded_history(events, self._ids(events))
 
     def facts(self) -> dict[str, object]:
         """Report entries, bytes, hits and misses of the item cache; nothing if there is no cache."""
@@ -158,9 +165,14 @@ class TextEncoder:
         ids: list[int] = self._fit(title, description).ids.tolist()
         return ids
 
-    def _encoded_history(self, events: Sequence[Sequence[int]]) -> EncodedHistory:
-        ids, cut = self.fit_history(events)
+    def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> EncodedHistory:
+        """Put a history together of the token ids of its events, whose texts are given too."""
+        ids, cut = self.fit_history(tokens)
         return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut))
+
+    def _places(self, items: Sequence[Item]) -> NDArray[np.int32] | None:
+        """Find the items among those that the model knows; None where it goes by texts alone."""
+        return None
 
     def _fit(self, title: Sequence[int], description: Sequence[int]) -> EncodedItem:
         ids, title_cut, description_cut = fit_item(title, description, self.limits.item_tokens)

@@ -21,8 +21,9 @@ class Timings:
         history: seconds in which the keys and values of histories were computed (shared-history only). It is 0 where
             they were in memory.
         batch: seconds in which micro-batches were planned and padded.
-        run: seconds inside the sessions that score items.
-        rank: seconds in which probabilities were made of the margins and the items were sorted.
+        run: seconds inside the sessions that score items, or encode texts.
+        rank: seconds in which probabilities were made of the margins and the items were sorted; with late-interaction
+            also those in which vectors were combined.
 
     """
 

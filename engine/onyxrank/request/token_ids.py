@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from onyxrank.request.items import Item
 from onyxrank.request.truncation import Cuts
 
+_EMPTY_HISTORY_TOKENS = 2
+"""Number of tokens of an encoded history without events: ``[CLS] [SEP]``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
@@ -53,19 +56,35 @@ class Ragged:
 
 
 @dataclass(frozen=True, slots=True)
+class Events:
+    """The events of a history, each a text of its own.
+
+    Attributes:
+        texts: token ids of each, ``[CLS] title [SEP]``, oldest first.
+        places: int32 [events], places among the items that the model knows, as of `KnownItems`.
+
+    """
+
+    texts: Ragged
+    places: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
 class EncodedHistory:
     """A history as token ids.
 
     Attributes:
-        ids: int32 ids of segment A, ``[CLS] history [SEP]``.
+        ids: int32 ids of segment A, ``[CLS] history [SEP]``; or those of all events, one after the other.
         cuts: what truncation left out of the history.
         state: what the architecture has computed from the history already, or None; only that architecture reads it.
+        events: the events apart, or None where the model reads the history as one text.
 
     """
 
     ids: NDArray[np.int32]
     cuts: Cuts
     state: object | None = None
+    events: Events | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +92,14 @@ class EncodedRequest:
     """One request as token ids.
 
     Attributes:
-        history: int32 ids of segment A, ``[CLS] history [SEP]``.
-        items: ids of segment B of every item, ``title description [SEP]``.
+        history: int32 ids of the history, as in `EncodedHistory`.
+        items: ids of segment B of every item, ``title description [SEP]``; with ``[CLS]`` in front where events are
+            apart, since items then are texts of their own too.
         cuts: what truncation left out of the history and the items.
         state: what the architecture has computed from the history already, or None, as in `EncodedHistory`.
         candidates: the items themselves, which the ranking gives back; empty where no ranking is made.
+        events: the events apart, or None, as in `EncodedHistory`.
+        places: int32 [items], places of the items among those that the model knows; None where it knows texts alone.
 
     """
 
@@ -86,3 +108,10 @@ class EncodedRequest:
     cuts: Cuts
     state: object | None = None
     candidates: tuple[Item, ...] = ()
+    events: Events | None = None
+    places: NDArray[np.int32] | None = None
+
+    @property
+    def cold(self) -> bool:
+        """Whether the history is empty."""
+        return len(self.events.texts) == 0 if self.events else len(self.history) == _EMPTY_HISTORY_TOKENS

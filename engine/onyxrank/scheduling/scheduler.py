@@ -106,7 +106,7 @@ class Scheduler:
             OnyxrankError: as `submit` and `wait` do.
 
         """
-        job = Job([EncodedRequest(history.ids, Ragged.of([]), history.cuts)], deadline, watch)
+        job = Job([EncodedRequest(history.ids, Ragged.of([]), history.cuts, events=history.events)], deadline, watch)
         step = self.architecture.prepare(job)
         if step is None:
             return None

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from onyxrank.architectures.call import Call
 from onyxrank.architectures.cross import PAIR, pair_feeds
-from onyxrank.architectures.registry import SHARED_HISTORY
+from onyxrank.architectures.registry import LATE_INTERACTION, SHARED_HISTORY
 from onyxrank.architectures.shared_history import SharedHistory, history_feeds, history_state, item_feeds
 from onyxrank.request.token_ids import EncodedRequest
 from onyxrank.request.truncation import Limits
@@ -20,6 +20,7 @@ from onyxrank_export.conversion.cross_graph import can_write, write_cross_graph
 from onyxrank_export.conversion.fp32 import export_fp32
 from onyxrank_export.conversion.fusion import fuse
 from onyxrank_export.conversion.half import write_half
+from onyxrank_export.conversion.late_conversion import LateConversion
 from onyxrank_export.conversion.parity import check_parity, check_parity_of_two
 from onyxrank_export.conversion.sessions import opened_session
 from onyxrank_export.conversion.shared_graphs import products_per_graph, write_graphs
@@ -173,6 +174,8 @@ class SharedHistoryConversion:
 
 def conversion_of(architecture: str, model: PreTrainedModel, limits: Limits) -> Conversion:
     """Make the conversion of a model; `architecture` is a name in `ARCHITECTURES`."""
+    if architecture == LATE_INTERACTION:
+        return LateConversion(model)
     return SharedHistoryConversion(model, limits) if architecture == SHARED_HISTORY else CrossConversion(model)
 
 

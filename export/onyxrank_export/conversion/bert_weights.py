@@ -15,7 +15,7 @@ class Weights:
     """A model's weights as float32 arrays; matrices are [in, out], as ``rows @ matrix`` needs them.
 
     Args:
-        model: a plain BERT classifier.
+        model: a plain BERT, with or without a classifier.
 
     """
 
@@ -28,8 +28,10 @@ class Weights:
         self.epsilon: float = config.layer_norm_eps
         # Of shared-history only: cross has its items right behind the history.
         self.item_position: int = getattr(config, "item_position", 0)
+        # The names in an encoder without a classifier have no prefix.
+        prefix = "" if hasattr(model, "bert") else "bert."
         self._state: dict[str, Array] = {
-            name: value.detach().float().numpy() for name, value in model.state_dict().items()
+            prefix + name: value.detach().float().numpy() for name, value in model.state_dict().items()
         }
 
     def linear(self, name: str) -> tuple[Array, Array]:

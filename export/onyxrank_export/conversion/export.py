@@ -19,20 +19,18 @@ from onyxrank.bundle.manifest import MANIFEST_NAME, Manifest
 from onyxrank.bundle.writing import file_entries, new_folder, write_manifest
 from onyxrank.machine.fingerprint import installed_versions
 from onyxrank.measure.invariance import BATCH_INVARIANT, batch_deviation
-from onyxrank.request.encoding import TextEncoder
-from onyxrank.request.truncation import Limits
 from onyxrank.tune.sample import SAMPLE_FILE, write_requests
 from onyxrank_export.conversion.architectures import Files, conversion_of
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export_config import ExportConfig
 from onyxrank_export.conversion.export_context import READOUT_LISTS, ExportContext, Say
 from onyxrank_export.conversion.gate import GateSample, Progress, Scoring, Verdict
+from onyxrank_export.conversion.loaded import Loaded, load_model, write_model
 from onyxrank_export.conversion.material import Material, demo_material, material_of
 from onyxrank_export.conversion.parity import TOLERANCE
 from onyxrank_export.conversion.quantized_variants import check_computable, quantized_variants
 from onyxrank_export.conversion.sample import sample_requests
-from onyxrank_export.training.base import Checkpoint, is_prefix_safe, load_checkpoint, text_encoder
-from onyxrank_export.training.base_folder import UnsuitableModel
+from onyxrank_export.training.base import is_prefix_safe
 from onyxrank_export.training.run import Run, read_run, share_mode
 
 __all__ = ["ExportConfig", "export_bundle"]
@@ -72,10 +70,8 @@ def export_bundle(
 
     """
     run = read_run(run_folder)
-    if config.relevant is not None and run.data_path is not None:
-        raise ExportError("the class of purchases is that which the run was trained with; leave --relevant out")
-    checkpoint = load_checkpoint(run.folder, relevant=config.relevant)
-    encoder = text_encoder(checkpoint.tokenizer, _limits(run, checkpoint, config))
+    loaded = load_model(run, config)
+    encoder = loaded.encoder
     material = material_of(run, data, most=config.gate_lists)
     precisions = config.quantized(with_data=material is not None)
     check_computable(precisions)
@@ -92,15 +88,15 @@ def export_bundle(
             folder=folder,
             config=config,
             architecture=run.architecture,
-            head="sigmoid" if checkpoint.model.config.num_labels == 1 else "softmax",
-            pad_id=int(checkpoint.model.config.pad_token_id or 0),
-            conversion=conversion_of(run.architecture, checkpoint.model, encoder.limits),
+            head=loaded.head,
+            pad_id=int(loaded.model.config.pad_token_id or 0),
+            conversion=conversion_of(run.architecture, loaded.model, encoder.limits),
             own_data=own_data,
             sample=GateSample(material.held_out, [material.encode(encoder, row) for row in material.held_out]),
             say=say,
             progress=progress,
         )
-        manifest = _write_contents(context, run, checkpoint, encoder, material, precisions)
+        manifest = _write_contents(context, run, loaded, material, precisions)
         write_manifest(folder, manifest)
         share_mode(folder / MANIFEST_NAME)
     return manifest
@@ -109,16 +105,14 @@ def export_bundle(
 def _write_contents(
     context: ExportContext,
     run: Run,
-    checkpoint: Checkpoint,
-    encoder: TextEncoder,
+    loaded: Loaded,
     material: Material,
     precisions: Sequence[str],
 ) -> Manifest:
     """Write everything of a bundle but its manifest, and give that."""
     folder, graphs = context.folder, context.folder / "onnx"
     graphs.mkdir()
-    checkpoint.model.save_pretrained(folder)
-    checkpoint.tokenizer.save_pretrained(folder)
+    write_model(run, loaded, folder)
     histories = [row.history for row in material.held_out]
     write_requests(sample_requests(histories, material.items), folder / SAMPLE_FILE)
     context.say("exporting fp32")
@@ -131,7 +125,7 @@ def _write_contents(
     with context.opened(source) as fp32:
         expected = Scoring(fp32, context.sample, context.progress)
         if precisions:
-            calibration = material.calibration(encoder)
+            calibration = material.calibration(loaded.encoder)
             quantized, verdicts = quantized_variants(context, precisions, source, calibration, expected)
         # The logits of all fp32 graphs are PyTorch's to 1e-4: one readout is for all of them.
         fitted = context.readout(expected.first(max(READOUT_LISTS, expected.scored)) if context.own_data else [])
@@ -143,12 +137,12 @@ def _write_contents(
         onyxrank_version=version("onyxrank"),
         architecture=run.architecture,
         head=context.head,
-        limits=encoder.limits,
+        limits=loaded.encoder.limits,
         tokenizer=TokenizerSpec(
             file="tokenizer.json",
-            cls_token=str(checkpoint.tokenizer.cls_token),
-            sep_token=str(checkpoint.tokenizer.sep_token),
-            prefix_safe=is_prefix_safe(checkpoint.tokenizer),
+            cls_token=str(loaded.tokenizer.cls_token),
+            sep_token=str(loaded.tokenizer.sep_token),
+            prefix_safe=is_prefix_safe(loaded.tokenizer),
         ),
         variants=tuple(variants),
         files=file_entries(folder),
@@ -191,20 +185,3 @@ def _gate_report(context: ExportContext, verdicts: Mapping[str, Verdict], writte
         "pairs": int(sum(len(row.items) for row in lists)),
         "refused": {name: verdict.to_json() for name, verdict in verdicts.items() if name not in written},
     }
-
-
-def _limits(run: Run, checkpoint: Checkpoint, config: ExportConfig) -> Limits:
-    """The token limits of the run, or of the config for a model that was not trained here.
-
-    Raises:
-        ExportError: if a run's own limits would be changed.
-        UnsuitableModel: if the model has fewer positions.
-
-    """
-    if config.limits is not None and run.data_path is not None and config.limits != run.limits:
-        raise ExportError("the token limits are those the run was trained with; leave them out")
-    limits = config.limits or run.limits
-    positions = getattr(checkpoint.model.config, "max_position_embeddings", limits.sequence_tokens)
-    if limits.sequence_tokens > positions:
-        raise UnsuitableModel(f"the model has {positions} positions; the limits need {limits.sequence_tokens}")
-    return limits

@@ -56,7 +56,13 @@ class ExportContext:
     ) -> AbstractContextManager[Architecture]:
         """The engine's own architecture over graph files, closed at the end of the block."""
         return opened_architecture(
-            self.architecture, self.head, files, self.pad_id, provider=provider, exact_sums=exact_sums
+            self.architecture,
+            self.head,
+            files,
+            self.folder,
+            self.pad_id,
+            provider=provider,
+            exact_sums=exact_sums,
         )
 
     def readout(self, margins: Margins) -> tuple[Readout, Mapping[str, Any] | None]:

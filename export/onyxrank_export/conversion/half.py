@@ -9,7 +9,14 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from onyxrank_export.quiet import quiet
 
-_KEPT_FP32 = ("InstanceNormalization", "SkipLayerNormalization", "LayerNormalization", "ReduceMax", "Softmax")
+_KEPT_FP32 = (
+    "InstanceNormalization",
+    "SkipLayerNormalization",
+    "LayerNormalization",
+    "ReduceMax",
+    "ReduceL2",
+    "Softmax",
+)
 """Operators that sum over a row or are subtracted from such a sum: fp16 has 3 digits and ends at 65,504."""
 
 

@@ -53,7 +53,7 @@ def check_parity(model: PreTrainedModel, session: Session, requests: Sequence[En
             raise ExportError(f"the graph answers {logits.shape} where PyTorch answers {expected.shape}")
         # Not Python's max, which passes over NaN.
         worst = float(np.maximum(worst, np.abs(logits - expected).max()))
-    return _within_tolerance(worst)
+    return within_tolerance(worst)
 
 
 def check_parity_of_two(
@@ -87,7 +87,7 @@ def check_parity_of_two(
             logits = on_host(*items.run(item_feeds(request.items, indices, pad_id, state, width)))
             expected = eager_logits(model, pair_feeds(call, indices, pad_id))
             worst = float(np.maximum(worst, np.abs(logits - expected).max()))
-    return _within_tolerance(worst)
+    return within_tolerance(worst)
 
 
 def _padded_and_not(
@@ -107,9 +107,15 @@ def _padded_and_not(
     yield chosen[[own.argmin()]], int(own.max())
 
 
-def _within_tolerance(worst: float) -> float:
+def within_tolerance(worst: float, what: str = "logits") -> float:
+    """Give the largest difference of a graph's answers from PyTorch's.
+
+    Raises:
+        ExportError: if it is above `TOLERANCE`.
+
+    """
     if not worst <= TOLERANCE:
-        raise ExportError(f"the graph's logits differ from PyTorch's by {worst:.2e} (limit {TOLERANCE:.0e})")
+        raise ExportError(f"the graph's {what} differ from PyTorch's by {worst:.2e} (limit {TOLERANCE:.0e})")
     return worst
 
 

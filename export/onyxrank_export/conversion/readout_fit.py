@@ -68,18 +68,18 @@ def fit_readout(
 
 
 def _temperature(margins: Pairs, bought: Pairs) -> Readout:
-    return Readout(slope=_line(margins, bought, with_offset=False)[0])
+    return Readout(slope=fitted_line(margins, bought, with_offset=False)[0])
 
 
 def _platt(margins: Pairs, bought: Pairs) -> Readout:
-    slope, offset = _line(margins, bought, with_offset=True)
+    slope, offset = fitted_line(margins, bought, with_offset=True)
     return Readout(slope=slope, offset=offset)
 
 
 _FORMS: Mapping[str, Fit] = {"temperature": _temperature, "platt": _platt}
 
 
-def _line(margins: Pairs, bought: Pairs, *, with_offset: bool) -> tuple[float, float]:
+def fitted_line(margins: Pairs, bought: Pairs, *, with_offset: bool = True) -> tuple[float, float]:
     """The slope, which stays above 0, and the offset of the log-odds with the least log loss."""
     scale = float(margins.std()) or 1.0
     scaled = margins / scale

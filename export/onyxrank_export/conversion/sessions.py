@@ -36,7 +36,14 @@ def opened_session(path: Path, graph: Graph, *, provider: str = "cpu", exact_sum
 
 @contextmanager
 def opened_architecture(
-    name: str, head: str, files: Mapping[str, Path], pad_id: int, *, provider: str = "cpu", exact_sums: bool = False
+    name: str,
+    head: str,
+    files: Mapping[str, Path],
+    folder: Path,
+    pad_id: int,
+    *,
+    provider: str = "cpu",
+    exact_sums: bool = False,
 ) -> Iterator[Architecture]:
     """Open the graphs of an architecture and put them together.
 
@@ -44,6 +51,7 @@ def opened_architecture(
         name: of the architecture.
         head: how logits become a probability, ``softmax`` or ``sigmoid``.
         files: the graphs' files by role.
+        folder: the bundle's folder, with what else the architecture needs.
         pad_id: token id to pad with.
         provider: name of a provider that runs on CPUs.
         exact_sums: as of `OrtSession`.
@@ -56,4 +64,4 @@ def opened_architecture(
             role: stack.enter_context(opened_session(files[role], graph, provider=provider, exact_sums=exact_sums))
             for role, graph in architecture.graphs.items()
         }
-        yield architecture(sessions, head, limits, pad_id)
+        yield architecture(sessions, head, limits, pad_id, **architecture.read_parts(folder))

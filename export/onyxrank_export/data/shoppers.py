@@ -146,6 +146,8 @@ _WAYS: dict[str, Callable[[Interactions], _Way]] = {
 }
 SPLITS = tuple(_WAYS)
 """Names of the ways to hold out."""
+WHOLE_BASKETS = ("last", "time")
+"""Those that hold baskets out whole."""
 
 
 def _clock(data: Interactions) -> NDArray[np.int64]:

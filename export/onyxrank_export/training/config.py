@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from onyxrank.architectures.registry import CROSS, SHARED_HISTORY
+from onyxrank.architectures.registry import CROSS, LATE_INTERACTION, SHARED_HISTORY
 from onyxrank.errors import InvalidInput
 from onyxrank.request.truncation import Limits
 from onyxrank_export.data.pairs import Sampling
 from onyxrank_export.data.shoppers import SPLITS
 
-ARCHITECTURES = (CROSS, SHARED_HISTORY)
+ARCHITECTURES = (CROSS, SHARED_HISTORY, LATE_INTERACTION)
 METRICS = ("ndcg_at_10", "auc", "mrr", "hit_rate_at_10", "accuracy", "loss", "log_loss")
 PRECISIONS = ("auto", "bf16", "fp32")
 _LEAST = {

@@ -11,13 +11,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import TrainerCallback
 
+from onyxrank.architectures.registry import LATE_INTERACTION
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training import processes
@@ -27,6 +28,7 @@ from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.contrastive import Pair, contrastive_pairs
 from onyxrank_export.training.dataset import ListDataset, pieces
 from onyxrank_export.training.encoder import train_encoder
+from onyxrank_export.training.late.training import train_late
 from onyxrank_export.training.list_metrics import EVALUATED_TOGETHER, list_metrics
 from onyxrank_export.training.list_trainer import ListTrainer, collator
 from onyxrank_export.training.memory import kept_memory
@@ -45,6 +47,7 @@ def train(
     *,
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Train a recommender and write its run folder.
 
@@ -54,6 +57,7 @@ def train(
         config: everything that decides the result.
         resume: go on from the last checkpoint in `out`.
         callbacks: the caller's own Trainer callbacks, such as a progress bar.
+        say: told each step that is no Trainer's, as it begins.
 
     Raises:
         DataError: if the data has faults; all of them at once.
@@ -68,6 +72,9 @@ def train(
     writes = processes.is_first()
     if writes and not resume:
         check_free(out)
+    if config.arch == LATE_INTERACTION:
+        train_late(data, out, config, description, callbacks, say)
+        return read_run(out)
     prepared = prepare(data, config)
     # A checkpoint holds the encoder as its own training left it: that stage is not repeated on resuming.
     pairs = contrastive_pairs(prepared.split, config) if checkpoint is None else []

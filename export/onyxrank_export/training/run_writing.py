@@ -68,12 +68,10 @@ def write_run(
     best = next((entry for entry in evaluations if entry["step"] == state.best_global_step), evaluations[-1])
     write_json(
         out / RUN_FILE,
-        {
-            "schema_version": RUN_SCHEMA,
-            "finished": True,
-            "config": config.to_json(),
-            "data": data,
-            "training": {
+        _content(
+            config,
+            data,
+            {
                 "pairs": prepared.pairs_per_epoch,
                 "steps": state.global_step,
                 "best_step": state.best_global_step,
@@ -82,11 +80,55 @@ def write_run(
                 "device": device_name(),
                 "validation": _validation_figures(best),
             },
-            "versions": {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()},
-        },
+        ),
     )
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     share_mode(out / RUN_FILE)
+
+
+def write_late_run(
+    out: Path,
+    quality: dict[str, float],
+    log: list[dict[str, float]],
+    config: TrainingConfig,
+    data: dict[str, Any],
+    *,
+    seconds: float,
+) -> None:
+    """Write what a run of late-interaction has beside the encoder, the tokenizer and the score.
+
+    Args:
+        out: the run folder.
+        quality: NDCG@10 on the validation lists that the terms were weighed on, by term.
+        log: of the encoder's contrastive training, and of the maps.
+        config: of the training.
+        data: as of `describe_data`.
+        seconds: how long the training took.
+
+    """
+    contrastive = [entry for entry in log if f"{LOG_PREFIX}step" in entry]
+    maps = [entry for entry in log if "epoch" in entry]
+    write_json(out / METRICS_FILE, {"contrastive": contrastive, "maps": maps, "terms": quality})
+    history = [{key.removeprefix(LOG_PREFIX): value for key, value in entry.items()} for entry in contrastive]
+    draw_curves(history, out / CURVES_FILE, metric="ndcg_at_10")
+    write_json(
+        out / RUN_FILE,
+        _content(config, data, {"seconds": round(seconds, 1), "terms": quality, "device": device_name()}),
+    )
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    share_mode(out / RUN_FILE)
+
+
+def _content(config: TrainingConfig, data: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
+    """The content of ``run.json`` of a training that has finished."""
+    return {
+        "schema_version": RUN_SCHEMA,
+        "finished": True,
+        "config": config.to_json(),
+        "data": data,
+        "training": training,
+        "versions": {name: version(name) for name in _VERSIONED} | {"python": platform.python_version()},
+    }
 
 
 def _validation_figures(entry: dict[str, float]) -> dict[str, float]:

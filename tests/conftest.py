@@ -211,6 +211,19 @@ def shared_run(once: Once, aisle_data: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def late_run(once: Once, aisle_data: Path) -> Path:
+    """A run of late-interaction, whose encoder of 2 layers has learnt for some steps."""
+    settings = {"contrastive_steps": 20, "contrastive_batch": 32, "contrastive_rate": 1e-3}
+    return once("late_run", lambda out: _train(aisle_data, out, "late-interaction", history_tokens=200, **settings))
+
+
+@pytest.fixture(scope="session")
+def late_bundle(once: Once, late_run: Path) -> Path:
+    """The bundle of that run, likewise with every int8 variant there is."""
+    return once("late_bundle", lambda out: _export(late_run, out))
+
+
+@pytest.fixture(scope="session")
 def trained_bundle(once: Once, trained_run: Path) -> Path:
     """The bundle of that run with every int8 variant there is, for whatever machine, behind limits that all keep.
 
@@ -226,7 +239,7 @@ def shared_bundle(once: Once, shared_run: Path) -> Path:
     return once("shared_bundle", lambda out: _export(shared_run, out))
 
 
-def _train(data: Path, out: Path, arch: str) -> None:
+def _train(data: Path, out: Path, arch: str, *, history_tokens: int = 12, **settings: Any) -> None:
     from transformers import TrainerCallback
 
     from onyxrank_export.training.config import TrainingConfig
@@ -235,11 +248,12 @@ def _train(data: Path, out: Path, arch: str) -> None:
     config = TrainingConfig(
         base="tiny",
         arch=arch,
-        limits=Limits(history_tokens=12, item_tokens=6),
+        limits=Limits(history_tokens=history_tokens, item_tokens=6),
         epochs=4,
         learning_rate=1.5e-3,
         precision="fp32",
         validation_lists=60,
+        **settings,
     )
     # On the CPU wherever the suite runs: the gate's real limits were met by what comes out there.
     with mock.patch("torch.cuda.is_available", return_value=False):

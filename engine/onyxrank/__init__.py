@@ -16,7 +16,7 @@ from onyxrank.loading.options import LoadOptions
 from onyxrank.prepared import PreparedHistory
 from onyxrank.ranker import Ranker
 from onyxrank.request.items import History, Item, ItemLike, Items
-from onyxrank.request.ranking import Hit, Ranking
+from onyxrank.request.ranking import Hit, Ranking, Reason
 from onyxrank.request.timings import Timings
 from onyxrank.request.truncation import Cuts, Limits
 
@@ -42,6 +42,7 @@ __all__ = [
     "ProviderUnavailable",
     "Ranker",
     "Ranking",
+    "Reason",
     "Timings",
     "__version__",
 ]

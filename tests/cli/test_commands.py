@@ -18,6 +18,7 @@ from onyxrank.cli.app import run
 from onyxrank_export.data.pairs import Sampling
 from onyxrank_export.evaluation.scores import read_scores
 from onyxrank_export.training.config import TrainingConfig
+from onyxrank_export.training.recipe import recipe_of
 
 HISTORY = ["zebrafish under a violet umbrella", "quokka"]  # words that no error may repeat
 ITEMS = [
@@ -287,7 +288,8 @@ def few(tmp_path_factory):
 
 def trained(few, out, *more):
     small = ["--base", "tiny", "--max-steps", 2, "--history-tokens", 12, "--item-tokens", 6, "--validation-lists", 5]
-    return ["train", "--data", few, "--out", out, *small, *more]
+    plain = ["--arch", "cross", "--contrastive-steps", 0, "--contrastive-weight", 0]
+    return ["train", "--data", few, "--out", out, *plain, *small, *more]
 
 
 def test_train_then_export(call, few, tmp_path):
@@ -346,10 +348,22 @@ def test_a_recipe_fills_in_what_is_not_given(call, few, tmp_path, monkeypatch):
     recipe.write_text(json.dumps({"batch_size": 64, "head_rate": 5, "own_zeros": False, "negatives": 7}))
     asked = []
     monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
-    status, _, _ = call("train", "--data", few, "--out", tmp_path / "run", "--negatives", 2, "--recipe", recipe)
-    assert status == 0
+    given = ["train", "--data", few, "--out", tmp_path / "run", "--negatives", 2]
+    for order in (["--arch", "cross", "--recipe", recipe], ["--recipe", recipe, "--arch", "cross"]):
+        assert call(*given, *order)[0] == 0
     sampling = Sampling(negatives=2, own_zeros=False)
-    assert asked == [TrainingConfig(batch_size=64, head_rate=5.0, sampling=sampling)]
+    assert asked == [TrainingConfig(batch_size=64, head_rate=5.0, sampling=sampling)] * 2
+
+
+@pytest.mark.parametrize("arch", ["cross", "shared-history", None])
+def test_an_architecture_is_trained_by_its_own_recipe(call, few, tmp_path, monkeypatch, arch):
+    asked = []
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    status, _, _ = call("train", "--data", few, "--out", tmp_path / "run", *(["--arch", arch] if arch else []))
+    assert status == 0
+    name = arch or "late-interaction"
+    assert asked == [TrainingConfig.from_options(arch=name, **recipe_of(name))]
+    assert asked[0].contrastive_steps > 0
 
 
 def test_a_recipe_names_options_of_train_and_nothing_else(call, few, tmp_path):

@@ -90,7 +90,8 @@ def test_exit_statuses(arguments, status):
 @pytest.mark.slow
 def test_an_interrupted_training_ends_with_130_and_one_line(aisle_data, tmp_path):
     command = [sys.executable, "-m", "onyxrank", "train", "--data", str(aisle_data), "--out", str(tmp_path / "run")]
-    command += ["--base", "tiny", "--epochs", "50", "--precision", "fp32"]
+    command += ["--base", "tiny", "--arch", "cross", "--max-steps", "5000", "--precision", "fp32"]
+    command += ["--contrastive-steps", "0", "--contrastive-weight", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not (tmp_path / "run" / "run.json").exists() and time.monotonic() < deadline:

@@ -9,10 +9,9 @@ from typing import Any
 SUBSTITUTIONS: dict[str, tuple[str, str]] = {
     r"--base (minilm|bert-base-uncased)": ("--base tiny", "no hub here, and a minute for a second"),
     r"^(onyxrank train )(?!.*--help)": (
-        r"\1--history-tokens 12 --item-tokens 6 --validation-lists 10 ",
+        r"\1--history-tokens 12 --item-tokens 6 --validation-lists 10 --max-steps 4 --contrastive-steps 2 ",
         "a small model is enough to see that the command works",
     ),
-    r"--recipe quality": ("--recipe quality --max-steps 4 --contrastive-steps 2", "its 1,850 steps take an hour"),
     r"--contrastive-steps \d+": ("--contrastive-steps 2", "250 steps take ten minutes"),
     r"^(onyxrank export \S+ --out \S+)$": (r"\1 --precision fp32", "the gate judges nothing learnt in a second"),
     r"^(onyxrank export .*)": (r"\1 --gate-lists 8", "as many as show that it works"),
@@ -25,7 +24,7 @@ SUBSTITUTIONS: dict[str, tuple[str, str]] = {
 COVERED: dict[str, str] = {
     "python3 -m venv venv": "tests/test_packaging.py makes an environment and installs into it",
     ". venv/bin/activate": "the same",
-    "onyxrank train --data interactions.csv --base minilm --out run-long --evaluations 4 --resume": (
+    "onyxrank train --data interactions.csv --base minilm --arch cross --out run-long --evaluations 4 --resume": (
         "tests/export/test_resuming.py interrupts a training and resumes it"
     ),
 }

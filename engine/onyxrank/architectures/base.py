@@ -43,6 +43,19 @@ class Layout(NamedTuple):
     sessions: int = 1
 
 
+class Shares(NamedTuple):
+    """What the margins of a request are made of; all shares of an item add up to its margin.
+
+    Attributes:
+        by_event: by what it is called, what each event adds to each margin: float32 [events, items].
+        by_item: by what it is called, what each margin gets whatever the history is: float32 [items].
+
+    """
+
+    by_event: Mapping[str, NDArray[np.float32]]
+    by_item: Mapping[str, NDArray[np.float32]]
+
+
 class Architecture(ABC):
     """Cuts calls into steps, which score them. Safe to share between threads.
 
@@ -143,6 +156,16 @@ class Architecture(ABC):
             role: role of the graph.
             limits: how many tokens of a history and of an item the model reads.
             micro_batch_tokens: most tokens of one run.
+
+        """
+        return None
+
+    def shares(self, request: EncodedRequest) -> Shares | None:
+        """Say what each margin of a request is made of, on the caller's thread.
+
+        Returns:
+            The shares, or None if the architecture's margins are no sums: then `loading.explaining` leaves events out
+            one by one.
 
         """
         return None

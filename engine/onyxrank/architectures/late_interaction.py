@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.architectures.base import Architecture
+from onyxrank.architectures.base import Architecture, Shares
 from onyxrank.architectures.batching import micro_batches, pad
 from onyxrank.architectures.call import NO_ROWS, Call, Step
 from onyxrank.architectures.interaction import Floats, Interaction, Vectors, VectorTerm
@@ -33,6 +33,8 @@ from onyxrank.sessions.shape_buckets import Sizes, most_rows
 
 ENCODER = "encoder"
 """Role of the graph."""
+EVENT = "event"
+"""What the shares of all vector terms together are called: what an event's text says."""
 TEXT = Graph({"input_ids": np.int64, "attention_mask": np.int64, "token_type_ids": np.int64}, ("sentence_embedding",))
 """Inputs and outputs of the graph: those of any sentence encoder, so that other ONNX hosts run it too."""
 PLAIN = Interaction(known=0, vectors={"text": VectorTerm(weight=1.0, temperature=0.05, recency=0.0)})
@@ -83,6 +85,21 @@ class LateInteraction(Architecture):
         texts = self._texts_of(call)
         missing = list(texts.missing)
         return self._encode_step(call, 0, missing, texts) if missing else None
+
+    def shares(self, request: EncodedRequest) -> Shares:
+        """Take the score apart; vectors that are not kept are computed again. See `Architecture.shares`."""
+        call = Call([request])
+        texts = self._texts_of(call)
+        for step in self._encode_steps(call, texts):
+            [fault] = step.run([step], Stopwatch())
+            if fault is not None:
+                raise fault
+        events, items = vectors_of(request, texts)
+        by_event: dict[str, Floats] = {}
+        for name, told in self.interaction.by_event(events, items).items():
+            kind = EVENT if name in self.interaction.vectors else name
+            by_event[kind] = by_event[kind] + told if kind in by_event else told
+        return Shares(by_event, self.interaction.by_item(items))
 
     @classmethod
     def read_parts(cls, folder: Path) -> Mapping[str, Any]:

@@ -22,8 +22,7 @@ def _fill_in(context: typer.Context, recipe: str | None) -> str | None:
 
     """
     if recipe is not None:
-        reader = extras.load("onyxrank_export.training.recipe", extra="export", purpose="training")
-        options = reader.read_recipe(recipe)
+        options = _recipes().read_recipe(recipe)
         unknown = sorted(options.keys() - {parameter.name for parameter in context.command.params})
         if unknown:
             raise InvalidInput(
@@ -33,13 +32,25 @@ def _fill_in(context: typer.Context, recipe: str | None) -> str | None:
     return recipe
 
 
+def _fill_in_for(context: typer.Context, arch: str) -> str:
+    """Let the options have the values of the architecture's own recipe, where no other one was named."""
+    if context.default_map is None:
+        context.default_map = _recipes().recipe_of(arch)
+    return arch
+
+
+def _recipes() -> Any:
+    return extras.load("onyxrank_export.training.recipe", extra="export", purpose="training")
+
+
 def command(
     data: Annotated[Path, typer.Option(help="csv or parquet file, or folder, with the interactions or labels.")],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Take the options that are not given from a recipe: 'quality', or a JSON file of options.",
+            help="Take the options that are not given from a recipe, a JSON file of options; by default from the "
+            "architecture's own. Where that names no value, the one shown here counts.",
             callback=_fill_in,
             is_eager=True,
         ),
@@ -47,7 +58,14 @@ def command(
     base: Annotated[
         str, typer.Option(help="'minilm', 'tiny', a model folder, or a hub name such as bert-base-uncased.")
     ] = "minilm",
-    arch: Annotated[str, typer.Option(help="Architecture to train: 'cross' or 'shared-history'.")] = "cross",
+    arch: Annotated[
+        str,
+        typer.Option(
+            help="Architecture to train: 'late-interaction', 'cross' or 'shared-history'.",
+            callback=_fill_in_for,
+            is_eager=True,
+        ),
+    ] = "late-interaction",
     split: Annotated[
         str,
         typer.Option(
@@ -173,7 +191,8 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
     with console.progress("training") as bar:
         listener = _ProgressListener(bar, bar.add_task("", total=None, note=""))
         try:
-            loop.train(data, out, config, resume=resume, callbacks=[events.ProgressCallback(listener)])
+            callbacks = [events.ProgressCallback(listener)]
+            loop.train(data, out, config, resume=resume, callbacks=callbacks, say=console.say)
         except KeyboardInterrupt:
             saved = any((out / "checkpoints").glob("checkpoint-*"))
             console.say("go on from the last checkpoint with --resume" if saved else "no checkpoint yet: start again")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import overload
+from dataclasses import asdict, dataclass, field
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,26 @@ from onyxrank.checks import check_count
 from onyxrank.request.items import Item
 from onyxrank.request.timings import Timings
 from onyxrank.request.truncation import Cuts
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One part of a margin. The amounts of a hit's reasons add up to its margin.
+
+    Attributes:
+        kind: ``event`` for what the text of an event says, ``co_purchase`` and ``next`` for what purchases of others
+            say of it, ``popularity``, ``trend`` and ``novelty`` for what is said of the item whatever the history is,
+            ``prior`` for what is left.
+        index: position of the event in the caller's history, from 0; None where it is about no event.
+        text_of: the event's text, which is personal; None where it is about no event.
+        amount: what it adds to the log-odds of a purchase.
+
+    """
+
+    kind: str
+    index: int | None
+    text_of: str | None
+    amount: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,7 @@ class Hit:
         item: the item.
         margin: log-odds of a purchase, by which the items are ordered. Probabilities of different large margins can
             be the same number.
+        reasons: why it is there, the largest amounts first; empty but in what `Ranker.explain` returns.
 
     """
 
@@ -37,6 +58,7 @@ class Hit:
     score: float
     item: Item
     margin: float = 0.0
+    reasons: tuple[Reason, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +94,15 @@ class Ranking(Sequence[Hit]):
     def __len__(self) -> int:
         return len(self.hits)
 
-    def as_records(self) -> list[dict[str, int | str | float]]:
-        """List the hits as plain dicts ``{"rank", "index", "item_id", "score"}``, for JSON."""
-        return [{"rank": hit.rank, "index": hit.index, "item_id": hit.id, "score": hit.score} for hit in self.hits]
+    def as_records(self) -> list[dict[str, Any]]:
+        """List the hits as dicts for JSON: ``rank``, ``index``, ``item_id``, ``score``, and ``reasons`` if any."""
+        records: list[dict[str, Any]] = []
+        for hit in self.hits:
+            record = {"rank": hit.rank, "index": hit.index, "item_id": hit.id, "score": hit.score}
+            if hit.reasons:
+                record["reasons"] = [asdict(reason) for reason in hit.reasons]
+            records.append(record)
+        return records
 
 
 def check_top_k(top_k: object) -> int | None:

@@ -50,7 +50,8 @@ def learning_curves(history: Sequence[Mapping[str, float]], *, metric: str) -> F
     for axes in (training, losses, metrics):
         axes.grid(visible=True, alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False, fontsize=8)
     return figure
 
 

@@ -32,11 +32,15 @@ from onyxrank_export.training.late.vectors import CatalogueVectors, catalogue_ve
 from onyxrank_export.training.late.weighing import Features, Known, Term
 
 MOST_LISTS = 1500
-"""Most validation lists that settings and weights are chosen on."""
+"""Most validation lists that weights are chosen on."""
+_CHOOSING = 500
+"""Most of these lists that the settings of a single term are chosen on."""
 _MOST_CANDIDATES = 5000
 """Most candidates of such a list; of a larger catalogue a sample stands beside what was bought."""
 _TEMPERATURES, _RECENCIES = (0.03, 0.05, 0.1), (0.0, 1.0, 2.0)
-TEXT, RECENT, LEARNED = "text", "recent_text", "learned"
+TEXT, RECENT, PROFILE, LEARNED = "text", "recent_text", "profile", "learned"
+"""Names of the vector terms: any event, the latest events, the mean of all (a log-sum-exp at so high a temperature
+is almost one), and what is learnt."""
 
 Say = Callable[[str], None]
 
@@ -91,17 +95,17 @@ def fit_interaction(
     say("encoding the catalogue")
     vectors = catalogue_vectors(encoder, texts, split.data.items, pad_id)
     catalogue = _known(encoder, texts, vectors, positions, lists, pad_id)
-    features = Features(lists, catalogue)
-    say(f"choosing terms on {len(lists)} validation lists")
+    features, choosing = Features(lists, catalogue), Features(lists[:: -(-len(lists) // _CHOOSING)], catalogue)
+    say("choosing terms")
     chosen: dict[str, Term] = {}
     log: list[dict[str, float]] = []
-    for name, term in _terms(vectors, split, positions, features, seed, log, say):
+    for name, term in _terms(vectors, split, positions, choosing, seed, log, say):
         column = features.of(term)
         if isinstance(term, VectorTerm):
             term, column = replace(term, center=float(column.mean())), column - column.mean()
         chosen[name], features.columns[name] = term, column
     quality = {name: features.quality(column) for name, column in features.columns.items()}
-    say("weighing the terms")
+    say(f"weighing the terms on {len(lists)} validation lists")
     weights = features.weigh()
     together = np.sum([weights[name] * column for name, column in features.columns.items()], axis=0)
     quality["all"] = features.quality(together)
@@ -159,6 +163,7 @@ def _terms(
     if not isinstance(split, BehaviourSplit):
         return
     yield RECENT, _best([term for term in plain if term.recency], features)
+    yield PROFILE, VectorTerm(weight=1.0, temperature=1.0, recency=0.5)
     say("learning maps and residuals")
     yield (
         LEARNED,

@@ -11,6 +11,7 @@ The score is that of a vector term (`onyxrank.architectures.interaction`), train
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,7 +27,7 @@ from onyxrank_export.data.splits import BehaviourSplit
 from onyxrank_export.training.contrastive import TEMPERATURE
 from onyxrank_export.training.late.vectors import CatalogueVectors
 
-MOST_EVENTS = 20
+MOST_EVENTS = 10
 """Newest events of a history that are learnt from."""
 _MOST_SCORED = 4096
 """Most items in the softmax of one step."""
@@ -34,7 +35,11 @@ _BATCH = 128
 _MOST_PURCHASES = 40_000
 """Most purchases of an epoch, drawn anew for each."""
 _EPOCHS = 3
+_LEAST_STEPS = 200
+"""Of few purchases there are more epochs, so that there are as many steps."""
 _EVALUATIONS = 2
+_PATIENCE = 1.0
+"""Epochs without a better checkpoint after which training ends."""
 _MAP_RATE, _RESIDUAL_RATE, _SCALAR_RATE = 5e-4, 1e-3, 5e-3
 _DROPPED = 0.4
 _NO_EVENT = -1e9
@@ -96,13 +101,13 @@ def learn_maps(
     purchases = Purchases.of(split)
     model = _Model(vectors, known, torch.from_numpy(split.popularity.astype(np.float32)))
     best = model.term()
-    highest = quality(best)
+    highest, last = quality(best), 0.0
     say({"epoch": 0.0, "quality": highest})
     if not len(purchases):
         return best
     optimizer = torch.optim.AdamW(model.groups(), weight_decay=0.0)
     generator = torch.Generator().manual_seed(seed)
-    for epoch in range(_EPOCHS):
+    for epoch in range(max(_EPOCHS, math.ceil(_LEAST_STEPS * _BATCH / len(purchases)))):
         order = torch.randperm(len(purchases), generator=generator)[:_MOST_PURCHASES]
         for part, rows in enumerate(torch.chunk(order, _EVALUATIONS)):
             losses = [_step(model, optimizer, purchases, batch, generator) for batch in rows.split(_BATCH)]
@@ -111,8 +116,8 @@ def learn_maps(
             done = epoch + (part + 1) / _EVALUATIONS
             say({"epoch": done, "loss": float(np.mean(losses)), "quality": reached})
             if reached > highest:
-                best, highest = found, reached
-            elif epoch:
+                best, highest, last = found, reached, done
+            elif done > last + _PATIENCE:
                 return best
     return best
 
@@ -156,12 +161,17 @@ class _Model(Module):  # type: ignore[misc]
 
         """
         used, place = events.unique(return_inverse=True)
-        left = _mapped(self._titles[used], self.event_map, self.event_residuals[used])
-        right = _mapped(self._items[scored], self.item_map, self.item_residuals[scored])
+        left = self._mapped(self._titles[used], self.event_map, self.event_residuals[used])
+        right = self._mapped(self._items[scored], self.item_map, self.item_residuals[scored])
         ages = torch.log(torch.arange(1, events.shape[1] + 1, dtype=torch.float32))
         logits = (left @ right.T * self.scale.exp())[place]  # [histories, events, scored]
         counts = torch.where(present, -self.recency * ages, _NO_EVENT)
         return torch.logsumexp(logits + counts[:, :, None], dim=1) + self.popularity * self._often[scored]
+
+    def _mapped(self, vectors: torch.Tensor, matrix: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            residuals = residuals * (torch.rand(len(vectors), 1) >= _DROPPED)
+        return vectors + vectors @ matrix + residuals
 
     def term(self) -> VectorTerm:
         """The term as it is now, with weight 1."""
@@ -212,11 +222,6 @@ def _scored(
     stands_for = torch.full((len(scored),), float(np.log(items / _MOST_SCORED)))
     stands_for[torch.searchsorted(scored, own)] = 0.0
     return scored, stands_for
-
-
-def _mapped(vectors: torch.Tensor, matrix: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
-    kept = torch.rand(len(vectors), 1) >= _DROPPED
-    return vectors + vectors @ matrix + residuals * kept
 
 
 def _baskets(split: BehaviourSplit, shopper: Shopper) -> Sequence[tuple[int, int]]:

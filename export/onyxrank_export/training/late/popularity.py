@@ -23,13 +23,19 @@ def item_terms(split: Split, known: NDArray[np.int32]) -> dict[str, list[ItemTer
     """
     counts = split.popularity[known].astype(np.float32)
     terms = {
-        "popularity": [ItemTerm(weight=1.0, values=np.log1p(counts), new=0.0)],
+        "popularity": [_logarithm(counts)],
         "novelty": [ItemTerm(weight=1.0, values=np.zeros(len(known), np.float32), new=1.0)],
     }
     lately = _lately(split) if isinstance(split, BehaviourSplit) else []
     if lately:
-        terms["trend"] = [ItemTerm(weight=1.0, values=np.log1p(each[known]), new=0.0) for each in lately]
+        terms["trend"] = [_logarithm(each[known]) for each in lately]
     return terms
+
+
+def _logarithm(counts: NDArray[np.float32]) -> ItemTerm:
+    """The logarithm of counts; what nobody bought yet counts as an item of the middle, since nothing speaks of it."""
+    values = np.log1p(counts)
+    return ItemTerm(weight=1.0, values=values, new=float(values.mean()) if len(values) else 0.0)
 
 
 def _lately(split: BehaviourSplit) -> list[NDArray[np.float32]]:

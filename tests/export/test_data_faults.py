@@ -84,6 +84,37 @@ def test_times_are_seconds_in_parquet(tmp_path, times):
     assert (fault.row, fault.column) == (2, "timestamp")
 
 
+@pytest.mark.parametrize(
+    ("values", "rows", "looks"),
+    [
+        (["2019", "2019-03-04 10:00:00"], [1], "a number among dates"),
+        (["2019-03-04", "1551693600"], [2], "a number among dates"),
+        (["2019", "2020"], [1, 2], "a year"),
+        (["43528.417", "43529.5"], [1, 2], "a day as Excel counts them"),
+    ],
+    ids=["year among dates", "seconds among dates", "years", "excel"],
+)
+def test_numbers_that_may_be_no_seconds_are_named(tmp_path, values, rows, looks):
+    text = "user_id,item_id,behavior,timestamp\n" + "".join(f"u,a,1,{value}\n" for value in values)
+    faults = faults_of(tmp_path, interactions=text, items=ITEMS)
+    assert [(fault.row, fault.column) for fault in faults] == [(row, "timestamp") for row in rows]
+    assert all(looks in fault.message for fault in faults)
+
+
+def test_years_are_named_in_parquet_too(tmp_path):
+    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "behavior": [1], "timestamp": [2019]}).write_parquet(
+        tmp_path / "interactions.parquet"
+    )
+    assert "is 2019, a year" in only(faults_of(tmp_path, items=ITEMS)).message
+
+
+@pytest.mark.parametrize("value", ["4.00639E+12", "4,00639E+12", "-1e+15"])
+def test_ids_that_a_spreadsheet_has_cut_are_named(tmp_path, value):
+    fault = only(faults_of(tmp_path, interactions=INTERACTIONS + f'"{value}",a,1,30\n', items=ITEMS))
+    assert (fault.file, fault.row, fault.column) == ("interactions.csv", 3, "user_id")
+    assert "a number that a spreadsheet has cut" in fault.message
+
+
 @pytest.mark.parametrize("value", ["", "nan", "inf", "-inf", "1e300", "good"])
 def test_labels_are_finite(tmp_path, value):
     labels = LABELS + f"1,b,{value}\n"

@@ -144,8 +144,10 @@ def test_search_labels_have_one_fingerprint(tmp_path):
         pl.Series(["7", "8"]),
         pl.Series(["7.0", "8.0"]),
         pl.Series(["7", "8"], dtype=pl.Categorical),
+        pl.Series(["7.0", "8.0"], dtype=pl.Categorical),
+        pl.Series([7, 8], dtype=pl.Decimal(20, 0)),
     ],
-    ids=["int64", "uint16", "float", "text", "float text", "categorical"],
+    ids=["int64", "uint16", "float", "text", "float text", "categorical", "float categorical", "decimal"],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_whole_number_ids_become_their_digits(tmp_path, ids, suffix):
@@ -171,8 +173,11 @@ def test_ids_that_only_look_like_decimals_stay(tmp_path):
         pl.Series([True, False, False, True]),
         pl.Series(["1", "0", "0.0", "1.0"]),
         pl.Series(["True", "false", " 0", "1 "]),
+        pl.Series(["1", "0", "0", "1"], dtype=pl.Categorical),
+        pl.Series(["true", "false", "false", "true"], dtype=pl.Enum(["true", "false"])),
+        pl.Series([1, 0, 0, 1], dtype=pl.Decimal(10, 2)),
     ],
-    ids=["int", "float", "bool", "text", "words"],
+    ids=["int", "float", "bool", "text", "words", "categorical", "enum", "decimal"],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_purchases_come_in_many_forms(tmp_path, values, suffix):
@@ -195,14 +200,29 @@ NOON = datetime(2024, 1, 2, 12)
         pl.Series([f"2024-01-02T12:00:0{i}Z" for i in range(4)]),
         pl.Series([f"2024-01-02 14:00:0{i}.5+02:00" for i in range(4)]),
         pl.Series([f" {1704196800 + i}" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i}.123456+00" for i in range(4)]),
+        pl.Series([f"2024-01-02 17:30:0{i}+0530" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i} UTC" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i} UTC" for i in range(4)], dtype=pl.Categorical),
+        pl.Series([1704196800 + i for i in range(4)], dtype=pl.Decimal(20, 3)),
     ],
-    ids=["int", "float", "datetime", "datetime ms", "datetime utc", "iso", "iso zone", "text"],
+    ids=[
+        *("int", "float", "datetime", "datetime ms", "datetime utc", "iso", "iso zone", "text"),
+        *("postgres", "short zone", "bigquery", "categorical", "decimal"),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_times_come_in_many_forms(tmp_path, times, suffix):
     rows = INTERACTIONS.with_columns(timestamp=times)
     data = read_data(write_folder(tmp_path, suffix, interactions=rows, items=ITEMS))
     assert data.timestamp.tolist() == [1704196800 + i for i in range(4)]
+
+
+@pytest.mark.parametrize("form", ["2024-01-02 12:0{}", "2024-01-02T12:0{}Z", "2024-01-02 14:0{}+02"])
+def test_times_may_go_without_seconds(tmp_path, form):
+    rows = INTERACTIONS.with_columns(timestamp=pl.Series([form.format(i) for i in range(4)]))
+    data = read_data(write_folder(tmp_path, interactions=rows, items=ITEMS))
+    assert data.timestamp.tolist() == [1704196800 + 60 * i for i in range(4)]
 
 
 def test_days_are_times_at_midnight(tmp_path):

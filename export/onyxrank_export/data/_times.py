@@ -82,7 +82,7 @@ def _numbers(column: pl.Series) -> pl.Series:
 
 
 def _dates(column: pl.Series) -> pl.Series | None:
-    """Return the microseconds of a text column's dates and times, null where a text is none; None if it is no text."""
+    """Return the microseconds of a text column's dates and times, null where it has none; None if it is no text."""
     if column.dtype != pl.String:
         return None
     text = column.str.strip_chars()

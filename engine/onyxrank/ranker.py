@@ -263,7 +263,7 @@ class Ranker(OfOneProcess):
         """Raise if a request would find no room now, so that a server can refuse it before it reads it.
 
         Raises:
-            OnyxrankError: `Overloaded` if the queue is full; or if the ranker is closed or was carried through a fork.
+            OnyxrankError: `Overloaded` if the queue is full; or if the ranker is closed, or was carried by a fork.
 
         """
         with self._leases.lease() as engine:

@@ -1,3 +1,4 @@
+import gzip
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -295,3 +296,19 @@ def test_real_search_labels():
     data = read_data(REAL / "homedepot_search_relevance")
     assert (len(data.queries), len(data.items), len(data.label)) == (11793, 54667, 74067)
     assert 1.0 <= data.label.min() < data.label.max() <= 3.0
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("capitals", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_separators_capitals_and_compression(tmp_path, separator, capitals, compressed):
+    for stem, frame in {"interactions": INTERACTIONS, "items": ITEMS}.items():
+        named = frame.rename(str.upper) if capitals else frame
+        text = named.write_csv(separator=separator).encode()
+        path = tmp_path / (f"{stem}.csv.gz" if compressed else f"{stem}.csv")
+        path.write_bytes(gzip.compress(text) if compressed else text)
+    data = read_data(tmp_path)
+    assert (
+        data.fingerprint
+        == read_data(write_folder(tmp_path / "plain", interactions=INTERACTIONS, items=ITEMS)).fingerprint
+    )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank.errors import OnyxrankError
 from onyxrank.loading.engine import Engine
 from onyxrank.request.items import Items
 from onyxrank.request.ranking import Ranking, check_top_k
@@ -19,7 +21,14 @@ from onyxrank.scheduling.leases import Leases
 from onyxrank.scheduling.waiting import Margins
 
 
-class PreparedHistory:
+class OfOneProcess:
+    """A base class of objects that have threads or locks, and so stay in the process that made them."""
+
+    def __reduce__(self) -> NoReturn:
+        raise OnyxrankError(f"a {type(self).__name__} cannot be pickled or copied; load the bundle in each process")
+
+
+class PreparedHistory(OfOneProcess):
     """What `Ranker.prepare` returns. Safe to share between threads; usable until its ranker is closed.
 
     After a reload, the new model reads the history again at the next use.
@@ -27,11 +36,13 @@ class PreparedHistory:
     Args:
         leases: the leases of the ranker.
         events: the checked texts of the history, oldest first.
+        ranker: the ranker, which is kept alive: its threads end with the last reference to it.
 
     """
 
-    def __init__(self, leases: Leases[Engine], events: Sequence[str]) -> None:
+    def __init__(self, leases: Leases[Engine], events: Sequence[str], ranker: object = None) -> None:
         self._leases = leases
+        self._ranker = ranker
         self._events = events
         with leases.lease() as engine:
             self._known = _read(engine, events, Stopwatch(), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import os
 import threading
@@ -18,7 +19,7 @@ from onyxrank.loading.engine import Engine
 from onyxrank.loading.explaining import explain
 from onyxrank.loading.load import load_engine
 from onyxrank.loading.options import LoadOptions, takes
-from onyxrank.prepared import PreparedHistory
+from onyxrank.prepared import OfOneProcess, PreparedHistory
 from onyxrank.request.items import History, ItemLike, Items, is_listed, to_events
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.score_table import CHUNK_ROWS, score_frame
@@ -30,7 +31,7 @@ ItemT = TypeVar("ItemT", bound=ItemLike)
 TableT = TypeVar("TableT", bound=Table)
 
 
-class Ranker:
+class Ranker(OfOneProcess):
     """Ranks items for a shopper by purchase probability. Safe to share between threads and event loops.
 
     Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
@@ -138,8 +139,7 @@ class Ranker:
             deadline: seconds from now for all of them together.
 
         Returns:
-            One ranking for each request, in their order. They are the same as from `rank`, but all have the timings
-            of this call.
+            One ranking for each request, in their order, as from `rank`, but with the timings of this call.
 
         Raises:
             OnyxrankError: as `rank` does; it names the request besides the item.
@@ -159,11 +159,7 @@ class Ranker:
             Purchase probabilities of the items in input order, float32 [items].
 
         Raises:
-            InvalidInput: if an argument cannot be used; it names an item by its index and field.
-            Overloaded: if the queue has no room for the request.
-            DeadlineExceeded: if it was not done in time.
-            NonFiniteScore: if the model answers NaN or infinity; it names the item.
-            OnyxrankError: if the ranker is closed, or was carried through a fork.
+            OnyxrankError: as `rank` does.
 
         """
         with self._leases.lease() as engine:
@@ -185,12 +181,12 @@ class Ranker:
         score: str = "score",
         rank: str = "rank",
         chunk_rows: int = CHUNK_ROWS,
-        progress: bool = True,
+        progress: bool | None = None,
     ) -> TableT:
         """Score a whole table of requests, in which each row has one item of one request, in any order.
 
         Requests are read, scored and forgotten a chunk at a time, so that beside the table memory holds only the
-        keys, the two new columns and a chunk.
+        keys, the two new columns and a chunk. Where other calls fill the queue, a chunk waits for room.
 
         Args:
             frame: a pandas or polars DataFrame, or a pyarrow Table or RecordBatch, with the item's columns named as
@@ -201,14 +197,14 @@ class Ranker:
             score: name of the new column of float32 purchase probabilities.
             rank: name of the new column of int64 places in the request's ranking, from 1, ties in row order.
             chunk_rows: rows to read and score at once; a larger request is a chunk of its own.
-            progress: show a bar on standard error where that is a terminal; needs the extra ``cli`` there.
+            progress: show a bar on standard error where that is a terminal, which needs the extra ``cli``; by default
+                only where that is installed.
 
         Returns:
             A new table of the same kind, rows and order, with the two columns on the right.
 
         Raises:
             InvalidInput: if a row cannot be scored; it names the row (from 0) as `index` and the column as `field`.
-            Overloaded: if the queue has no room for a chunk, because other calls fill it.
             NonFiniteScore: if the model answers NaN or infinity; it names the row.
             MissingExtra: if a bar is to be shown and rich is not installed.
             OnyxrankError: if the ranker is closed.
@@ -219,7 +215,7 @@ class Ranker:
             scored: TableT = score_frame(
                 frame,
                 engine.encoder,
-                engine.scheduler.score,
+                engine.scheduler.score_in_turn,
                 engine.readout.probabilities,
                 chunk_rows=chunk_rows,
                 progress=progress,
@@ -241,10 +237,7 @@ class Ranker:
             item_list: the candidates.
 
         Returns:
-            A list of the same objects; for a table, a new table of its rows.
-
-        Raises:
-            OnyxrankError: as `rank` does.
+            A list of the same objects; for a table, a new table of its rows. Errors are those of `rank`.
 
         """
         candidates = list(item_list) if isinstance(item_list, Iterator) else item_list
@@ -266,7 +259,7 @@ class Ranker:
             OnyxrankError: if the ranker is closed.
 
         """
-        return PreparedHistory(self._leases, to_events(history))
+        return PreparedHistory(self._leases, to_events(history), self)
 
     def reload(self, bundle: str | os.PathLike[str]) -> None:
         """Serve another bundle from now on, with the options that this one was loaded with.
@@ -279,12 +272,11 @@ class Ranker:
             bundle: folder of the new bundle.
 
         Raises:
-            BundleError: if the bundle is missing, damaged, altered or too new.
-            InvalidInput: if it has no variant of the name that was asked for.
-            ProviderUnavailable: if the provider does not run.
-            OnyxrankError: if the ranker is closed, or was carried through a fork.
+            OnyxrankError: as `load` does, or if the ranker is closed, was carried through a fork, or has calls in
+                flight on this thread's event loop.
 
         """
+        self._leases.refuse_on_loop("call reload in a thread: await asyncio.to_thread(ranker.reload, bundle)")
         with self._reloading:
             with self._leases.lease():
                 engine = load_engine(open_bundle(bundle), self._options)
@@ -294,8 +286,7 @@ class Ranker:
         """Raise if a request would find no room now, so that a server can refuse it before it reads it.
 
         Raises:
-            Overloaded: if the queue is full.
-            OnyxrankError: if the ranker is closed, or was carried through a fork.
+            OnyxrankError: `Overloaded` if the queue is full; or if the ranker is closed, or was carried by a fork.
 
         """
         with self._leases.lease() as engine:
@@ -308,8 +299,22 @@ class Ranker:
             return copy.deepcopy(engine.facts) | now
 
     def close(self) -> None:
-        """Refuse new calls, finish those in flight, and free the sessions. Closing again does nothing."""
+        """Refuse new calls, finish those in flight, and free the sessions. Closing again does nothing.
+
+        It raises `OnyxrankError` and closes nothing where calls of this thread's event loop are in flight.
+        """
+        self._leases.refuse_on_loop("await ranker.aclose(), or use async with")
         self._leases.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does without blocking the event loop, whose calls in flight end meanwhile."""
+        await asyncio.to_thread(self._leases.close)
+
+    async def __aenter__(self) -> Ranker:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def __enter__(self) -> Ranker:
         return self

@@ -84,6 +84,37 @@ def test_times_are_seconds_in_parquet(tmp_path, times):
     assert (fault.row, fault.column) == (2, "timestamp")
 
 
+@pytest.mark.parametrize(
+    ("values", "rows", "looks"),
+    [
+        (["2019", "2019-03-04 10:00:00"], [1], "a number among dates"),
+        (["2019-03-04", "1551693600"], [2], "a number among dates"),
+        (["2019", "2020"], [1, 2], "a year"),
+        (["43528.417", "43529.5"], [1, 2], "a day as Excel counts them"),
+    ],
+    ids=["year among dates", "seconds among dates", "years", "excel"],
+)
+def test_numbers_that_may_be_no_seconds_are_named(tmp_path, values, rows, looks):
+    text = "user_id,item_id,behavior,timestamp\n" + "".join(f"u,a,1,{value}\n" for value in values)
+    faults = faults_of(tmp_path, interactions=text, items=ITEMS)
+    assert [(fault.row, fault.column) for fault in faults] == [(row, "timestamp") for row in rows]
+    assert all(looks in fault.message for fault in faults)
+
+
+def test_years_are_named_in_parquet_too(tmp_path):
+    pl.DataFrame({"user_id": ["u"], "item_id": ["a"], "behavior": [1], "timestamp": [2019]}).write_parquet(
+        tmp_path / "interactions.parquet"
+    )
+    assert "is 2019, a year" in only(faults_of(tmp_path, items=ITEMS)).message
+
+
+@pytest.mark.parametrize("value", ["4.00639E+12", "4,00639E+12", "-1e+15"])
+def test_ids_that_a_spreadsheet_has_cut_are_named(tmp_path, value):
+    fault = only(faults_of(tmp_path, interactions=INTERACTIONS + f'"{value}",a,1,30\n', items=ITEMS))
+    assert (fault.file, fault.row, fault.column) == ("interactions.csv", 3, "user_id")
+    assert "a number that a spreadsheet has cut" in fault.message
+
+
 @pytest.mark.parametrize("value", ["", "nan", "inf", "-inf", "1e300", "good"])
 def test_labels_are_finite(tmp_path, value):
     labels = LABELS + f"1,b,{value}\n"
@@ -267,9 +298,9 @@ def test_csv_and_parquet_side_by_side(tmp_path):
 @pytest.mark.parametrize(
     ("tables", "tried"),
     [
-        ({"interactions": INTERACTIONS}, "items.csv or items.parquet"),
-        ({"queries": QUERIES, "items": ITEMS}, "labels.csv or labels.parquet"),
-        ({"labels": LABELS, "items": ITEMS}, "queries.csv or queries.parquet"),
+        ({"interactions": INTERACTIONS}, "items.csv or items.csv.gz or items.parquet"),
+        ({"queries": QUERIES, "items": ITEMS}, "labels.csv or labels.csv.gz or labels.parquet"),
+        ({"labels": LABELS, "items": ITEMS}, "queries.csv or queries.csv.gz or queries.parquet"),
     ],
     ids=["items", "labels", "queries"],
 )
@@ -296,7 +327,7 @@ def test_a_missing_path(tmp_path):
 
 def test_a_file_of_another_kind(tmp_path):
     (tmp_path / "log.xlsx").write_bytes(b"x")
-    assert ".csv and .parquet" in only(raised(tmp_path / "log.xlsx")).message
+    assert ".csv, .csv.gz, .parquet" in only(raised(tmp_path / "log.xlsx")).message
 
 
 def test_all_faults_of_all_files_come_at_once(tmp_path):
@@ -341,3 +372,23 @@ def test_the_message_has_a_line_for_each_fault_up_to_twenty():
 def test_an_empty_catalogue_is_one_fault(tmp_path):
     fault = only(faults_of(tmp_path, interactions=INTERACTIONS, items=ITEMS.split("\n")[0]))
     assert (fault.file, fault.message) == ("items.csv", "has no rows")
+
+
+def test_a_file_without_a_header_is_named_without_its_text(tmp_path):
+    fault = only(faults_of(tmp_path, interactions=INTERACTIONS, items=f"a,{SECRET},{SECRET}\nb,mug,\n"))
+    assert (fault.file, fault.row) == ("items.csv", None)
+    assert "the first row names no column of this table" in fault.message
+
+
+def test_parts_of_a_table_are_to_be_joined(tmp_path):
+    for number in range(3):
+        (tmp_path / f"part-0000{number}.csv").write_text(ONE_FILE)
+    assert "has 3 csv or parquet files of other names" in only(raised(tmp_path)).message
+    (tmp_path / "interactions.csv").write_text(INTERACTIONS)
+    (tmp_path / "items.parquet").mkdir()
+    assert "items.parquet is a folder; join its parts" in only(raised(tmp_path)).message
+
+
+def test_what_is_not_compressed_is_named(tmp_path):
+    (tmp_path / "log.csv.gz").write_text(ONE_FILE)
+    assert "cannot be read as gzip" in only(raised(tmp_path / "log.csv.gz")).message

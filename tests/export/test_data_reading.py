@@ -1,3 +1,4 @@
+import gzip
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -144,8 +145,10 @@ def test_search_labels_have_one_fingerprint(tmp_path):
         pl.Series(["7", "8"]),
         pl.Series(["7.0", "8.0"]),
         pl.Series(["7", "8"], dtype=pl.Categorical),
+        pl.Series(["7.0", "8.0"], dtype=pl.Categorical),
+        pl.Series([7, 8], dtype=pl.Decimal(20, 0)),
     ],
-    ids=["int64", "uint16", "float", "text", "float text", "categorical"],
+    ids=["int64", "uint16", "float", "text", "float text", "categorical", "float categorical", "decimal"],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_whole_number_ids_become_their_digits(tmp_path, ids, suffix):
@@ -171,8 +174,11 @@ def test_ids_that_only_look_like_decimals_stay(tmp_path):
         pl.Series([True, False, False, True]),
         pl.Series(["1", "0", "0.0", "1.0"]),
         pl.Series(["True", "false", " 0", "1 "]),
+        pl.Series(["1", "0", "0", "1"], dtype=pl.Categorical),
+        pl.Series(["true", "false", "false", "true"], dtype=pl.Enum(["true", "false"])),
+        pl.Series([1, 0, 0, 1], dtype=pl.Decimal(10, 2)),
     ],
-    ids=["int", "float", "bool", "text", "words"],
+    ids=["int", "float", "bool", "text", "words", "categorical", "enum", "decimal"],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_purchases_come_in_many_forms(tmp_path, values, suffix):
@@ -195,14 +201,29 @@ NOON = datetime(2024, 1, 2, 12)
         pl.Series([f"2024-01-02T12:00:0{i}Z" for i in range(4)]),
         pl.Series([f"2024-01-02 14:00:0{i}.5+02:00" for i in range(4)]),
         pl.Series([f" {1704196800 + i}" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i}.123456+00" for i in range(4)]),
+        pl.Series([f"2024-01-02 17:30:0{i}+0530" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i} UTC" for i in range(4)]),
+        pl.Series([f"2024-01-02 12:00:0{i} UTC" for i in range(4)], dtype=pl.Categorical),
+        pl.Series([1704196800 + i for i in range(4)], dtype=pl.Decimal(20, 3)),
     ],
-    ids=["int", "float", "datetime", "datetime ms", "datetime utc", "iso", "iso zone", "text"],
+    ids=[
+        *("int", "float", "datetime", "datetime ms", "datetime utc", "iso", "iso zone", "text"),
+        *("postgres", "short zone", "bigquery", "categorical", "decimal"),
+    ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_times_come_in_many_forms(tmp_path, times, suffix):
     rows = INTERACTIONS.with_columns(timestamp=times)
     data = read_data(write_folder(tmp_path, suffix, interactions=rows, items=ITEMS))
     assert data.timestamp.tolist() == [1704196800 + i for i in range(4)]
+
+
+@pytest.mark.parametrize("form", ["2024-01-02 12:0{}", "2024-01-02T12:0{}Z", "2024-01-02 14:0{}+02"])
+def test_times_may_go_without_seconds(tmp_path, form):
+    rows = INTERACTIONS.with_columns(timestamp=pl.Series([form.format(i) for i in range(4)]))
+    data = read_data(write_folder(tmp_path, interactions=rows, items=ITEMS))
+    assert data.timestamp.tolist() == [1704196800 + 60 * i for i in range(4)]
 
 
 def test_days_are_times_at_midnight(tmp_path):
@@ -275,3 +296,19 @@ def test_real_search_labels():
     data = read_data(REAL / "homedepot_search_relevance")
     assert (len(data.queries), len(data.items), len(data.label)) == (11793, 54667, 74067)
     assert 1.0 <= data.label.min() < data.label.max() <= 3.0
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("capitals", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_separators_capitals_and_compression(tmp_path, separator, capitals, compressed):
+    for stem, frame in {"interactions": INTERACTIONS, "items": ITEMS}.items():
+        named = frame.rename(str.upper) if capitals else frame
+        text = named.write_csv(separator=separator).encode()
+        path = tmp_path / (f"{stem}.csv.gz" if compressed else f"{stem}.csv")
+        path.write_bytes(gzip.compress(text) if compressed else text)
+    data = read_data(tmp_path)
+    assert (
+        data.fingerprint
+        == read_data(write_folder(tmp_path / "plain", interactions=INTERACTIONS, items=ITEMS)).fingerprint
+    )

@@ -195,3 +195,14 @@ def test_labels_that_are_all_the_same_are_refused(search_data, tmp_path):
     table.with_columns(label=pl.lit(1)).write_parquet(folder / "labels.parquet")
     with pytest.raises(DataError, match="all are the same"):
         split_data(read_data(folder))
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_shoppers_who_have_everything_cannot_be_measured(protocol):
+    rows = [(user, item, 1) for user in range(2) for item in range(5)]
+    split = split_behaviour(interactions(rows, users=2, items=5))
+    with pytest.raises(DataError, match="no list of the test part has an item that its user lacks"):
+        lists_of_test(split, protocol=protocol)
+    more = split_behaviour(interactions([*rows, (2, 0, 1), (2, 1, 1), (2, 2, 1), (2, 3, 1)], users=3, items=5))
+    if protocol != "sampled-v1":  # it draws only what was bought in training
+        assert len(lists_of_test(more, protocol=protocol)) == 3

@@ -204,6 +204,9 @@ class Architecture(ABC):
             if fault is not None:
                 raise fault
             call.finish(step)
+        unscored = call.missing()
+        if unscored is not None:
+            raise unscored
         return call.results()
 
     def close(self) -> None:

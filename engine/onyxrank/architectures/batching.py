@@ -31,11 +31,14 @@ class BatchLimits:
         micro_batch_tokens: most tokens of one run, padding included. It should be small enough that a run stays in
             the CPU's cache, and large enough to keep the threads busy. It also bounds the memory of a run.
         at_once: how many micro-batches of a request run at the same time.
+        shared: whether a micro-batch may hold rows of several callers. It may not where scores depend on the other
+            rows, or one caller's request would change another's scores.
 
     """
 
     micro_batch_tokens: int = 2048
     at_once: int = 1
+    shared: bool = True
 
     def __post_init__(self) -> None:
         # A number of numpy becomes one of Python, since JSON and onnxruntime do not accept numpy's.

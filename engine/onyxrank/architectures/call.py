@@ -87,7 +87,8 @@ class Call:
         requests: the same.
         starts: for each request the number of its first row, and at the end the number of all rows: intp
             [requests + 1].
-        margins: margins of all rows, float32 [rows]. They are written while steps run, and have no meaning before.
+        margins: margins of all rows, float32 [rows]. They are written while steps run, and are NaN
+            before.
         left: cost of the steps that have not begun, in tokens.
 
     """
@@ -95,7 +96,7 @@ class Call:
     def __init__(self, requests: Sequence[EncodedRequest]) -> None:
         self.requests = requests
         self.starts = np.cumsum([0, *(len(request.items) for request in requests)])
-        self.margins: NDArray[np.float32] = np.empty(int(self.starts[-1]), dtype=np.float32)
+        self.margins: NDArray[np.float32] = np.full(int(self.starts[-1]), np.nan, dtype=np.float32)
         self.left = 0
         self._waiting: deque[Step] = deque()
         self._running = 0
@@ -163,14 +164,27 @@ class Call:
         self.margins[rows] = margins
         return None
 
+    def missing(self) -> NonFiniteScore | None:
+        """Return an error that names the first item that has no margin, or None if all have one."""
+        unwritten = np.flatnonzero(np.isnan(self.margins))
+        if not len(unwritten):
+            return None
+        index, place = self._place(int(unwritten[0]))
+        return NonFiniteScore(f"no step has scored {place}; this is a fault of the architecture", index=index)
+
     def results(self) -> list[NDArray[np.float32]]:
         """Return for each request the margins of its items in input order, float32 [items]."""
         return np.split(self.margins, self.starts[1:-1]) if self.requests else []
 
     def _not_finite(self, row: int) -> NonFiniteScore:
-        request = int(np.searchsorted(self.starts, row, side="right")) - 1
-        index = row - int(self.starts[request])
-        place = f"items[{index}]" if len(self.requests) == 1 else f"items[{index}] of requests[{request}]"
+        index, place = self._place(row)
         return NonFiniteScore(
             f"the model answered NaN or infinity for {place}; check the bundle with `onyxrank inspect`", index=index
         )
+
+    def _place(self, row: int) -> tuple[int, str]:
+        """Return the index of a row's item in its request, and its name in messages."""
+        request = int(np.searchsorted(self.starts, row, side="right")) - 1
+        index = row - int(self.starts[request])
+        place = f"items[{index}]" if len(self.requests) == 1 else f"items[{index}] of requests[{request}]"
+        return index, place

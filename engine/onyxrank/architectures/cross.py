@@ -41,7 +41,7 @@ class Cross(Architecture):
         groups = micro_batches(call.pair_lengths, self.limits.micro_batch_tokens, self.limits.at_once)
         for number, rows in enumerate(groups):
             width = int(call.pair_lengths[rows[0]])
-            joint = self.limits.micro_batch_tokens
+            joint = self.limits.micro_batch_tokens if self.limits.shared else 0
             yield PairStep(call=call, key=number, rows=rows, width=width, joint_tokens=joint, cross=self)
 
     @classmethod

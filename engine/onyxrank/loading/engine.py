@@ -10,8 +10,7 @@ import copy
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +35,10 @@ That takes about half a millisecond, as long as handing the request to another t
 """
 
 
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(2, usable_cpus()), thread_name_prefix="onyxrank-reader")
+
+
 @dataclass(frozen=True, eq=False)
 class Engine:
     """The running parts of a ranker. Safe to share between threads and event loops.
@@ -44,22 +47,19 @@ class Engine:
         encoder: makes token ids of texts.
         scheduler: makes margins of token ids, for any number of callers.
         facts: which setting was chosen and why, as JSON values.
+        readers: the threads that tokenize for event loops; they start when they are needed, and end with the engine.
 
     """
 
     encoder: TextEncoder
     scheduler: Scheduler
     facts: dict[str, object]
+    readers: ThreadPoolExecutor = field(default_factory=_readers, init=False)
 
     @property
     def readout(self) -> Readout:
         """The object that makes probabilities of this model's margins."""
         return self.scheduler.architecture.readout
-
-    @cached_property
-    def readers(self) -> ThreadPoolExecutor:
-        """The threads that tokenize for event loops; they start when they are needed, and end with the engine."""
-        return ThreadPoolExecutor(max(2, usable_cpus()), thread_name_prefix="onyxrank-reader")
 
     def encode(self, history: Sequence[str] | EncodedHistory, items: Items) -> EncodedRequest:
         """Check items and tokenize them together with a history, which has been checked already.

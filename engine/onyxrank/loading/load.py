@@ -71,24 +71,32 @@ def assemble(
 
     Args:
         bundle: the bundle.
-        sessions: the open graphs of one variant, by role; they are closed with the scheduler.
+        sessions: the open graphs of one variant, by role; they are closed with the scheduler, or if this fails.
         setting: the setting that the sessions were opened with.
         cache_bytes: most bytes of states to keep between requests.
         queue_tokens: number of tokens from which on the queue is full.
 
     """
     manifest = bundle.manifest
-    limits = BatchLimits(micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions)
-    kind = ARCHITECTURES[manifest.architecture]
-    architecture = kind(
-        sessions,
-        manifest.head,
-        limits,
-        bundle.pad_id(),
-        cache_bytes=cache_bytes,
-        readout=manifest.variant(setting.variant).readout,
-        **kind.read_parts(bundle.folder),
+    variant = manifest.variant(setting.variant)
+    limits = BatchLimits(
+        micro_batch_tokens=setting.micro_batch_tokens, at_once=setting.sessions, shared=variant.batch_invariant
     )
+    kind = ARCHITECTURES[manifest.architecture]
+    try:
+        architecture = kind(
+            sessions,
+            manifest.head,
+            limits,
+            bundle.pad_id(),
+            cache_bytes=cache_bytes,
+            readout=variant.readout,
+            **kind.read_parts(bundle.folder),
+        )
+    except BaseException:
+        for session in sessions.values():
+            session.close()
+        raise
     return Scheduler(architecture, setting.sessions, queue_tokens)
 
 

@@ -35,7 +35,8 @@ class Setting:
 
     def __post_init__(self) -> None:
         for name in ("threads", "sessions", "micro_batch_tokens"):
-            check_count(getattr(self, name), name)
+            # A number of numpy becomes one of Python, since JSON and onnxruntime do not accept numpy's.
+            object.__setattr__(self, name, check_count(getattr(self, name), name))
         for name in ("threads", "sessions"):
             check_most(getattr(self, name), name)
         if self.threads * self.sessions > MOST_THREADS:

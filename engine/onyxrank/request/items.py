@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from onyxrank.checks import shown
@@ -23,6 +24,9 @@ FIELD_NAMES = {
 
 The first name that exists counts. The longer one comes first, because a column ``id`` may number a table's rows.
 """
+
+_EXACT_FLOATS = 2**53
+"""Below it a float is the whole number that it seems to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +114,32 @@ def _to_item(index: int, item: ItemLike, blank: bool) -> Item:
         identity = _get(item, "id", default=str(index))
         title = _get(item, "title", index=index)
         description = _get(item, "description", default="")
-        if isinstance(identity, int) and not isinstance(identity, bool):
-            identity = _written(identity, index)
     else:
         raise InvalidInput(
             f"items[{index}] is {type(item).__name__}; give an onyxrank.Item, a mapping or a title string",
             field="item",
             index=index,
         )
+    identity = _written(identity, index)
     checked = _text(title, "title", index)
     if not blank:
         _filled(checked, "title", index)
     return Item(_text(identity, "id", index), checked, _text(description, "description", index))
 
 
-def _written(identity: int, index: int) -> str:
+def _written(identity: object, index: int) -> object:
+    """Write a whole number as its digits, as training does; anything else is returned as it is.
+
+    A float counts as a whole number where every one of its size is exact, since libraries of tables make floats of
+    whole numbers where a value is missing.
+    """
+    if isinstance(identity, Real) and not isinstance(identity, Integral):
+        value = float(identity)
+        identity = int(value) if value.is_integer() and abs(value) < _EXACT_FLOATS else identity
+    if not isinstance(identity, Integral) or isinstance(identity, bool):
+        return identity
     try:
-        return str(identity)
+        return str(int(identity))
     except ValueError:  # Python writes no whole number of thousands of digits
         raise InvalidInput(
             f"{place_of('id', index)} must be a string, not {shown(identity)}", field="id", index=index

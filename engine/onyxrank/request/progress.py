@@ -53,25 +53,29 @@ def progress(description: str, console: Console | None = None) -> Progress:
 
 
 @contextmanager
-def counting(description: str, total: int, *, shown: bool, purpose: str) -> Iterator[Callable[[int], None]]:
+def counting(description: str, total: int, *, shown: bool | None, purpose: str) -> Iterator[Callable[[int], None]]:
     """Show a bar while the block runs, and give it a function that moves the bar on by a number of things done.
 
     Args:
         description: text that says what is being done.
         total: how many things there are to do.
-        shown: whether to show the bar; it is never shown where standard error is not a terminal.
+        shown: whether to show the bar, or None to show it where rich is installed; it is never shown where standard
+            error is not a terminal.
         purpose: the subject of the error's sentence: what needs the bar.
 
     Raises:
         MissingExtra: if the bar is to be shown and rich is not installed.
 
     """
-    if not shown or sys.stderr is None or not sys.stderr.isatty():
+    if shown is False or sys.stderr is None or not sys.stderr.isatty():
         yield lambda done: None
         return
     try:
         bar = progress(description)
     except ModuleNotFoundError as error:
+        if shown is None:
+            yield lambda done: None
+            return
         raise MissingExtra("cli", purpose, error.name) from error
     with bar:
         task = bar.add_task("", total=total, note="")

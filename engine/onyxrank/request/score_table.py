@@ -100,7 +100,7 @@ def score_frame(
     score: str,
     rank: str,
     chunk_rows: int = CHUNK_ROWS,
-    progress: bool = True,
+    progress: bool | None = None,
 ) -> Any:
     """Score every row of a table, and return a new table with the scores and places.
 
@@ -206,7 +206,7 @@ def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ..
                 f"row {row}, column {asked.history!r}: {error}", field=asked.history, index=row
             ) from error
         for place in range(first, last):
-            if values[place] != values[first]:
+            if values[place] != values[first] and not _same(values[place], histories[-1]):
                 row, other = int(chunk.rows[place]), int(chunk.rows[first])
                 raise InvalidInput(
                     f"row {row}, column {asked.history!r} differs from row {other} of the same request; give two "
@@ -215,6 +215,14 @@ def _histories(asked: _Input, rows: Rows, chunk: _Grouped) -> list[tuple[str, ..
                     index=row,
                 )
     return histories
+
+
+def _same(history: Any, events: tuple[str, ...]) -> bool:
+    """Whether a history says the same events, be it a text, texts, or nothing."""
+    try:
+        return to_events(history) == events
+    except InvalidInput:
+        return False
 
 
 def _plain(history: Any) -> Any:

@@ -13,8 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onyxrank.checks import shown
-from onyxrank.errors import InvalidInput
+from onyxrank.checks import check_count
 
 HISTORY_SEPARATOR = ";"
 """Text whose tokens stand between two events; models are trained with it, and manifests record it."""
@@ -37,11 +36,7 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in ("history_tokens", "item_tokens"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise InvalidInput(
-                    f"limits.{field} must be a whole number of at least 1, not {shown(value)}", field=field
-                )
+            object.__setattr__(self, field, check_count(getattr(self, field), field))
 
     @property
     def sequence_tokens(self) -> int:

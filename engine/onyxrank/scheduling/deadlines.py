@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from numbers import Real
 
@@ -30,3 +31,8 @@ def moment(deadline: object, clock: Callable[[], float]) -> float | None:
     if math.isnan(seconds):
         raise InvalidInput(f"deadline must be seconds from now, not {shown(deadline)}", field="deadline")
     return clock() + seconds
+
+
+def seconds_left(deadline: float | None, clock: Callable[[], float]) -> float | None:
+    """Return the seconds until a moment of the clock, at most as many as the system can wait; None without one."""
+    return None if deadline is None else min(max(0.0, deadline - clock()), threading.TIMEOUT_MAX)

@@ -6,8 +6,10 @@ it. An engine that was replaced is closed when its last lease has ended.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
@@ -43,6 +45,7 @@ class Leases(Generic[EngineT]):
         self._ended = threading.Condition()
         self._engine: EngineT | None = engine
         self._users: dict[EngineT, int] = {engine: 0}
+        self._loops: Counter[asyncio.AbstractEventLoop | None] = Counter()
 
     @contextmanager
     def lease(self) -> Iterator[EngineT]:
@@ -53,17 +56,38 @@ class Leases(Generic[EngineT]):
 
         """
         self._check_process()
+        loop = _running_loop()
         with self._ended:
             engine = self._engine
             if engine is None:
                 raise OnyxrankError("this ranker is closed; load the bundle again")
             self._users[engine] += 1
+            self._loops[loop] += 1
         try:
             yield engine
         finally:
             with self._ended:
                 self._users[engine] -= 1
+                self._loops[loop] -= 1
+                if not self._loops[loop]:
+                    del self._loops[loop]
                 self._ended.notify_all()
+
+    def refuse_on_loop(self, remedy: str) -> None:
+        """Refuse to wait for calls that can only go on when the caller's event loop does.
+
+        Args:
+            remedy: what to do instead, for the message.
+
+        Raises:
+            OnyxrankError: if this is an event loop's thread, and coroutines of that loop hold leases.
+
+        """
+        loop = _running_loop()
+        with self._ended:
+            held = loop is not None and self._loops[loop] > 0
+        if held:
+            raise OnyxrankError(f"calls of this event loop are in flight, and waiting here would stop them; {remedy}")
 
     def replace(self, engine: EngineT) -> None:
         """Use another engine from now on, and return when the old one has no users any more and is closed.
@@ -115,3 +139,10 @@ class Leases(Generic[EngineT]):
                 "this ranker was loaded before the process was forked, and its threads stayed behind; load the "
                 "bundle in each process, after the fork (in gunicorn: without preload, or in post_fork)"
             )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -17,8 +17,9 @@ from onyxrank.machine.c_library import flush_denormals
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
 from onyxrank.scheduling.counts import Counts, Speed
+from onyxrank.scheduling.deadlines import seconds_left
 from onyxrank.scheduling.queue import Job, Queue
-from onyxrank.scheduling.waiting import Margins, answer, late, wait
+from onyxrank.scheduling.waiting import Margins, answer, give, late, own_error, wait
 
 DEFAULT_QUEUE_TOKENS = 262_144
 """Most tokens in the queue by default.
@@ -50,7 +51,8 @@ class Scheduler:
         self._workers = workers
         self._threads: list[threading.Thread] = []
         self._queue = Queue(queue_tokens, clock)
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(lock := threading.RLock())
+        self._room = threading.Condition(lock)  # told when a job leaves the queue
         self._closing = False
         self._counts = Counts()
         self._speed = Speed()
@@ -66,7 +68,12 @@ class Scheduler:
             self._refuse(self._queue.lacking())
 
     def submit(
-        self, requests: Sequence[EncodedRequest], watch: Stopwatch | None = None, deadline: float | None = None
+        self,
+        requests: Sequence[EncodedRequest],
+        watch: Stopwatch | None = None,
+        deadline: float | None = None,
+        *,
+        patient: bool = False,
     ) -> Job:
         """Put a call into the queue.
 
@@ -74,6 +81,7 @@ class Scheduler:
             requests: the requests to score.
             watch: stopwatch to add the seconds of the call's stages to, or None.
             deadline: moment of the clock after which the answer is of no use; None for never.
+            patient: whether to wait for room where the queue is full, which blocks the caller's thread.
 
         Returns:
             The job, whose `answer` will hold the margins of each request. Whoever cancels the answer must call `drop`
@@ -86,18 +94,18 @@ class Scheduler:
 
         """
         job = Job(requests, deadline, watch)
+        if job.starts[-1]:  # a call without items needs no room
+            with self._changed:
+                self._admit_or_raise(job, patient)
         job.add(self.architecture.plan(job))
-        return self._put(job)
+        return self._put(job, patient)
 
     def prepare(
         self, history: EncodedHistory, watch: Stopwatch | None = None, deadline: float | None = None
     ) -> object | None:
         """Compute the state of a history before its items are known.
 
-        Args:
-            history: token ids of the history.
-            watch: see `submit`.
-            deadline: see `submit`.
+        `watch` and `deadline` are those of `submit`.
 
         Returns:
             The state, for `EncodedHistory.state`, or None if the architecture computes nothing from a history alone.
@@ -122,11 +130,11 @@ class Scheduler:
             OnyxrankError: if the job failed; it is the error of the failed step.
 
         """
-        return wait(job, self._seconds_left(job), self.drop)
+        return wait(job, seconds_left(job.deadline, self.clock), self.drop)
 
     async def answer(self, job: Job) -> Margins:
         """Wait on an event loop until a job is answered, as `wait` does. Cancelling this frees the job's place."""
-        return await answer(job, self._seconds_left(job), self.drop)
+        return await answer(job, seconds_left(job.deadline, self.clock), self.drop)
 
     def drop(self, job: Job, *, late: bool = False) -> None:
         """Free the place of a job that nobody waits for any more; its steps that have not begun will not run.
@@ -138,6 +146,7 @@ class Scheduler:
         """
         with self._changed:
             if self._queue.remove(job):
+                self._room.notify_all()
                 self._counts.expired += late
                 self._counts.cancelled += not late
 
@@ -146,6 +155,10 @@ class Scheduler:
     ) -> Margins:
         """Submit a call, wait for it, and return its margins."""
         return self.wait(self.submit(requests, watch, deadline))
+
+    def score_in_turn(self, requests: Sequence[EncodedRequest]) -> Margins:
+        """Score bulk work as `score` does, but wait for room where the queue is full."""
+        return self.wait(self.submit(requests, patient=True))
 
     def facts(self) -> dict[str, int | float | None]:
         """Report how full the queue is, what became of the calls, and the speed of the last runs, as JSON values."""
@@ -175,32 +188,33 @@ class Scheduler:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+            self._room.notify_all()
 
-    def _seconds_left(self, job: Job) -> float | None:
-        """Return the seconds until a job's deadline, at most as many as the system can wait; None without one."""
-        if job.deadline is None:
-            return None
-        return min(max(0.0, job.deadline - self.clock()), threading.TIMEOUT_MAX)
-
-    def _put(self, job: Job) -> Job:
-        deadline = job.deadline
+    def _put(self, job: Job, patient: bool = False) -> Job:
         if job.finished:
-            job.answer.set_result(job.results())
+            give(job, None)
             return job
         with self._changed:
-            if self._closing:
-                raise OnyxrankError("this ranker is closed; load the bundle again")
-            if deadline is not None and self.clock() >= deadline:
-                self._counts.expired += 1
-                raise late()
-            self._refuse(self._queue.lacking())
+            self._admit_or_raise(job, patient)
             self._start()
             self._queue.admit(job)
             self._counts.admitted += 1
             self._changed.notify_all()
         return job
 
+    def _admit_or_raise(self, job: Job, patient: bool) -> None:
+        """Raise if a job cannot enter the queue now, or wait if it is patient; the lock is held."""
+        while patient and self._queue.lacking() and not self._closing:
+            self._room.wait()
+        if self._closing:
+            raise OnyxrankError("this ranker is closed; load the bundle again")
+        if job.deadline is not None and self.clock() >= job.deadline:
+            self._counts.expired += 1
+            raise late()
+        self._refuse(self._queue.lacking())
+
     def _start(self) -> None:
+        self._threads = [thread for thread in self._threads if thread.is_alive()]  # one that died is replaced
         for number in range(len(self._threads), self._workers):
             thread = threading.Thread(target=self._work, name=f"onyxrank-{number}", daemon=True)
             try:
@@ -238,7 +252,7 @@ class Scheduler:
             if len(faults) != len(steps):
                 raise OnyxrankError(f"of {len(steps)} steps {len(faults)} answered; this is a fault of onyxrank")
         except BaseException as error:  # every error belongs to the callers, since the thread must go on
-            faults = [error] * len(steps)
+            faults = [error] if len(steps) == 1 else [own_error(error) for _ in steps]
         self._done(steps, faults, watch, self.clock() - began)
         return True
 
@@ -248,13 +262,15 @@ class Scheduler:
             with self._changed:
                 expired = self._queue.expired()
                 self._counts.expired += len(expired)
+                if expired:
+                    self._room.notify_all()
                 steps = self._queue.take()
                 if not steps and not expired:
                     if self._closing and not len(self._queue):
                         return None
                     self._changed.wait()
             while expired:
-                _answer(expired.pop(), late())
+                give(expired.pop(), late())
             if steps:
                 return steps
 
@@ -272,20 +288,12 @@ class Scheduler:
                 if fault is not None or job.finished:
                     self._queue.remove(job)
                     answers.append((job, fault))
+            if answers:
+                self._room.notify_all()
             # Other threads may wait for the state that a step has computed, or for the queue to be empty.
             if self._workers > 1 or self._closing:
                 self._changed.notify_all()
         now = self.clock()
         for job, fault in answers:
             job.tell_times(now)
-            _answer(job, fault)
-
-
-def _answer(job: Job, fault: BaseException | None) -> None:
-    """Put the margins or the error into a job's answer, unless its caller has cancelled it."""
-    if not job.answer.set_running_or_notify_cancel():
-        return
-    if fault is None:
-        job.answer.set_result(job.results())
-    else:
-        job.answer.set_exception(fault)
+            give(job, fault)

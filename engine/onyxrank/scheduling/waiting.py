@@ -1,4 +1,4 @@
-"""Waits for the answer of a job, on a thread or on an event loop, until the job's deadline passes.
+"""Gives a job its answer, and waits for it on a thread or on an event loop until the job's deadline passes.
 
 Whoever stops waiting, because of the deadline or a cancellation, drops the job, so that no work is done for nobody.
 """
@@ -6,6 +6,7 @@ Whoever stops waiting, because of the deadline or a cancellation, drops the job,
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -13,7 +14,7 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.errors import DeadlineExceeded
+from onyxrank.errors import DeadlineExceeded, OnyxrankError
 from onyxrank.scheduling.queue import Job
 
 Margins = list[NDArray[np.float32]]
@@ -67,7 +68,7 @@ async def answer(job: Job, seconds: float | None, drop: Drop) -> Margins:
     timer = None if seconds is None else loop.call_later(seconds, wake)
     try:
         await woken
-    except asyncio.CancelledError:
+    except BaseException:  # it was cancelled, or the coroutine was closed
         job.answer.cancel()
         drop(job)
         raise
@@ -83,3 +84,24 @@ async def answer(job: Job, seconds: float | None, drop: Drop) -> Margins:
 def late() -> DeadlineExceeded:
     """Make the error for a call whose deadline has passed."""
     return DeadlineExceeded("the deadline passed before the request was done; the rest of its work was left")
+
+
+def give(job: Job, fault: BaseException | None) -> None:
+    """Put the margins or the error into a job's answer, unless its caller has cancelled it."""
+    if not job.answer.set_running_or_notify_cancel():
+        return
+    fault = fault or job.missing()
+    if fault is None:
+        job.answer.set_result(job.results())
+    else:
+        job.answer.set_exception(fault)
+
+
+def own_error(error: BaseException) -> BaseException:
+    """Make an error for one of several callers, who each add their traceback to what they raise."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # the class needs other arguments than it keeps
+        own = OnyxrankError(f"a run of several requests failed ({type(error).__name__})")
+    own.__cause__ = error
+    return own

@@ -16,7 +16,7 @@ import polars as pl
 
 from onyxrank_export.data._faults import Faults
 from onyxrank_export.data._tables import Table
-from onyxrank_export.data._times import to_microseconds
+from onyxrank_export.data._times import ambiguous, to_microseconds
 
 Check: TypeAlias = Callable[[pl.Series, str, Faults], pl.Series]
 
@@ -26,13 +26,26 @@ _SHOWN = r"[^\p{C}\p{Z}\p{Mn}\x{FFFD}]"
 """A character that is seen: BERT's normalizer drops the others, so that a text of only these has no tokens."""
 _WHOLE_FLOAT = r"^-?(0|[1-9]\d*)\.0$"
 _EXACT_FLOATS = 2**53
+_MANGLED = r"^\s*-?\d([.,]\d+)?[eE]\+\d\d+\s*$"
+"""A long number as a spreadsheet shows it, such as ``4.00639E+12``: of what it was only the first digits are left."""
 _HARMLESS = re.compile(r"[\d.+\-:/eETZ ]{1,32}|nan|null|none|n/a|inf|true|false|yes|no", re.IGNORECASE)
 
 
 def check_table(table: Table, checks: Mapping[str, Check], faults: Faults) -> pl.DataFrame:
     """Return the normal form of those columns of ``table`` that are there, in the order of ``checks``."""
     present = [column for column in checks if column in table.frame.columns]
-    return pl.DataFrame([checks[column](table.frame[column], table.name, faults) for column in present])
+    return pl.DataFrame([checks[column](_plain(table.frame[column]), table.name, faults) for column in present])
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column without its logical type, so that every check reads a category or a decimal as what it says."""
+    if column.dtype in (pl.Categorical, pl.Enum):
+        return column.cast(pl.String)
+    if column.dtype == pl.Decimal:
+        whole = column.cast(pl.Int64, strict=False)
+        exact = whole.cast(column.dtype, strict=False).eq_missing(column).all()
+        return whole if exact else column.cast(pl.Float64)
+    return column
 
 
 def check_id(column: pl.Series, file: str, faults: Faults) -> pl.Series:
@@ -56,6 +69,13 @@ def check_id(column: pl.Series, file: str, faults: Faults) -> pl.Series:
     filled = ids.drop_nulls()
     if len(filled) and filled.str.contains(_WHOLE_FLOAT).all():
         ids = ids.str.strip_suffix(".0")
+    mangled = ids.str.contains(_MANGLED).fill_null(False)
+    faults.add_rows(
+        file,
+        column.name,
+        mangled,
+        lambda row: "a number that a spreadsheet has cut; export the column as text, since other ids look the same",
+    )
     blank = ids.is_null() | (ids.str.strip_chars(_BLANKS) == "")
     faults.add_rows(file, column.name, blank, lambda row: "is missing")
     return ids.set(blank, None)
@@ -105,6 +125,13 @@ def check_label(column: pl.Series, file: str, faults: Faults) -> pl.Series:
 def check_time(column: pl.Series, file: str, faults: Faults) -> pl.Series:
     """Check times: seconds since 1970, or dates and times; gives microseconds."""
     times, too_large = to_microseconds(column)
+    unclear, looks = ambiguous(column)
+    faults.add_rows(
+        file,
+        column.name,
+        unclear & ~too_large,
+        lambda row: f"{_shown(column[row])}, {looks}; give seconds since 1970, or a date and time in every row",
+    )
     faults.add_rows(
         file,
         column.name,
@@ -148,7 +175,7 @@ def _as_text(column: pl.Series) -> pl.Series | None:
     """Return the column as String, or None if it holds something else."""
     if column.dtype == pl.String:
         return column
-    if column.dtype in (pl.Categorical, pl.Enum) or column.null_count() == len(column):
+    if column.null_count() == len(column):
         return column.cast(pl.String)
     # Other libraries write a text column without any text as floats that are all NaN.
     if column.dtype.is_float() and column.is_nan().fill_null(True).all():

@@ -157,8 +157,11 @@ def _behaviour_lists(
     cases = [_Case(user, shopper, basket) for user, shopper in everyone for basket in getattr(shopper, part)]
     if not cases:
         raise DataError((Fault("interactions", None, "user_id", _NOBODY[split.name].format(part=part)),))
+    nothing_else = DataError((Fault("interactions", None, "item_id", _NOTHING_ELSE.format(part=part)),))
     cases = _some(cases, most, seed)
     if protocol == "full":
+        if all(case.basket[1] == len(split.data.items) for case in cases):
+            raise nothing_else
         return _FullLists(split, cases)
     generator = np.random.default_rng(seed)
     if by_file:
@@ -170,6 +173,8 @@ def _behaviour_lists(
         items = np.array([*case.targets, *sampler.draw(negatives, case.shopper.touched)], np.int32)
         # The purchase must not stand first: whoever breaks ties by the order of the input would rank it best.
         lists.append(case.among(split, items[generator.permutation(len(items))]))
+    if all(row.labels.all() for row in lists):
+        raise nothing_else
     return lists
 
 
@@ -179,6 +184,11 @@ _NOBODY = {
     "time": "no user bought before and in the tenth of the time that is held out for {part}",
 }
 """What is missing where a part is empty, by the way of splitting."""
+
+
+_NOTHING_ELSE = (
+    "no list of the {part} part has an item that its user lacks: there is nothing to rank a purchase among"
+)
 
 
 class _FullLists(Sequence[CandidateList]):

@@ -70,6 +70,10 @@ def read_data(path: str | Path) -> Interactions | SearchLabels:
     behaviour = table_files(path, "interactions")
     if search and behaviour:
         faults.add(path.name, f"has both {behaviour[0].name} and {search[0].name}; give each a folder of its own")
+    elif not search and not behaviour and (parts := _parts(path)):
+        faults.add(
+            path.name, f"has {parts} csv or parquet files of other names; join parts of one table into one file"
+        )
     elif not search and not behaviour:
         endings = " or ".join(SUFFIXES)
         faults.add(path.name, f"has no interactions and no queries and labels (and items) ending in {endings}")
@@ -77,9 +81,14 @@ def read_data(path: str | Path) -> Interactions | SearchLabels:
     return _read_search(path, faults) if search else _read_behaviour(path, faults)
 
 
+def _parts(folder: Path) -> int:
+    """Count the tables of a folder, which other programs write as one table in several parts."""
+    return sum(path.name.lower().endswith(SUFFIXES) for path in folder.iterdir())
+
+
 def _read_one_file(path: Path, faults: Faults) -> Interactions:
-    if path.suffix.lower() not in SUFFIXES:
-        faults.add(path.name, f"is neither of {' and '.join(SUFFIXES)}")
+    if not path.name.lower().endswith(SUFFIXES):
+        faults.add(path.name, f"is none of {', '.join(SUFFIXES)}")
         faults.raise_any()
     raw = read_table(path, _ONE_FILE, faults, optional=_OPTIONAL)
     rows = _checked(raw, _ONE_FILE, faults).frame

@@ -15,7 +15,7 @@ from onyxrank.architectures.shared_history import KEY_STEP
 from onyxrank.bundle.entries import Variant
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.variants import choose_variant
-from onyxrank.loading import choices, parts
+from onyxrank.loading import choices, load, parts
 from onyxrank.loading.load import load_engine
 from onyxrank.loading.options import LoadOptions
 from onyxrank.loading.parts import load_encoder, open_sessions
@@ -300,3 +300,35 @@ def test_a_tokenizer_that_cannot_be_used_is_a_bundle_error(bundle, tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(BundleError, match="tokenizers cannot read"):
         load_encoder(dataclasses.replace(bundle, folder=tmp_path))
+
+
+def test_a_setting_of_numpys_numbers_is_of_pythons():
+    counts = {"threads": np.int64(2), "sessions": np.int32(1), "micro_batch_tokens": np.int64(64)}
+    setting = dataclasses.replace(SETTING, **counts)
+    assert [type(getattr(setting, name)) for name in counts] == [int, int, int]
+
+
+def test_sessions_are_closed_where_the_engine_cannot_be_assembled(bundle, monkeypatch):
+    session = FakeSession()
+    monkeypatch.setattr(type(bundle), "pad_id", lambda self: read_json_fails())
+    setting = dataclasses.replace(SETTING, variant=bundle.manifest.variants[0].name)
+    with pytest.raises(BundleError, match="damaged"):
+        load.assemble(bundle, {"model": session}, setting)
+    assert session.closed == 1
+
+
+def read_json_fails():
+    raise BundleError("config.json is damaged")
+
+
+def test_a_variant_whose_scores_depend_on_the_batch_is_not_shared(bundle):
+    [shared, alone] = [
+        load.assemble(
+            dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, variants=(variant,))),
+            {"model": FakeSession()},
+            dataclasses.replace(SETTING, variant=variant.name),
+        ).architecture.limits.shared
+        for own in (True, False)
+        for variant in [dataclasses.replace(bundle.manifest.variants[0], batch_invariant=own)]
+    ]
+    assert (shared, alone) == (True, False)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 
 import polars as pl
@@ -60,10 +62,41 @@ def test_the_full_names_count_where_both_are_there(tmp_path):
     assert read_items(path) == (Item("SKU9", "steel tent pegs"),)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("header", [("item_id", "item_title"), ("ID", "Title"), ("ITEM_ID", '"ITEM_TITLE"')])
+def test_separators_and_capitals_are_read(tmp_path, separator, header):
+    path = tmp_path / "items.csv"
+    path.write_text(f"{separator.join(header)}\r\na{separator}tent\r\n")
+    assert read_items(path) == (Item("a", "tent"),)
+
+
+def test_a_compressed_csv_is_read(tmp_path):
+    path = tmp_path / "items.csv.gz"
+    path.write_bytes(gzip.compress(b"item_id,item_title\na,tent\n"))
+    assert read_items(path) == (Item("a", "tent"),)
+
+
+@pytest.mark.parametrize(
+    ("ids", "read"),
+    [(["12.0", "7.0"], ("12", "7")), (["12.0", "7.1"], ("12.0", "7.1")), ([12.0, 7.0], ("12", "7"))],
+    ids=["text", "mixed", "float"],
+)
+def test_ids_are_those_of_training(tmp_path, ids, read):
+    path = tmp_path / "items.parquet"
+    pl.DataFrame({"item_id": ids, "item_title": ["tent", "lamp"]}).write_parquet(path)
+    assert tuple(item.id for item in read_items(path)) == read
+
+
+def test_the_limit_of_csv_stays_what_the_process_has_set(tmp_path):
+    before = csv.field_size_limit()
+    read_items(write(tmp_path / "items.csv"))
+    assert csv.field_size_limit() == before
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message", "index"),
     [
-        ("items.txt", b"tent", "items are read from .jsonl, .csv, .parquet files", None),
+        ("items.txt", b"tent", "items are read from .jsonl, .csv, .csv.gz, .parquet files", None),
         ("items", b"tent", "items are read from", None),
         ("items.jsonl", b"", "holds no items", None),
         ("items.jsonl", b"\n \n", "holds no items", None),
@@ -78,6 +111,10 @@ def test_the_full_names_count_where_both_are_there(tmp_path):
         ("items.csv", b'item_id,item_title\na,"tent" x\n', "not a csv file", None),
         ("items.csv", b"item_id,item_title\na,tent\nb,lamp,12 W\n", "row 2 has more fields than the header", 1),
         ("items.jsonl", b'{"title": "caf\xe9"}', "not UTF-8 text at byte 14", None),
+        ("items.jsonl", b'{"title": "tent"}\n' * 1000 + b"\xe9", "not UTF-8 text at byte 18000", None),
+        ("items.csv", b"7,steel tent\n8,lamp\n", "the first row names no column of items", None),
+        ("items.csv.gz", b"item_id,item_title\n", "cannot be read (it is damaged)", None),
+        ("items.csv", b"item_id,item_title\na,tent\n4.00639E+12,lamp\n", "row 2: the id is a number that a", 1),
         ("items.parquet", b"PAR1 not really", "not a readable parquet file", None),
     ],
 )

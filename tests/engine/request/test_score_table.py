@@ -248,5 +248,11 @@ def test_a_bar_needs_rich_and_says_so_before_any_work(ranker, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setitem(sys.modules, "rich.progress", None)
     with pytest.raises(MissingExtra, match="progress=False"):
-        ranker.score_frame(pl.DataFrame(changed()))
+        ranker.score_frame(pl.DataFrame(changed()), progress=True)
+    assert ranker.score_frame(pl.DataFrame(changed())).height == 3
     assert ranker.score_frame(pl.DataFrame(changed()), progress=False).height == 3
+
+
+def test_one_history_may_be_written_in_several_ways(ranker):
+    table = pd.DataFrame({"request_id": [1, 1, 2, 2], "history": ["tent", ["tent"], None, ""], "title": TITLES[:4]})
+    assert ranker.score_frame(table)["rank"].tolist() in ([1, 2, 1, 2], [1, 2, 2, 1], [2, 1, 1, 2], [2, 1, 2, 1])

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,3 +62,8 @@ def test_cuts_add_up_and_are_true_when_something_was_cut():
     assert not Cuts()
     assert Cuts(titles=1) + Cuts(titles=2, history_events=3) == Cuts(titles=3, history_events=3)
     assert Cuts(descriptions=1)
+
+
+def test_limits_of_numpys_numbers_are_of_pythons():
+    limits = Limits(history_tokens=np.int64(7), item_tokens=np.int32(5))
+    assert json.dumps([limits.history_tokens, limits.item_tokens]) == "[7, 5]"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -219,3 +221,50 @@ sys.exit(os.waitstatus_to_exitcode(status))
 def test_a_forked_process_can_end_with_its_own_status(tiny_bundle):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKED, str(tiny_bundle)], timeout=60)
     assert done.returncode == 7
+
+
+def test_closing_on_an_event_loop_says_so_and_aclose_waits(make_tokenizer):
+    began, leave = threading.Event(), threading.Event()
+
+    def answer(feeds):
+        began.set()
+        leave.wait(20)
+        return by_content(feeds)
+
+    session = FakeSession(answer)
+
+    async def serve():
+        ranker = fake_ranker(make_tokenizer(), session)
+        asked = asyncio.create_task(ranker.arank(HISTORY, ITEMS))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        with pytest.raises(OnyxrankError, match=r"await ranker\.aclose"):
+            ranker.close()
+        with pytest.raises(OnyxrankError, match=r"asyncio\.to_thread"):
+            ranker.reload("anything")
+        async with ranker:
+            leave.set()
+        assert session.closed == 1
+        return await asked
+
+    assert len(asyncio.run(serve())) == len(ITEMS)
+
+
+def test_a_prepared_history_keeps_its_ranker_alive(make_tokenizer):
+    prepared = fake_ranker(make_tokenizer()).prepare(HISTORY)
+    gc.collect()
+    assert len(prepared.rank(ITEMS)) == len(ITEMS)
+
+
+def test_rankers_are_loaded_in_each_process_and_not_pickled(make_tokenizer):
+    with fake_ranker(make_tokenizer()) as ranker:
+        for value in (ranker, ranker.prepare(HISTORY)):
+            with pytest.raises(OnyxrankError, match="load the bundle in each process"):
+                pickle.dumps(value)
+            with pytest.raises(OnyxrankError, match="cannot be pickled or copied"):
+                copy.copy(value)
+
+
+def test_threads_that_tokenize_are_one_pool_for_all_callers(make_tokenizer):
+    engine = fake_ranker(make_tokenizer())._leases._engine
+    assert "readers" in vars(engine), "two threads that ask first at once would make two"

@@ -334,3 +334,109 @@ def test_runs_do_not_crawl_through_denormals():
     scheduler.score([request([4, 5])])
     scheduler.close()
     assert products == [0.0]
+
+
+def test_a_thread_that_died_is_replaced():
+    scheduler = scheduler_of(FakeSession())
+    scheduler.score([request([5])])
+    [thread] = scheduler._threads
+    dead = threading.Thread(target=lambda: None)
+    dead.start()
+    dead.join()
+    scheduler._threads[:] = [dead]
+    job = scheduler.submit([request([5])])
+    assert [one.is_alive() for one in scheduler._threads] == [True]
+    scheduler.wait(job)
+    scheduler.close()
+    thread.join(PATIENCE)
+
+
+def test_joined_calls_that_fail_have_errors_of_their_own():
+    gate = Gate()
+
+    def fail(feeds):
+        gate._answer(feeds)
+        raise OnyxrankError("no memory")
+
+    scheduler = scheduler_of(FakeSession(fail), budget=16)
+    jobs = [scheduler.submit([request([5])])]
+    gate.wait()
+    jobs += [scheduler.submit([request([6])]), scheduler.submit([request([7])])]
+    gate.open(2)
+    errors = [job.answer.exception(PATIENCE) for job in jobs]
+    assert scheduler.facts()["joined"] == 1
+    assert [str(error) for error in errors] == ["no memory"] * 3
+    assert len({id(error) for error in errors}) == 3
+    scheduler.close()
+
+
+def test_a_coroutine_that_is_closed_frees_its_place():
+    gate = Gate()
+    scheduler = scheduler_of(gate.session, budget=4)
+    first = scheduler.submit([request([5])])
+    gate.wait()
+
+    async def leave():
+        waiting = scheduler.answer(scheduler.submit([request([6])]))
+        waiting.send(None)
+        waiting.close()
+
+    asyncio.run(leave())
+    assert scheduler.facts()["requests"] == 1
+    gate.open(2)
+    scheduler.wait(first)
+    scheduler.close()
+
+
+def test_a_full_queue_refuses_before_it_plans(monkeypatch):
+    gate = Gate()
+    scheduler = scheduler_of(gate.session, budget=3, queue_tokens=1)
+    first = scheduler.submit([request([5])])
+    gate.wait()
+    with monkeypatch.context() as patched:
+        patched.setattr(Cross, "plan", lambda self, call: pytest.fail("it was planned"))
+        with pytest.raises(Overloaded):
+            scheduler.submit([request([6])])
+    gate.open()
+    scheduler.wait(first)
+    scheduler.close()
+
+
+def test_bulk_work_waits_for_room():
+    gate = Gate()
+    scheduler = scheduler_of(gate.session, budget=3, queue_tokens=1)
+    first = scheduler.submit([request([5])])
+    gate.wait()
+    with ThreadPoolExecutor(1) as pool:
+        bulk = pool.submit(scheduler.score_in_turn, [request([6])])
+        while not scheduler._room._waiters:
+            time.sleep(0.001)
+        gate.open(2)
+        scheduler.wait(first)
+        np.testing.assert_allclose(bulk.result(PATIENCE)[0], expected(request([6])), rtol=1e-6)
+    assert scheduler.facts()["refused"] == 0
+    scheduler.close()
+
+
+def test_callers_do_not_share_a_micro_batch_where_scores_depend_on_it():
+    gate = Gate()
+    limits = BatchLimits(micro_batch_tokens=16, shared=False)
+    scheduler = Scheduler(Cross({"model": gate.session}, "softmax", limits))
+    jobs = [scheduler.submit([request([5])])]
+    gate.wait()
+    jobs += [scheduler.submit([request([6 + number])]) for number in range(2)]
+    gate.open(3)
+    for job in jobs:
+        scheduler.wait(job)
+    assert [shape[0] for shape in gate.session.shapes] == [1, 1, 1]
+    scheduler.close()
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_an_item_that_no_step_has_scored_is_an_error(monkeypatch, queued):
+    monkeypatch.setattr(Call, "keep", lambda self, rows, margins: None)
+    scheduler = scheduler_of(FakeSession())
+    score = scheduler.score if queued else scheduler.architecture.margins
+    with pytest.raises(NonFiniteScore, match=r"no step has scored items\[0\]"):
+        score([request([5])])
+    scheduler.close()

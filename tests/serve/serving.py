@@ -50,7 +50,8 @@ def serving(**settings) -> Iterator[str]:
     own = {field.name for field in fields(LoadOptions)}
     load = {"threads": 1} | {name: settings.pop(name) for name in own & settings.keys()}
     told = ServeSettings(**{"name": "shop"} | settings, load=replace(SERVER_OPTIONS, **load))
-    config = uvicorn.Config(build(told), port=0, http=Connection, ws="none", log_config=None, lifespan="on")
+    options = {"log_config": None, "lifespan": "on", "timeout_keep_alive": told.keep_alive_s}
+    config = uvicorn.Config(build(told), port=0, http=Connection, ws="none", **options)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(config)

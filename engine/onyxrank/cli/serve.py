@@ -34,6 +34,8 @@ def command(
     timeout: Annotated[float, typer.Option(help="Deadline of requests that name none, in seconds.")] = 30.0,
     header_timeout: Annotated[float, typer.Option(help="Most seconds for a request's headers to come in.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Most seconds for a request's body to come in.")] = 30.0,
+    send_timeout: Annotated[float, typer.Option(help="Most seconds for a client to take its answer.")] = 60.0,
+    keep_alive: Annotated[float, typer.Option(help="Seconds a connection waits for its next request.")] = 75.0,
     drain: Annotated[float, typer.Option(help="Most seconds for requests in flight at the end.")] = 30.0,
     *,
     load: LoadOptions,
@@ -60,6 +62,8 @@ def command(
         timeout_s=timeout,
         header_timeout_s=header_timeout,
         body_timeout_s=body_timeout,
+        send_timeout_s=send_timeout,
+        keep_alive_s=keep_alive,
         drain_s=drain,
     )
     run.run(settings)

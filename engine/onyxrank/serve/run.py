@@ -65,6 +65,7 @@ def _serve(settings: ServeSettings) -> None:
         server_header=False,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # any number of seconds does
         timeout_graceful_shutdown=int(max(1, settings.drain_s)),
     )
     listener = _bind(settings.host, settings.port)

@@ -38,6 +38,8 @@ class ServeSettings:
         max_body_bytes: most bytes of a request's body.
         header_timeout_s: most seconds for a request's headers to come in.
         body_timeout_s: most seconds for its body.
+        send_timeout_s: most seconds for a client to take its answer.
+        keep_alive_s: seconds for which a connection waits for its next request.
         timeout_s: deadline of requests that name none.
         drain_s: most seconds for requests in flight when the server stops.
         cors_origins: origins whose pages may ask the server from a browser, such as ``https://shop.example``; ``*``
@@ -63,6 +65,8 @@ class ServeSettings:
     max_body_bytes: int = 32 * 2**20
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    send_timeout_s: float = 60.0
+    keep_alive_s: float = 75.0
     timeout_s: float = 30.0
     drain_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
@@ -73,7 +77,7 @@ class ServeSettings:
             check_count(getattr(self, field), field)
         if not 0 <= check_count(self.port, "port", least=0) < 2**16:
             raise InvalidInput(f"port must be from 0 to 65535, not {self.port}", field="port")
-        for field in ("header_timeout_s", "body_timeout_s", "timeout_s", "drain_s"):
+        for field in ("header_timeout_s", "body_timeout_s", "send_timeout_s", "keep_alive_s", "timeout_s", "drain_s"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise InvalidInput(f"{field} must be seconds above 0, not {getattr(self, field)}", field=field)
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):

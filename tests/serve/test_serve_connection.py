@@ -15,15 +15,15 @@ BODY = json.dumps({"query": "tent", "items": ["lamp", "stove"]}).encode()
 POST = b"POST /v1/rank HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
 
 
-@pytest.fixture(scope="module")
-def url(tiny_bundle):
-    with serving(bundle=str(tiny_bundle)) as address:
+@pytest.fixture
+def url(fake_model):
+    with serving(bundle=fake_model) as address:
         yield address
 
 
 @pytest.fixture
-def locked(tiny_bundle, keys):
-    with serving(bundle=str(tiny_bundle), body_timeout_s=0.3, max_body_bytes=1000, **keys) as address:
+def locked(fake_model, keys):
+    with serving(bundle=fake_model, body_timeout_s=0.3, max_body_bytes=1000, **keys) as address:
         yield address
 
 
@@ -58,8 +58,8 @@ def test_a_refusal_that_leaves_the_body_unread_closes(locked, path, status, fram
     assert b"\r\nconnection: close\r\n" in got.lower()
 
 
-def test_a_closed_path_a_slow_body_and_a_large_one_close_too(tiny_bundle):
-    with serving(bundle=str(tiny_bundle), body_timeout_s=0.3, max_body_bytes=1000) as url:
+def test_a_closed_path_a_slow_body_and_a_large_one_close_too(fake_model):
+    with serving(bundle=fake_model, body_timeout_s=0.3, max_body_bytes=1000) as url:
         for path, length, status in (
             (b"/admin/reload", b"500", b"403"),
             (b"/v1/rank", b"500", b"408"),
@@ -146,9 +146,9 @@ def test_a_body_after_an_upgrade_is_no_request(url):
     assert got.count(b"HTTP/1.1 ") == 2
 
 
-def test_an_answer_that_nobody_reads_is_given_up(tiny_bundle):
+def test_an_answer_that_nobody_reads_is_given_up(fake_model):
     """The connection ends, although the client keeps it open."""
-    with serving(bundle=str(tiny_bundle), send_timeout_s=0.3, max_text_chars=2**24) as url:
+    with serving(bundle=fake_model, send_timeout_s=0.3, max_text_chars=2**24) as url:
         documents = ["lamp " * 800_000, "stove " * 800_000]
         body = json.dumps({"query": "tent", "documents": documents, "return_documents": True}).encode()
         with connected(url) as asking:
@@ -167,7 +167,7 @@ def until_answered(url, route):
         time.sleep(0.02)
 
 
-def test_an_idle_connection_is_kept_as_long_as_told(tiny_bundle):
-    with serving(bundle=str(tiny_bundle), keep_alive_s=0.2) as url, connected(url) as asking:
+def test_an_idle_connection_is_kept_as_long_as_told(fake_model):
+    with serving(bundle=fake_model, keep_alive_s=0.2) as url, connected(url) as asking:
         asking.sendall(b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
         assert until_closed(asking).startswith(b"HTTP/1.1 200")

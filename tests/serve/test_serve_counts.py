@@ -65,4 +65,3 @@ def test_a_large_body_is_not_read_on_the_event_loop(client, monkeypatch):
     for count in (1, 5000):
         assert client.post("/rerank", json={"query": "tent", "texts": ["lamp"] * count}).status_code == 200
     assert threads[0] != threads[1]
-    assert threads[1].startswith("asyncio")

@@ -27,6 +27,10 @@ def command(
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="Origin whose pages may ask from a browser; may be given again.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that requests may be for, or *; by default loopback names without a key, else any."),
+    ] = None,
     items: Annotated[Path | None, typer.Option(help="Catalogue of the page at /: jsonl, csv, parquet.")] = None,
     max_items: Annotated[int, typer.Option(help="Most items of a request.")] = 10_000,
     max_text_chars: Annotated[int, typer.Option(help="Most characters of one text.")] = 100_000,
@@ -55,6 +59,7 @@ def command(
         ssl_keyfile=_path(ssl_keyfile),
         items_file=_path(items),
         cors_origins=tuple(cors_origin or ()),
+        allowed_hosts=tuple(allowed_host or ()),
         load=load,
         max_items=max_items,
         max_text_chars=max_text_chars,

@@ -27,6 +27,7 @@ from onyxrank.serve.connection import HEADER_TIMEOUT, SEND_TIMEOUT
 from onyxrank.serve.context import HEADER, Context
 from onyxrank.serve.control import Control
 from onyxrank.serve.head import Head
+from onyxrank.serve.hosts import Hosts
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.openapi import describe
 from onyxrank.serve.problems import Problem, answer, problem_of, problem_of_validation
@@ -76,7 +77,8 @@ def build(settings: ServeSettings) -> ASGIApp:
         None if keys is None else Keys(read_keys(keys)),
         None if admin is None else Keys(read_keys(admin)),
     )
-    return Context(Unread(_shared(guarded, settings.cors_origins)), metrics)
+    answering = Hosts(_shared(guarded, settings.cors_origins), settings.allowed_hosts)
+    return Context(Unread(answering), metrics)
 
 
 def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:

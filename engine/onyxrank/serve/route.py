@@ -76,6 +76,7 @@ def read_body(model: type[ModelT], content: bytes, max_items: int) -> ModelT:
     if not content:
         raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
     context = {MAX_ITEMS: max_items}
+    faults: list[dict[str, Any]]
     try:
         with suppress(ValidationError):
             return model.model_validate_json(content, context=context)

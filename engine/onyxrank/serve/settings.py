@@ -11,6 +11,7 @@ from pathlib import Path
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
+from onyxrank.serve.hosts import ANY, LOOPBACK
 
 LEAST_KEY_CHARACTERS = 16
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
@@ -44,6 +45,8 @@ class ServeSettings:
         drain_s: most seconds for requests in flight when the server stops.
         cors_origins: origins whose pages may ask the server from a browser, such as ``https://shop.example``; ``*``
             is any.
+        allowed_hosts: names for which requests are answered, without a port; ``*`` is any. Empty means those
+            of a loopback address where the server listens on one without a key, and any elsewhere.
         control_file: where workers of one server tell each other which bundle to serve; None for one worker.
 
     """
@@ -70,6 +73,7 @@ class ServeSettings:
     timeout_s: float = 30.0
     drain_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     control_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -96,8 +100,12 @@ class ServeSettings:
                     f"cors_origin must be like https://shop.example, with a port but no path, not {origin}",
                     field="cors_origin",
                 )
+        object.__setattr__(self, "allowed_hosts", self.allowed_hosts or self._own_hosts())
         if not self.name:
             object.__setattr__(self, "name", Path(self.bundle).resolve().name)
+
+    def _own_hosts(self) -> tuple[str, ...]:
+        return (*LOOPBACK, self.host) if self.api_key_file is None and is_loopback(self.host) else (ANY,)
 
     def to_json(self) -> str:
         """Text that `parse` reads."""
@@ -107,7 +115,8 @@ class ServeSettings:
     def parse(cls, text: str) -> ServeSettings:
         """Read what `to_json` wrote."""
         settings = json.loads(text)
-        read = {"load": LoadOptions(**settings["load"]), "cors_origins": tuple(settings["cors_origins"])}
+        read = {"load": LoadOptions(**settings["load"])}
+        read |= {field: tuple(settings[field]) for field in ("cors_origins", "allowed_hosts")}
         return cls(**settings | read)
 
 

@@ -115,7 +115,7 @@ class ServeSettings:
     def parse(cls, text: str) -> ServeSettings:
         """Read what `to_json` wrote."""
         settings = json.loads(text)
-        read = {"load": LoadOptions(**settings["load"])}
+        read: dict[str, object] = {"load": LoadOptions(**settings["load"])}
         read |= {field: tuple(settings[field]) for field in ("cors_origins", "allowed_hosts")}
         return cls(**settings | read)
 

@@ -36,9 +36,7 @@ Name = Annotated[str, AfterValidator(_writable)]
 
 def _counted(values: Any, most: int) -> Any:
     if isinstance(values, list) and len(values) > most:
-        raise PydanticCustomError(
-            TOO_MANY, "{count} are more than the {most} allowed", {"count": len(values), "most": most}
-        )
+        raise PydanticCustomError(TOO_MANY, f"{len(values)} are more than the {most} allowed")
     return values
 
 

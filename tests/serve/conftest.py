@@ -14,6 +14,8 @@ import httpx
 import pytest
 from serving import ADMIN_KEY, API_KEY, PATIENCE, Served, end, free_port, serving
 
+from onyxrank import Ranker
+
 
 @pytest.fixture
 def keys(tmp_path) -> dict[str, str]:
@@ -21,6 +23,23 @@ def keys(tmp_path) -> dict[str, str]:
     for name, key in (("api", API_KEY), ("admin", ADMIN_KEY)):
         (tmp_path / name).write_text(f"# the {name}'s\n{key}\n")
     return {"api_key_file": str(tmp_path / "api"), "admin_key_file": str(tmp_path / "admin")}
+
+
+@pytest.fixture
+def fake_model(monkeypatch, make_tokenizer) -> str:
+    """Whatever bundle servers of this process are told to load, it is a fake that answers at once; gives a name."""
+    from engine_fakes import fake_ranker
+
+    facts = {"architecture": "cross", "variant": "fake", "provider": "cpu", "threads": 1}
+
+    def load(*_: object, **__: object) -> Ranker:
+        ranker = fake_ranker(make_tokenizer())
+        told = ranker.info
+        ranker.info = lambda: told() | facts
+        return ranker
+
+    monkeypatch.setattr(Ranker, "load", load)
+    return "fake"
 
 
 @pytest.fixture(scope="module")

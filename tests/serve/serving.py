@@ -45,12 +45,14 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(**settings) -> Iterator[str]:
-    """Serve on a thread of this process; gives the address."""
+def serving(*, connections: int | None = None, **settings) -> Iterator[str]:
+    """Serve on a thread of this process, at most so many connections; gives the address."""
     own = {field.name for field in fields(LoadOptions)}
     load = {"threads": 1} | {name: settings.pop(name) for name in own & settings.keys()}
     told = ServeSettings(**{"name": "shop"} | settings, load=replace(SERVER_OPTIONS, **load))
-    config = uvicorn.Config(build(told), port=0, http=Connection, ws="none", log_config=None, lifespan="on")
+    options = {"log_config": None, "lifespan": "on", "timeout_keep_alive": told.keep_alive_s}
+    options["limit_concurrency"] = connections
+    config = uvicorn.Config(build(told), port=0, http=Connection, ws="none", **options)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(config)

@@ -138,7 +138,7 @@ def test_titles_of_ones_own(client):
         ({"query": "a", "most": 0}, "most", "greater than or equal to 1"),
         ({"query": "a", "most": MOST_CANDIDATES + 1}, "most", "less than or equal to"),
         ({"query": "a", "titles": ["b", " "]}, "items[1].title", "is empty"),
-        ({"query": "a", "titles": ["b"] * 81}, "items", "81 are more than the 80"),
+        ({"query": "a", "titles": ["b"] * 81}, "titles", "81 are more than the 80"),
         ({"query": "a", "more": 1}, "more", "not permitted"),
     ],
     ids=lambda value: str(value)[:30],

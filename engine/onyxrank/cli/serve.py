@@ -27,6 +27,10 @@ def command(
     cors_origin: Annotated[
         list[str] | None, typer.Option(help="Origin whose pages may ask from a browser; may be given again.")
     ] = None,
+    allowed_host: Annotated[
+        list[str] | None,
+        typer.Option(help="Name that requests may be for, or *; by default loopback names without a key, else any."),
+    ] = None,
     items: Annotated[Path | None, typer.Option(help="Catalogue of the page at /: jsonl, csv, parquet.")] = None,
     max_items: Annotated[int, typer.Option(help="Most items of a request.")] = 10_000,
     max_text_chars: Annotated[int, typer.Option(help="Most characters of one text.")] = 100_000,
@@ -34,6 +38,8 @@ def command(
     timeout: Annotated[float, typer.Option(help="Deadline of requests that name none, in seconds.")] = 30.0,
     header_timeout: Annotated[float, typer.Option(help="Most seconds for a request's headers to come in.")] = 10.0,
     body_timeout: Annotated[float, typer.Option(help="Most seconds for a request's body to come in.")] = 30.0,
+    send_timeout: Annotated[float, typer.Option(help="Most seconds for a client to take its answer.")] = 60.0,
+    keep_alive: Annotated[float, typer.Option(help="Seconds a connection waits for its next request.")] = 75.0,
     drain: Annotated[float, typer.Option(help="Most seconds for requests in flight at the end.")] = 30.0,
     *,
     load: LoadOptions,
@@ -53,6 +59,7 @@ def command(
         ssl_keyfile=_path(ssl_keyfile),
         items_file=_path(items),
         cors_origins=tuple(cors_origin or ()),
+        allowed_hosts=tuple(allowed_host or ()),
         load=load,
         max_items=max_items,
         max_text_chars=max_text_chars,
@@ -60,6 +67,8 @@ def command(
         timeout_s=timeout,
         header_timeout_s=header_timeout,
         body_timeout_s=body_timeout,
+        send_timeout_s=send_timeout,
+        keep_alive_s=keep_alive,
         drain_s=drain,
     )
     run.run(settings)

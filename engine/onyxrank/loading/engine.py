@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,13 +27,15 @@ from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedHistory, EncodedRequest
 from onyxrank.scheduling.deadlines import moment
 from onyxrank.scheduling.scheduler import Scheduler
-from onyxrank.scheduling.waiting import Margins
+from onyxrank.scheduling.waiting import Margins, late
 
 _INLINE_CHARACTERS = 5_000
 """Most characters of a request that is tokenized on the event loop itself.
 
 That takes about half a millisecond, as long as handing the request to another thread and back.
 """
+_CHARACTERS_PER_TOKEN = 4
+"""Characters of a token, about, by which a request is charged while it is tokenized."""
 
 
 def _readers() -> ThreadPoolExecutor:
@@ -97,6 +100,7 @@ class Engine:
 
         """
         due = moment(deadline, self.scheduler.clock)
+        self.scheduler.check_room()  # now, before work is spent on a request that would be refused
         with watch.stage("tokenize"):
             requests = read()
         return requests, self.scheduler.score(requests, watch, due)
@@ -109,13 +113,24 @@ class Engine:
         self.scheduler.check_room()  # now, before work is spent on a request that would be refused
         began = time.perf_counter()
         events, checked = to_events(history), to_items(items)
-        if _characters(events, checked) <= _INLINE_CHARACTERS:
-            request = self.encoder.encode(events, checked)
-        else:
-            loop = asyncio.get_running_loop()
-            request = await loop.run_in_executor(self.readers, self.encoder.encode, events, checked)
+        characters = _characters(events, checked)
+        with self.scheduler.room(characters // _CHARACTERS_PER_TOKEN):
+            if characters <= _INLINE_CHARACTERS:
+                request = self.encoder.encode(events, checked)
+            else:
+                request = await self._read_apart(events, checked, due)
         watch.add("tokenize", time.perf_counter() - began)
         return [request], await self.scheduler.answer(self.scheduler.submit([request], watch, due))
+
+    async def _read_apart(self, events: Sequence[str], items: Sequence[Item], due: float | None) -> EncodedRequest:
+        """Tokenize a request on another thread, unless its deadline passes before it is done."""
+        loop = asyncio.get_running_loop()
+        reading = loop.run_in_executor(self.readers, self.encoder.encode, events, items)
+        left = None if due is None else min(max(0.0, due - self.scheduler.clock()), threading.TIMEOUT_MAX)
+        try:
+            return await asyncio.wait_for(reading, left)
+        except asyncio.TimeoutError:
+            raise late() from None
 
     def rankings(
         self, requests: Sequence[EncodedRequest], margins: Margins, top_k: int | None, watch: Stopwatch

@@ -38,13 +38,13 @@ class ApartEncoder(TextEncoder):
         super().__init__(tokenizer, limits, **options)
         self._known = known
 
-    def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> EncodedHistory:
+    def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> tuple[EncodedHistory, bool]:
         texts = [self.fit_event(event) for event in tokens]
         newest = first_kept([len(text) for text in texts], self.limits.history_tokens)
         cut = newest + sum(len(event) > self.limits.item_tokens for event in tokens[newest:])
         ragged = Ragged.of(texts[newest:])
         places = self._known.places_of_titles(events[newest:])
-        return EncodedHistory(ragged.ids, Cuts(history_events=cut), events=Events(ragged, places))
+        return EncodedHistory(ragged.ids, Cuts(history_events=cut), events=Events(ragged, places)), newest > 0
 
     def fit_event(self, title: Sequence[int]) -> list[int]:
         """Make the text of a tokenized event, special tokens included."""

@@ -4,7 +4,8 @@
    item cache. The history is tokenized once, whatever the number of items.
 2. An item's text that is far longer than the limit is first cut at a space, to a length that should fill the limit.
    If it turns out not to fill it, the whole text is tokenized. The kept ids are those of the full text either way.
-3. The truncation policy takes the tokens that fit, and counts what it leaves out.
+3. A history is read from its newest events on, until the limit is full.
+4. The truncation policy takes the tokens that fit, and counts what it leaves out.
 
 Special tokens that are written in the texts ("[SEP]" in a title) are encoded as ordinary characters.
 """
@@ -12,6 +13,7 @@ Special tokens that are written in the texts ("[SEP]" in a title) are encoded as
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +131,7 @@ class TextEncoder:
         limit, count = self.limits.item_tokens, len(items)
         texts = [self._shorten(item.title, limit) for item in items]
         texts += [self._shorten(item.description, limit) for item in items]
-        ids = self._ids(texts if isinstance(history, EncodedHistory) else [*texts, *history])
+        ids = self._ids(texts if isinstance(history, EncodedHistory) else [*texts, *self._newest(history)])
         titles, descriptions = ids[:count], ids[count : 2 * count]
         self._complete(titles, texts[:count], [item.title for item in items])
         self._complete(descriptions, texts[count:], [item.description for item in items])
@@ -140,12 +142,12 @@ class TextEncoder:
         if self._cache:
             self._cache.keep(items, rows)
         if not isinstance(history, EncodedHistory):
-            history = self._encoded_history(history, ids[2 * count :])
+            history = self._whole_history(history, ids[2 * count :])
         return rows, history
 
     def encode_history(self, events: Sequence[str]) -> EncodedHistory:
         """Tokenize the texts of a history, oldest first, and truncate them."""
-        return self._encoded_history(events, self._ids(events))
+        return self._whole_history(events, self._ids(self._newest(events)))
 
     def facts(self) -> dict[str, object]:
         """Report entries, bytes, hits and misses of the item cache; nothing if there is no cache."""
@@ -165,10 +167,39 @@ class TextEncoder:
         ids: list[int] = self._fit(title, description).ids.tolist()
         return ids
 
-    def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> EncodedHistory:
-        """Put a history together of the token ids of its events, whose texts are given too."""
+    def _newest(self, events: Sequence[str]) -> Sequence[str]:
+        """Choose the newest events, as many as should fill the limit; there may be many thousand older ones."""
+        limit = self.limits.history_tokens
+        room, first = limit * _CHARACTERS_PER_TOKEN, len(events)
+        while first and room > 0 and len(events) - first <= limit:
+            first -= 1
+            room -= len(events[first])
+        return events[first:]
+
+    def _whole_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> EncodedHistory:
+        """Put a history together, and read older events for as long as they fit.
+
+        Args:
+            events: the texts of the whole history, oldest first.
+            tokens: the token ids of the newest of them.
+
+        """
+        while True:
+            older = events[: len(events) - len(tokens)]
+            history, full = self._encoded_history(events[len(older) :], tokens)
+            if full or not older:
+                return replace(history, cuts=history.cuts + Cuts(history_events=len(older)))
+            tokens = [*self._ids(self._newest(older)), *tokens]
+
+    def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> tuple[EncodedHistory, bool]:
+        """Put a history together of the token ids of its newest events, whose texts are given too.
+
+        Returns:
+            The history, and whether it is full, so that no older event fits.
+
+        """
         ids, cut = self.fit_history(tokens)
-        return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut))
+        return EncodedHistory(np.array(ids, dtype=np.int32), Cuts(history_events=cut)), cut > 0
 
     def _places(self, items: Sequence[Item]) -> NDArray[np.int32] | None:
         """Find the items among those that the model knows; None where it goes by texts alone."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -48,6 +49,8 @@ class Item:
 ItemLike: TypeAlias = Item | Mapping[str, object] | str
 Items: TypeAlias = Iterable[ItemLike] | Table
 History: TypeAlias = str | Sequence[str]
+MOST_EVENTS = 100_000
+"""Most events of a history. All of them are checked, though models read the newest few hundred at most."""
 
 
 def to_items(items: Items, *, blank: bool = False) -> tuple[Item, ...]:
@@ -80,7 +83,7 @@ def to_events(history: History) -> tuple[str, ...]:
     """Check a history and return its events, oldest first; an empty history gives no events.
 
     Raises:
-        InvalidInput: if the history is not text or a sequence of texts, or an event is blank.
+        InvalidInput: if the history is not text or a sequence of texts, has too many events, or an event is blank.
 
     """
     if isinstance(history, str):
@@ -90,7 +93,12 @@ def to_events(history: History) -> tuple[str, ...]:
             f"history must be a string or a sequence of strings, oldest first, not {type(history).__name__}",
             field="history",
         )
-    return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(history))
+    events = tuple(islice(history, MOST_EVENTS + 1))
+    if len(events) > MOST_EVENTS:
+        raise InvalidInput(
+            f"history has more than {MOST_EVENTS} events; leave the oldest out, which no model reads", field="history"
+        )
+    return tuple(_filled(_text(event, "history", index), "history", index) for index, event in enumerate(events))
 
 
 def is_listed(value: object) -> bool:

@@ -99,6 +99,16 @@ class Queue:
         """Return the number of tokens that must leave before a request finds room; 0 if there is room now."""
         return max(0, self.tokens - self.limit + 1)
 
+    def reserve(self, size: int) -> int:
+        """Hold room for a request that is still being read, and return what it is charged for that, for `release`."""
+        charge = min(size, max(1, self.limit // 2))
+        self.tokens += charge
+        return charge
+
+    def release(self, charge: int) -> None:
+        """Give back the room of a request that has been read."""
+        self.tokens -= charge
+
     def admit(self, job: Job) -> None:
         """Take in a job; the caller has checked that there is room for it."""
         job.size, job.arrived = job.left, self.clock()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from onyxrank.architectures.base import Architecture
 from onyxrank.architectures.call import Step
@@ -58,14 +59,21 @@ class Scheduler:
         self._speed = Speed()
 
     def check_room(self) -> None:
-        """Refuse a call that `submit` would refuse now, so that a caller can ask before it tokenizes a request.
+        """Raise Overloaded where `submit` would now, so that a caller can ask before it tokenizes a request."""
+        with self.room(0):
+            pass
 
-        Raises:
-            Overloaded: if the queue is full.
-
-        """
+    @contextmanager
+    def room(self, tokens: int) -> Iterator[None]:
+        """Hold room for a request while it is tokenized, or raise Overloaded; how many tokens it has is estimated."""
         with self._changed:
             self._refuse(self._queue.lacking())
+            charge = self._queue.reserve(tokens)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._queue.release(charge)
 
     def submit(
         self,

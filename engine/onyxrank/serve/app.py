@@ -23,16 +23,18 @@ from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body
 from onyxrank.serve.catalogue import Catalogue
 from onyxrank.serve.compression import Compression
-from onyxrank.serve.connection import HEADER_TIMEOUT
+from onyxrank.serve.connection import HEADER_TIMEOUT, SEND_TIMEOUT
 from onyxrank.serve.context import HEADER, Context
 from onyxrank.serve.control import Control
 from onyxrank.serve.head import Head
+from onyxrank.serve.hosts import Hosts
 from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.openapi import describe
 from onyxrank.serve.problems import Problem, answer, problem_of, problem_of_validation
 from onyxrank.serve.service import Service, service_of
 from onyxrank.serve.settings import ServeSettings, read_keys
 from onyxrank.serve.shedding import Shedding
+from onyxrank.serve.unread import Unread
 
 _NO_JSON = "the body cannot be read: it is not UTF-8, or nested too deeply"
 SETTINGS = "ONYXRANK_SERVE_SETTINGS"
@@ -75,7 +77,8 @@ def build(settings: ServeSettings) -> ASGIApp:
         None if keys is None else Keys(read_keys(keys)),
         None if admin is None else Keys(read_keys(admin)),
     )
-    return Context(_shared(guarded, settings.cors_origins), metrics)
+    answering = Hosts(_shared(guarded, settings.cors_origins), settings.allowed_hosts)
+    return Context(Unread(answering), metrics)
 
 
 def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
@@ -106,7 +109,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     logs.log("ready", model=name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")})
     watching = asyncio.create_task(control.watch(service))
     try:
-        yield {HEADER_TIMEOUT: settings.header_timeout_s}
+        yield {HEADER_TIMEOUT: settings.header_timeout_s, SEND_TIMEOUT: settings.send_timeout_s}
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

@@ -20,22 +20,23 @@ from onyxrank.request.items import Item
 from onyxrank.request.ranking import Ranking
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
-from onyxrank.serve.values import Flag, Name
+from onyxrank.serve.values import COUNTED_ITEMS, Flag, Name
 from onyxrank.serve.wording import DOCUMENTS
 
 router = APIRouter(tags=["cohere and jina"], route_class=BodyRoute)
 Document = str | dict[str, Any]
+Documents = Annotated[list[Document], Field(fail_fast=True), COUNTED_ITEMS]
 
 
 class RerankRequest(BaseModel):
     """A query and the documents to rank for it."""
 
     query: str
-    documents: list[Document]
+    documents: Documents
     model: Name = ""
     top_n: Annotated[int, Field(ge=1, strict=True)] | None = None
     return_documents: Flag | None = None
-    rank_fields: list[str] | None = None
+    rank_fields: Annotated[list[str], Field(fail_fast=True)] | None = None
 
 
 class Result(BaseModel):

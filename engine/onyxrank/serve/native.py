@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse
 from onyxrank.request.items import FIELD_NAMES, Item
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
+from onyxrank.serve.values import COUNTED_EVENTS, COUNTED_ITEMS
 from onyxrank.serve.wording import NATIVE, QUERY
 
 router = APIRouter(tags=["onyxrank"], route_class=BodyRoute)
@@ -38,6 +39,9 @@ def _of_title(item: Any) -> Any:
     return {"title": item} if isinstance(item, str) else item
 
 
+_ItemOrTitle = Annotated[RankItem, BeforeValidator(_of_title)]
+
+
 class RankRequest(BaseModel):
     """A shopper's history, or a search query, and the items to rank for it."""
 
@@ -58,9 +62,13 @@ class RankRequest(BaseModel):
         },
     )
 
-    history: str | list[str] | None = Field(None, description="What the shopper did, oldest first; empty at first.")
+    history: str | Annotated[list[str], Field(fail_fast=True), COUNTED_EVENTS] | None = Field(
+        None, description="What the shopper did, oldest first; empty at first."
+    )
     query: str | None = Field(None, description="A search query, in place of a history.")
-    items: list[Annotated[RankItem, BeforeValidator(_of_title)]] = Field(description="Candidates, or their titles.")
+    items: Annotated[list[_ItemOrTitle], Field(fail_fast=True), COUNTED_ITEMS] = Field(
+        description="Candidates, or their titles."
+    )
     top_k: Annotated[int, Field(ge=1, strict=True)] | None = None
     deadline_ms: Annotated[float, Field(gt=0, allow_inf_nan=False, le=86_400_000, strict=True)] | None = None
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from onyxrank.errors import InvalidInput
-from onyxrank.request.items import Item
+from onyxrank.request.items import MOST_EVENTS, Item
 from onyxrank.serve import tensors
 from onyxrank.serve.compression import CannotExpand, expanded
 from onyxrank.serve.problems import answer, problem_of_validation
@@ -26,8 +26,6 @@ router = APIRouter(prefix="/v2", tags=["open inference protocol"])
 VERSION = "1"
 """The only version of a model that is served; reloading replaces it."""
 _INPUTS = ("history", "title", "description")
-_MOST_EVENTS = 100_000
-"""Most events of a history, far more than any model reads."""
 REQUEST_BODY = {
     "requestBody": {
         "required": True,
@@ -83,7 +81,7 @@ async def infer(model: str, request: Request, version: str = VERSION) -> Respons
             expanded, await request.body(), headers.get("content-encoding", ""), settings.max_body_bytes
         )
         text, behind = tensors.split(body, headers.get(tensors.JSON_LENGTH))
-        asked = tensors.InferRequest.model_validate_json(text)
+        asked = await asyncio.to_thread(tensors.InferRequest.model_validate_json, text)
     except CannotExpand as error:
         return answer(error.problem, request.url.path)
     except ValidationError as error:
@@ -94,7 +92,7 @@ async def infer(model: str, request: Request, version: str = VERSION) -> Respons
     for output in asked.outputs or []:
         if output.name != "score":
             raise InvalidInput("outputs: the model has one, score", field="outputs")
-    inputs = _inputs(asked.inputs, behind, settings.max_items)
+    inputs = await asyncio.to_thread(_inputs, asked.inputs, behind, settings.max_items)
     titles = inputs["title"]
     descriptions = inputs["description"].data if "description" in inputs else [""] * len(titles.data)
     if len(descriptions) != len(titles.data):
@@ -129,4 +127,4 @@ def _inputs(given: list[tensors.Tensor], behind: bytes, max_items: int) -> dict[
             )
     if "title" not in names:
         raise InvalidInput("inputs must have title", field="inputs")
-    return dict(zip(names, tensors.read(given, behind, max(max_items, _MOST_EVENTS)), strict=True))
+    return dict(zip(names, tensors.read(given, behind, max(max_items, MOST_EVENTS)), strict=True))

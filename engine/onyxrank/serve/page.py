@@ -20,9 +20,11 @@ from onyxrank.request.items import Item
 from onyxrank.request.ranking import Ranking
 from onyxrank.serve.assets import ASSETS, POLICY
 from onyxrank.serve.catalogue import Catalogue
+from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
+from onyxrank.serve.values import COUNTED_EVENTS, COUNTED_ITEMS
 
-router = APIRouter(tags=["page"])
+router = APIRouter(tags=["page"], route_class=BodyRoute)
 MOST_CANDIDATES = 1000
 """Most items of the catalogue that one request of the page ranks; the page waits for the answer."""
 _MOST_FOUND = 50
@@ -52,10 +54,12 @@ class PageRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     query: str | None = None
-    history: list[StrictInt | StrictStr] | None = Field(
+    history: Annotated[list[StrictInt | StrictStr], Field(fail_fast=True), COUNTED_EVENTS] | None = Field(
         None, description="Oldest first: positions in the catalogue, or texts."
     )
-    titles: list[str] | None = Field(None, description="Items to rank in place of the catalogue's.")
+    titles: Annotated[list[str], Field(fail_fast=True), COUNTED_ITEMS] | None = Field(
+        None, description="Items to rank in place of the catalogue's."
+    )
     within: Annotated[str, Field(max_length=1000)] = Field("", description="Words that titles must hold.")
     most: Annotated[int, Field(ge=1, le=MOST_CANDIDATES, strict=True)] = Field(100, description="Candidates.")
 

@@ -79,7 +79,7 @@ def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
     """Sum up what is wrong with the shape of a body: the faults that pydantic found, without the values."""
     if any(error["type"] == "json_invalid" for error in errors):
         return Problem(status=400, kind="malformed", message="the body is not JSON", field="body")
-    faults = dict.fromkeys((_place(error["loc"]), str(error["msg"])) for error in errors)
+    faults = dict.fromkeys((place_in_body(error["loc"]), str(error["msg"])) for error in errors)
     shown = list(faults)[:_MOST_FAULTS]
     return Problem(
         status=422,
@@ -90,7 +90,7 @@ def problem_of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
     )
 
 
-def _place(location: Sequence[int | str]) -> str:
+def place_in_body(location: Sequence[int | str]) -> str:
     """Write pydantic's location of a fault, whose first part is ``body``, as a place such as ``items[3].id``."""
     place = ""
     for part in location[1:]:

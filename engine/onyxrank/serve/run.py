@@ -19,6 +19,7 @@ from onyxrank.request.items_file import read_items
 from onyxrank.serve import logs
 from onyxrank.serve.app import SETTINGS
 from onyxrank.serve.connection import Connection
+from onyxrank.serve.files import most_connections
 from onyxrank.serve.metrics import SHARED_FOLDER
 from onyxrank.serve.settings import ServeSettings
 
@@ -51,6 +52,7 @@ def run(settings: ServeSettings) -> None:
 
 
 def _serve(settings: ServeSettings) -> None:
+    connections = most_connections()
     config = uvicorn.Config(
         "onyxrank.serve.app:create",
         factory=True,
@@ -65,12 +67,14 @@ def _serve(settings: ServeSettings) -> None:
         server_header=False,
         ssl_certfile=settings.ssl_certfile,
         ssl_keyfile=settings.ssl_keyfile,
+        timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # any number of seconds does
+        limit_concurrency=connections,
         timeout_graceful_shutdown=int(max(1, settings.drain_s)),
     )
     listener = _bind(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     scheme = "http" if settings.ssl_certfile is None else "https"
-    logs.log("starting", url=f"{scheme}://{host}:{port}", workers=settings.workers)
+    logs.log("starting", url=f"{scheme}://{host}:{port}", workers=settings.workers, connections=connections)
     if settings.workers > 1:
         parent = Multiprocess(config, sockets=[listener])
         parent.run()

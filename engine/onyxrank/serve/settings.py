@@ -11,6 +11,7 @@ from pathlib import Path
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.options import SERVER_OPTIONS, LoadOptions
+from onyxrank.serve.hosts import ANY, LOOPBACK
 
 LEAST_KEY_CHARACTERS = 16
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
@@ -38,10 +39,14 @@ class ServeSettings:
         max_body_bytes: most bytes of a request's body.
         header_timeout_s: most seconds for a request's headers to come in.
         body_timeout_s: most seconds for its body.
+        send_timeout_s: most seconds for a client to take its answer.
+        keep_alive_s: seconds for which a connection waits for its next request.
         timeout_s: deadline of requests that name none.
         drain_s: most seconds for requests in flight when the server stops.
         cors_origins: origins whose pages may ask the server from a browser, such as ``https://shop.example``; ``*``
             is any.
+        allowed_hosts: names for which requests are answered, without a port; ``*`` is any. Empty means those
+            of a loopback address where the server listens on one without a key, and any elsewhere.
         control_file: where workers of one server tell each other which bundle to serve; None for one worker.
 
     """
@@ -63,9 +68,12 @@ class ServeSettings:
     max_body_bytes: int = 32 * 2**20
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
+    send_timeout_s: float = 60.0
+    keep_alive_s: float = 75.0
     timeout_s: float = 30.0
     drain_s: float = 30.0
     cors_origins: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     control_file: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,7 +81,7 @@ class ServeSettings:
             check_count(getattr(self, field), field)
         if not 0 <= check_count(self.port, "port", least=0) < 2**16:
             raise InvalidInput(f"port must be from 0 to 65535, not {self.port}", field="port")
-        for field in ("header_timeout_s", "body_timeout_s", "timeout_s", "drain_s"):
+        for field in ("header_timeout_s", "body_timeout_s", "send_timeout_s", "keep_alive_s", "timeout_s", "drain_s"):
             if not 0 < getattr(self, field) < float("inf"):
                 raise InvalidInput(f"{field} must be seconds above 0, not {getattr(self, field)}", field=field)
         if (self.ssl_certfile is None) != (self.ssl_keyfile is None):
@@ -92,8 +100,12 @@ class ServeSettings:
                     f"cors_origin must be like https://shop.example, with a port but no path, not {origin}",
                     field="cors_origin",
                 )
+        object.__setattr__(self, "allowed_hosts", self.allowed_hosts or self._own_hosts())
         if not self.name:
             object.__setattr__(self, "name", Path(self.bundle).resolve().name)
+
+    def _own_hosts(self) -> tuple[str, ...]:
+        return (*LOOPBACK, self.host) if self.api_key_file is None and is_loopback(self.host) else (ANY,)
 
     def to_json(self) -> str:
         """Text that `parse` reads."""
@@ -103,7 +115,8 @@ class ServeSettings:
     def parse(cls, text: str) -> ServeSettings:
         """Read what `to_json` wrote."""
         settings = json.loads(text)
-        read = {"load": LoadOptions(**settings["load"]), "cors_origins": tuple(settings["cors_origins"])}
+        read: dict[str, object] = {"load": LoadOptions(**settings["load"])}
+        read |= {field: tuple(settings[field]) for field in ("cors_origins", "allowed_hosts")}
         return cls(**settings | read)
 
 

@@ -17,12 +17,12 @@ from starlette.responses import JSONResponse
 from onyxrank.errors import InvalidInput
 from onyxrank.request.ranking import Ranking
 from onyxrank.request.truncation import TEMPLATE_TOKENS
-from onyxrank.serve.cohere import Document, JinaAnswer, jina_answer, rank_documents
+from onyxrank.serve.cohere import Documents, JinaAnswer, jina_answer, rank_documents
 from onyxrank.serve.cohere import RerankRequest as DocumentsRequest
 from onyxrank.serve.problems import Problem, answer
 from onyxrank.serve.route import BodyRoute
 from onyxrank.serve.service import service_of
-from onyxrank.serve.values import Flag, Name
+from onyxrank.serve.values import COUNTED_ITEMS, Flag, Name
 from onyxrank.serve.wording import TEXTS
 from onyxrank.sessions.providers import PROVIDERS
 
@@ -37,16 +37,16 @@ class RerankRequest(BaseModel):
     """
 
     query: str
-    texts: list[str] | None = None
+    texts: Annotated[list[str], Field(fail_fast=True), COUNTED_ITEMS] | None = None
     truncate: Flag | None = None
     truncation_direction: Literal["left", "right", "Left", "Right"] = "right"
     raw_scores: Flag = False
     return_text: Flag = False
-    documents: list[Document] | None = Field(None, description="In place of texts, with the fields below.")
+    documents: Documents | None = Field(None, description="In place of texts, with the fields below.")
     model: Name = ""
     top_n: Annotated[int, Field(ge=1, strict=True)] | None = None
     return_documents: Flag | None = None
-    rank_fields: list[str] | None = None
+    rank_fields: Annotated[list[str], Field(fail_fast=True)] | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> RerankRequest:

@@ -11,7 +11,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 from starlette.responses import JSONResponse, Response
@@ -27,7 +27,7 @@ class Tensor(BaseModel):
     """A tensor of strings, with its data or the number of its bytes behind the JSON object."""
 
     name: str
-    shape: list[int]
+    shape: Annotated[list[int], Field(fail_fast=True)]
     datatype: Literal["BYTES"]
     data: list[Any] | None = Field(None, description="Texts, or lists of texts, as the shape says.")
     parameters: dict[str, Any] | None = None
@@ -44,8 +44,8 @@ class InferRequest(BaseModel):
     """One history and its items."""
 
     id: str | None = Field(None, max_length=200)
-    inputs: list[Tensor]
-    outputs: list[Output] | None = None
+    inputs: Annotated[list[Tensor], Field(fail_fast=True)]
+    outputs: Annotated[list[Output], Field(fail_fast=True)] | None = None
     parameters: dict[str, Any] | None = None
 
     def wants_binary(self) -> bool:

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from onyxrank import Cuts, InvalidInput, Item, Limits
+from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.items import MOST_EVENTS, to_events
+from onyxrank.request.known import KnownItems
 
 LIMITS = Limits(history_tokens=8, item_tokens=3)
 words = st.one_of(
@@ -84,3 +88,51 @@ def test_a_tokenizer_without_the_special_tokens_is_refused(make_tokenizer):
     with pytest.raises(InvalidInput, match=r"no \[CLS\] or <s>") as caught:
         TextEncoder(make_tokenizer(), LIMITS, sep_token="<s>")
     assert caught.value.field == "tokenizer"
+
+
+class Counting(TextEncoder):
+    """Counts the texts that reach the tokenizer."""
+
+    read = 0
+
+    def _ids(self, texts):
+        self.read += len(texts)
+        return super()._ids(texts)
+
+
+class CountingApart(Counting, ApartEncoder):
+    """Counts them for a model that reads events apart."""
+
+
+NONE_KNOWN = KnownItems.of([], np.zeros(0, np.int64))
+
+
+def counting(tokenizer, apart, limits=LIMITS):
+    return CountingApart(tokenizer, limits, NONE_KNOWN) if apart else Counting(tokenizer, limits)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_of_a_long_history_only_the_newest_events_are_tokenized(make_tokenizer, apart):
+    encoder = counting(make_tokenizer(), apart)
+    encoder.read = 0
+    encoded = encoder.encode(["a"] * 50_000, [Item("a", "desk")])
+    assert encoder.read < 100
+    assert encoder.encode_history(["a"] * 50_000).ids.tolist() == encoded.history.tolist()
+    assert encoded.cuts.history_events > 49_900
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@given(events=st.lists(st.one_of(words, texts), max_size=60))
+def test_a_history_read_from_its_end_is_the_whole(make_tokenizer, apart, events):
+    encoder = counting(make_tokenizer(), apart)
+    read = encoder.encode_history(events)
+    whole, _ = encoder._encoded_history(events, encoder.token_ids(events))
+    assert read.ids.tolist() == whole.ids.tolist()
+    assert read.cuts == whole.cuts
+
+
+def test_a_history_of_too_many_events_is_refused():
+    assert len(to_events(["a"] * MOST_EVENTS)) == MOST_EVENTS
+    with pytest.raises(InvalidInput, match="more than 100000 events") as caught:
+        to_events(["a"] * (MOST_EVENTS + 1))
+    assert caught.value.field == "history"

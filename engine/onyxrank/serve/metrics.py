@@ -50,6 +50,8 @@ class Metrics:
         )
         self._stage = {stage: self._stages.labels(stage) for stage in Timings().as_record()}
         self._items = Counter("onyxrank_items", "Items ranked.", **own)
+        self._tokens = Counter("onyxrank_tokens", "Tokens of histories and items that were ranked.", **own)
+        self._unknown = Counter("onyxrank_unknown_tokens", "Those that the vocabulary does not know.", **own)
         self._refusals = Counter("onyxrank_refusals", "Requests refused or given up.", ["reason"], **own)
         self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
         self._caches = {
@@ -84,10 +86,12 @@ class Metrics:
         self._refusals.labels(reason).inc()
 
     def ranking(self, ranking: Ranking) -> None:
-        """Count a ranking: its items, the time of its stages, and the texts that were cut."""
+        """Count a ranking: its items and tokens, the time of its stages, and the texts that were cut."""
         for stage, seconds in ranking.timings.as_record().items():
             self._stage[stage].observe(seconds)
         self._items.inc(ranking.total)
+        self._tokens.inc(ranking.tokens)
+        self._unknown.inc(ranking.unknown_tokens)
         cuts = ranking.cuts
         for part, count in (
             ("history_event", cuts.history_events),

@@ -203,7 +203,7 @@ def test_evaluate_gives_the_figures_of_the_contract_as_json(call, trained_bundle
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--json")
     assert status == 0
     figures = json.loads(out)
-    assert list(figures) == ["model", *BASELINES]
+    assert list(figures) == ["model", *BASELINES, "readability"]
     assert list(figures["model"]) == [*RANKING, "accuracy", "log_loss", "constant_log_loss", "calibration_error"]
     assert all(list(figures[name]) == RANKING for name in BASELINES)
     assert all(isinstance(value, float) for metrics in figures.values() for value in metrics.values())

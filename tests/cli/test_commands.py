@@ -345,7 +345,7 @@ def test_a_recipe_fills_in_what_is_not_given(call, few, tmp_path, monkeypatch):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({"batch_size": 64, "head_rate": 5, "own_zeros": False, "negatives": 7}))
     asked = []
-    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, **options: asked.append(config))
     status, _, _ = call("train", "--data", few, "--out", tmp_path / "run", "--negatives", 2, "--recipe", recipe)
     assert status == 0
     sampling = Sampling(negatives=2, own_zeros=False)

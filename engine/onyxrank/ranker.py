@@ -20,8 +20,9 @@ from onyxrank.loading.explaining import explain
 from onyxrank.loading.load import load_engine
 from onyxrank.loading.options import LoadOptions, takes
 from onyxrank.prepared import OfOneProcess, PreparedHistory
-from onyxrank.request.items import History, ItemLike, Items, is_listed, to_events
+from onyxrank.request.items import History, ItemLike, Items, is_listed, to_events, to_items
 from onyxrank.request.ranking import Ranking, check_top_k
+from onyxrank.request.readability import Readability, readability
 from onyxrank.request.score_table import CHUNK_ROWS, score_frame
 from onyxrank.request.tables import Table, reordered
 from onyxrank.request.timings import Stopwatch
@@ -297,6 +298,21 @@ class Ranker(OfOneProcess):
         with self._leases.lease() as engine:
             now = {"queue": engine.scheduler.facts()} | engine.encoder.facts() | engine.scheduler.architecture.facts()
             return copy.deepcopy(engine.facts) | now
+
+    def readability(self, items: Items, queries: Iterable[str] = ()) -> Readability:
+        """Count how much of a catalogue the model's vocabulary does not know.
+
+        Args:
+            items: the items.
+            queries: further texts that requests have.
+
+        Raises:
+            InvalidInput: if an item cannot be ranked; it names the item's index and field.
+            OnyxrankError: if the ranker is closed, or was carried through a fork.
+
+        """
+        with self._leases.lease() as engine:
+            return readability(engine.encoder, to_items(items), queries)
 
     def close(self) -> None:
         """Refuse new calls, finish those in flight, and free the sessions. Closing again does nothing.

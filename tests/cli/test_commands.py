@@ -204,10 +204,10 @@ def test_evaluate_gives_the_figures_of_the_contract_as_json(call, trained_bundle
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--json")
     assert status == 0
     figures = json.loads(out)
-    assert list(figures) == ["model", *BASELINES]
+    assert list(figures) == ["model", *BASELINES, "readability"]
     assert list(figures["model"]) == [*RANKING, "accuracy", "log_loss", "constant_log_loss", "calibration_error"]
     assert all(list(figures[name]) == RANKING for name in BASELINES)
-    assert all(isinstance(value, float) for metrics in figures.values() for value in metrics.values())
+    assert all(isinstance(value, float) for name in ("model", *BASELINES) for value in figures[name].values())
 
 
 def test_evaluate_shows_a_table(call, trained_bundle, aisle_data, monkeypatch, tmp_path):
@@ -347,7 +347,7 @@ def test_a_recipe_fills_in_what_is_not_given(call, few, tmp_path, monkeypatch):
     recipe = tmp_path / "recipe.json"
     recipe.write_text(json.dumps({"batch_size": 64, "head_rate": 5, "own_zeros": False, "negatives": 7}))
     asked = []
-    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, **options: asked.append(config))
     given = ["train", "--data", few, "--out", tmp_path / "run", "--negatives", 2]
     for order in (["--arch", "cross", "--recipe", recipe], ["--recipe", recipe, "--arch", "cross"]):
         assert call(*given, *order)[0] == 0
@@ -358,7 +358,7 @@ def test_a_recipe_fills_in_what_is_not_given(call, few, tmp_path, monkeypatch):
 @pytest.mark.parametrize("arch", ["cross", "shared-history", None])
 def test_an_architecture_is_trained_by_its_own_recipe(call, few, tmp_path, monkeypatch, arch):
     asked = []
-    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, **options: asked.append(config))
     status, _, _ = call("train", "--data", few, "--out", tmp_path / "run", *(["--arch", arch] if arch else []))
     assert status == 0
     name = arch or "late-interaction"

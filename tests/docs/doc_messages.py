@@ -12,7 +12,7 @@ PACKAGES = ("engine/onyxrank", "export/onyxrank_export")
 GAP = "…"
 _ERRORS = {
     *("InvalidInput", "BundleError", "ProviderUnavailable", "OnyxrankError", "Overloaded", "DeadlineExceeded"),
-    "_OtherSchema",
+    *("_OtherSchema", "UnreadableCatalogue"),
     *("NonFiniteScore", "RunError", "UnsuitableModel", "ExportError", "GateRefused", "StartFailed", "Fault"),
     *("HTTPException", "PydanticCustomError", "Problem"),
 }

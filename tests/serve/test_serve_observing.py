@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from serving import PATIENCE, serving
 
+from onyxrank import Ranker
 from onyxrank.serve.logs import JsonLines
 from onyxrank.serve.metrics import SHARED_FOLDER, Metrics
 
@@ -100,3 +101,14 @@ def test_tls(serve, trained_bundle, tmp_path):
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{served.url}/health/live")
     assert served.stop() == 0
+
+
+def test_unknown_tokens_are_counted(trained_bundle):
+    metrics = Metrics()
+    with Ranker.load(trained_bundle, threads=1) as ranker:
+        metrics.ranking(ranker.rank("โคมไฟ", ["ร่มสีม่วง", "red camping tent"]))
+    page = metrics.page().decode()
+    assert "onyxrank_unknown_tokens_total 2.0" in page
+    [tokens] = [line for line in page.splitlines() if line.startswith("onyxrank_tokens_total ")]
+    assert float(tokens.split()[1]) >= 9
+    assert "โคมไฟ" not in page

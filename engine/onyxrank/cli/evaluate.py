@@ -12,6 +12,7 @@ from onyxrank.bundle.opening import open_bundle
 from onyxrank.cli import console
 from onyxrank.machine import extras
 from onyxrank.ranker import Ranker
+from onyxrank.request.readability import ALLOWED_UNKNOWN
 
 _COLUMNS = {
     "auc": "AUC",
@@ -53,6 +54,9 @@ def command(
     reliability: Annotated[
         Path | None, typer.Option(help="Draw the probabilities against what was bought into this PNG.")
     ] = None,
+    allow_unknown: Annotated[
+        float, typer.Option(help="Most of the tokens and titles that the bundle's vocabulary may not know, 0 to 1.")
+    ] = ALLOWED_UNKNOWN,
     variant: Annotated[str, typer.Option(help="Graph variant.")] = "auto",
     provider: Annotated[str, typer.Option(help="Execution provider.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
@@ -60,7 +64,7 @@ def command(
 ) -> None:
     """Measure ranking quality through the engine, beside the baselines on the same candidates."""
     with Ranker.load(bundle, variant=variant, provider=provider, threads=threads) as ranker:
-        options: dict[str, Any] = {"training": open_bundle(bundle).manifest.training}
+        options: dict[str, Any] = {"training": open_bundle(bundle).manifest.training, "allow_unknown": allow_unknown}
         if baselines is not None:
             options["baselines"] = [name.strip() for name in baselines.split(",")]
         evaluation = run_evaluation(ranker, data, most=lists, protocol=protocol, split=split, **options)
@@ -69,7 +73,7 @@ def command(
     if reliability is not None:
         evaluation.draw_reliability(reliability)
     if json:
-        console.print_json(evaluation.to_json())
+        console.print_json(evaluation.to_json() | {"readability": evaluation.readability.to_json()})
         return
     show(evaluation)
 
@@ -106,6 +110,7 @@ def show(evaluation: Any) -> None:
     if evaluation.slices:
         console.out.print(slice_table(evaluation))
     console.out.print(interval_line(evaluation))
+    console.out.print(f"On this data {evaluation.readability.sentence()}.", markup=False)
     console.out.print(evaluation.calibration.sentence(), markup=False)
     console.out.print(evaluation.verdict, markup=False)
 

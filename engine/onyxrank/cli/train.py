@@ -12,6 +12,7 @@ from rich.progress import Progress, TaskID
 from onyxrank.cli import console
 from onyxrank.errors import InvalidInput
 from onyxrank.machine import extras
+from onyxrank.request.readability import ALLOWED_UNKNOWN, Readability
 
 
 def _fill_in(context: typer.Context, recipe: str | None) -> str | None:
@@ -122,6 +123,9 @@ def command(
     evaluations: Annotated[int, typer.Option(help="Evaluations (and checkpoints) per epoch.")] = 1,
     validation_lists: Annotated[int, typer.Option(help="Validation lists to measure on.")] = 200,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    allow_unknown: Annotated[
+        float, typer.Option(help="Most of the tokens and titles that the base's vocabulary may not know, 0 to 1.")
+    ] = ALLOWED_UNKNOWN,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in the run.")] = False,
 ) -> None:
@@ -163,12 +167,15 @@ def command(
             seed=seed,
         ),
         resume=resume,
+        allow_unknown=allow_unknown,
     )
     console.out.print(f"Trained: {out} (curves in {out / 'curves.png'})")
     console.out.print(f"Next: onyxrank export {out} --out BUNDLE")
 
 
-def train_run(data: Path, out: Path, config: object, *, resume: bool = False) -> None:
+def train_run(
+    data: Path, out: Path, config: object, *, resume: bool = False, allow_unknown: float = ALLOWED_UNKNOWN
+) -> None:
     """Train with a progress bar and a line for each evaluation.
 
     Args:
@@ -176,6 +183,7 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
         out: the run's folder.
         config: a ``TrainingConfig`` of `onyxrank_export`, which is loaded by name.
         resume: whether to go on from the last checkpoint in the run's folder.
+        allow_unknown: most of the tokens and titles that the vocabulary may not know.
 
     """
     # The folder and the data are checked before the libraries of training are loaded, which takes seconds.
@@ -191,12 +199,20 @@ def train_run(data: Path, out: Path, config: object, *, resume: bool = False) ->
     with console.progress("training") as bar:
         listener = _ProgressListener(bar, bar.add_task("", total=None, note=""))
         try:
-            callbacks = [events.ProgressCallback(listener)]
-            loop.train(data, out, config, resume=resume, callbacks=callbacks, say=console.say)
+            run = loop.train(
+                data,
+                out,
+                config,
+                resume=resume,
+                callbacks=[events.ProgressCallback(listener)],
+                say=console.say,
+                allow_unknown=allow_unknown,
+            )
         except KeyboardInterrupt:
             saved = any((out / "checkpoints").glob("checkpoint-*"))
             console.say("go on from the last checkpoint with --resume" if saved else "no checkpoint yet: start again")
             raise
+    console.say(Readability.from_json(run.facts["data"]["readability"]).sentence())
 
 
 def _say_content(content: Any) -> None:

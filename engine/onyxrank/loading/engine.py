@@ -25,6 +25,7 @@ from onyxrank.request.items import History, Item, Items, to_events, to_items
 from onyxrank.request.ranking import Ranking, to_hits
 from onyxrank.request.timings import Stopwatch
 from onyxrank.request.token_ids import EncodedHistory, EncodedRequest
+from onyxrank.request.unknown import count_unknown
 from onyxrank.scheduling.deadlines import moment
 from onyxrank.scheduling.scheduler import Scheduler
 from onyxrank.scheduling.waiting import Margins, late
@@ -141,7 +142,7 @@ class Engine:
                 to_hits(request.candidates, row, self.readout.probabilities(row), top_k)
                 for request, row in zip(requests, margins, strict=True)
             ]
-        timings = watch.read()
+        timings, unknown = watch.read(), self.encoder.unknown_id
         return [
             Ranking(
                 hits=found,
@@ -149,6 +150,7 @@ class Engine:
                 cuts=request.cuts,
                 cold_start=request.cold,
                 tokens=len(request.history) + len(request.items.ids),
+                unknown_tokens=sum(count_unknown(ids, unknown) for ids in (request.history, request.items.ids)),
                 timings=timings,
             )
             for request, found in zip(requests, hits, strict=True)

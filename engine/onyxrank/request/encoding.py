@@ -24,6 +24,7 @@ from onyxrank.request.item_tokens import EncodedItem, ItemTokens
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Cuts, Limits, fit_history, fit_item
+from onyxrank.request.unknown import unknown_id
 
 _CHARACTERS_PER_TOKEN = 8
 """Characters to read of an overlong text for each token of the limit.
@@ -60,6 +61,10 @@ class TextEncoder:
         prefix_safe: whether the tokens of a text that was cut at a space are a prefix of those of the whole text.
         cache: cache in which encoded items are kept for other requests, or None to keep none.
 
+    Attributes:
+        limits: as given.
+        unknown_id: id of the token that stands for what the vocabulary does not know; None if there is none.
+
     Raises:
         InvalidInput: if the tokenizer does not know the special tokens.
 
@@ -85,6 +90,7 @@ class TextEncoder:
         if None in special:
             raise InvalidInput(f"the tokenizer has no {cls_token} or {sep_token} token", field="tokenizer")
         self._cls, self._sep = special
+        self.unknown_id = unknown_id(tokenizer)
         self._separator = self._ids([HISTORY_SEPARATOR])[0]
         self._prefix_safe = prefix_safe
 

@@ -71,6 +71,7 @@ class Ranking(Sequence[Hit]):
         cuts: what truncation left out of the request.
         cold_start: whether the history was empty.
         tokens: number of tokens that the model read: those of the history once, and those of every item.
+        unknown_tokens: how many of them stand for what the model's vocabulary does not know.
         timings: seconds that each stage took; two rankings are equal whatever their timings.
 
     """
@@ -80,6 +81,7 @@ class Ranking(Sequence[Hit]):
     cuts: Cuts
     cold_start: bool
     tokens: int = 0
+    unknown_tokens: int = 0
     timings: Timings = field(default=Timings(), compare=False)
 
     @overload

@@ -29,6 +29,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable with the folder in which several workers keep their figures."""
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_SCORE_BUCKETS = tuple(step / 20 for step in range(1, 21))
 
 
 class Metrics:
@@ -50,6 +51,11 @@ class Metrics:
         )
         self._stage = {stage: self._stages.labels(stage) for stage in Timings().as_record()}
         self._items = Counter("onyxrank_items", "Items ranked.", **own)
+        self._tokens = Counter("onyxrank_tokens", "Tokens of histories and items that were ranked.", **own)
+        self._unknown = Counter("onyxrank_unknown_tokens", "Those that the vocabulary does not know.", **own)
+        self._scores = Histogram(
+            "onyxrank_score", "Scores of the items that were answered.", buckets=_SCORE_BUCKETS, **own
+        )
         self._refusals = Counter("onyxrank_refusals", "Requests refused or given up.", ["reason"], **own)
         self._cuts = Counter("onyxrank_truncations", "Texts that did not fit the token limits.", ["part"], **own)
         self._caches = {
@@ -84,10 +90,14 @@ class Metrics:
         self._refusals.labels(reason).inc()
 
     def ranking(self, ranking: Ranking) -> None:
-        """Count a ranking: its items, the time of its stages, and the texts that were cut."""
+        """Count a ranking: its items and tokens, the time of its stages, and the texts that were cut."""
         for stage, seconds in ranking.timings.as_record().items():
             self._stage[stage].observe(seconds)
         self._items.inc(ranking.total)
+        for hit in ranking.hits:
+            self._scores.observe(hit.score)
+        self._tokens.inc(ranking.tokens)
+        self._unknown.inc(ranking.unknown_tokens)
         cuts = ranking.cuts
         for part, count in (
             ("history_event", cuts.history_events),

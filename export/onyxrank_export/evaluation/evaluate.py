@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onyxrank.errors import InvalidInput
 from onyxrank.ranker import Ranker
 from onyxrank.request.items import Item
+from onyxrank.request.readability import ALLOWED_UNKNOWN, Readability
 from onyxrank_export.data.lists import CandidateList, lists_of_test, lists_of_validation
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.data.splits import BehaviourSplit, Split, split_data
@@ -75,6 +76,7 @@ class Evaluation:
         scores: the scores of every candidate by every system.
         shift: what the readout added to all log-odds for the shop's own share of purchases; calibration is measured
             without it, since the lists are not of that share.
+        readability: how much of the catalogue the bundle's vocabulary does not know.
 
     """
 
@@ -91,6 +93,7 @@ class Evaluation:
     split: str
     scores: KeptScores
     shift: float
+    readability: Readability
 
     def to_json(self) -> dict[str, Any]:
         """The metrics by system, as the command prints them; a metric that is NaN (no negatives, say) is None."""
@@ -117,6 +120,7 @@ def evaluate(
     most: int | None = None,
     baselines: Sequence[str] = NAMES,
     training: Mapping[str, Any] | None = None,
+    allow_unknown: float = ALLOWED_UNKNOWN,
     oracle: Scorer | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -131,6 +135,7 @@ def evaluate(
         most: most lists to rank, chosen with a fixed seed; all by default.
         baselines: which baselines to fit and rank with; all by default.
         training: what the bundle's manifest says of its training; None if it says nothing.
+        allow_unknown: most of each share of `Readability` that the bundle's vocabulary may leave unread.
         oracle: scores by what really decides, where the data is made up and that is known.
         progress: told how many of how many lists are done.
         say: told what is fitted before the lists are ranked.
@@ -141,18 +146,20 @@ def evaluate(
     Raises:
         DataError: if the data has faults or nothing to test.
         InvalidInput: if `most` is less than 1, there is no such protocol, split or baseline, or the model has learnt
-        from what
-            the split would test it on.
+            from what the split would test it on.
+        UnreadableCatalogue: if the vocabulary does not know more than `allow_unknown` of the texts.
 
     """
     content = read_data(data)
     parts = split_data(content, _way(split, training, content.fingerprint))
+    unread = ranker.readability(content.items, getattr(content, "queries", ()))
+    unread.check(allow_unknown)
     lists = lists_of_test(parts, most=most, protocol=protocol)
     scorers = fitted_baselines(parts, validation_lists(parts, protocol), names=baselines, say=say)
     if oracle is not None:
         scorers["oracle"] = oracle
     rows, scores = _all_scores(ranker, lists, content.items, scorers, progress)
-    return _figures(ranker, rows, scores, parts, protocol)
+    return _figures(ranker, rows, scores, parts, protocol, unread)
 
 
 def model_scores(
@@ -219,6 +226,7 @@ def _figures(
     scores: Mapping[str, Sequence[NDArray[np.float32]]],
     split: Split,
     protocol: str,
+    unread: Readability,
 ) -> Evaluation:
     labels = [row.labels for row in lists]
     shift = float(ranker.info()["readout"]["shift"])
@@ -249,5 +257,6 @@ def _figures(
         protocol=protocol,
         split=way,
         shift=shift,
+        readability=unread,
         scores=KeptScores.of(lists, scores, protocol=protocol, split=way, fingerprint=split.data.fingerprint),
     )

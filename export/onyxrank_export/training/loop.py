@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback
 
 from onyxrank.architectures.registry import LATE_INTERACTION
+from onyxrank.request.readability import ALLOWED_UNKNOWN
 from onyxrank_export.data.reading import read_data
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training import processes
@@ -48,6 +49,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
     say: Callable[[str], None] = lambda text: None,
+    allow_unknown: float = ALLOWED_UNKNOWN,
 ) -> Run:
     """Train a recommender and write its run folder.
 
@@ -58,10 +60,12 @@ def train(
         resume: go on from the last checkpoint in `out`.
         callbacks: the caller's own Trainer callbacks, such as a progress bar.
         say: told each step that is no Trainer's, as it begins.
+        allow_unknown: most of each share of `Readability` that the base's vocabulary may leave unread.
 
     Raises:
         DataError: if the data has faults; all of them at once.
         RunError: if `out` is taken, there is nothing to resume, or the training diverges.
+        UnreadableCatalogue: if the vocabulary does not know more than `allow_unknown` of the texts.
         UnsuitableModel: if the base is not a BERT-family model, or too short for the limits.
 
     """
@@ -73,9 +77,9 @@ def train(
     if writes and not resume:
         check_free(out)
     if config.arch == LATE_INTERACTION:
-        train_late(data, out, config, description, callbacks, say)
+        train_late(data, out, config, description, callbacks, say, allow_unknown=allow_unknown)
         return read_run(out)
-    prepared = prepare(data, config)
+    prepared = prepare(data, config, allow_unknown)
     # A checkpoint holds the encoder as its own training left it: that stage is not repeated on resuming.
     pairs = contrastive_pairs(prepared.split, config) if checkpoint is None else []
     if writes and not resume:
@@ -92,7 +96,8 @@ def train(
     trainer.save_model(str(out))
     processes.wait_for_all()  # until each has loaded the best checkpoint, which the first process removes below
     if writes:
-        write_run(out, trainer, prepared, config, description, seconds=seconds)
+        told = description | {"readability": prepared.readability.to_json()}
+        write_run(out, trainer, prepared, config, told, seconds=seconds)
     processes.wait_for_all()
     return read_run(out)
 

@@ -11,6 +11,7 @@ from transformers import set_seed
 
 from onyxrank.architectures.registry import SHARED_HISTORY
 from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.readability import Readability, readability
 from onyxrank_export.data.lists import CandidateList, lists_of_validation
 from onyxrank_export.data.pairs import training_lists
 from onyxrank_export.data.splits import Split, split_data
@@ -34,6 +35,7 @@ class Prepared:
         base: the model to train and its tokenizer.
         encoder: the engine's text encoder over that tokenizer, so that serving reads the same token ids.
         teacher: the recommender whose margins are learnt too; None for none.
+        readability: how much of the catalogue the tokenizer's vocabulary does not know.
 
     """
 
@@ -44,6 +46,7 @@ class Prepared:
     base: Checkpoint
     encoder: TextEncoder
     teacher: Teacher | None
+    readability: Readability
 
     @property
     def pairs_per_epoch(self) -> int:
@@ -61,12 +64,13 @@ def describe_data(path: str | Path, data: Interactions | SearchLabels) -> dict[s
     }
 
 
-def prepare(data: Interactions | SearchLabels, config: TrainingConfig) -> Prepared:
+def prepare(data: Interactions | SearchLabels, config: TrainingConfig, allow_unknown: float) -> Prepared:
     """Split the data, draw the lists of every epoch and load the model; sets the seed of everything random.
 
     Raises:
         DataError: if the data has too little to train or to measure on.
         MissingExtra: if the base is of a package that is not installed.
+        UnreadableCatalogue: if the vocabulary does not know more than `allow_unknown` of the texts.
         RunError: if the teacher is no finished cross run over the same tokens.
         UnsuitableModel: if the base is not a BERT-family model, or too short for the limits.
 
@@ -76,6 +80,7 @@ def prepare(data: Interactions | SearchLabels, config: TrainingConfig) -> Prepar
     set_seed(config.seed)
     base = _base(data, config)
     encoder = text_encoder(base.tokenizer, config.limits)
+    unread = check_readable(data, encoder, allow_unknown)
     teacher = None if config.teacher is None else Teacher(config.teacher, base.tokenizer, config.limits)
     lists = [row for epoch in range(config.epochs) for row in training_lists(split, config.sampling, epoch)]
     return Prepared(
@@ -86,7 +91,20 @@ def prepare(data: Interactions | SearchLabels, config: TrainingConfig) -> Prepar
         base=base,
         encoder=encoder,
         teacher=teacher,
+        readability=unread,
     )
+
+
+def check_readable(data: Interactions | SearchLabels, encoder: TextEncoder, allowed: float) -> Readability:
+    """Count what the vocabulary does not know of the data's texts.
+
+    Raises:
+        UnreadableCatalogue: if that is more than is allowed.
+
+    """
+    unread = readability(encoder, data.items, data.queries if isinstance(data, SearchLabels) else ())
+    unread.check(allowed)
+    return unread
 
 
 def _base(data: Interactions | SearchLabels, config: TrainingConfig) -> Checkpoint:

@@ -18,6 +18,7 @@ from transformers import TrainerCallback, set_seed
 
 from onyxrank.architectures.interaction_files import FOLDER, write_interaction
 from onyxrank.request.apart import ApartEncoder
+from onyxrank.request.readability import ALLOWED_UNKNOWN
 from onyxrank_export.data.lists import lists_of_validation
 from onyxrank_export.data.splits import Split, split_data
 from onyxrank_export.data.values import Interactions, SearchLabels
@@ -33,6 +34,7 @@ from onyxrank_export.training.encoder import LOG_PREFIX, train_encoder
 from onyxrank_export.training.late.fitting import fit_interaction, known_items, validation_lists
 from onyxrank_export.training.memory import kept_memory
 from onyxrank_export.training.plain_bert import what_is_not_plain
+from onyxrank_export.training.preparation import check_readable
 from onyxrank_export.training.run import CHECKPOINTS
 from onyxrank_export.training.run_writing import write_late_run
 from onyxrank_export.training.similarity import Similarity
@@ -45,6 +47,8 @@ def train_late(
     description: dict[str, Any],
     callbacks: Sequence[TrainerCallback] = (),
     say: Callable[[str], None] = lambda text: None,
+    *,
+    allow_unknown: float = ALLOWED_UNKNOWN,
 ) -> None:
     """Train and write the run folder.
 
@@ -55,9 +59,11 @@ def train_late(
         description: as of `describe_data`.
         callbacks: the caller's own Trainer callbacks.
         say: told each step of the fitting as it begins.
+        allow_unknown: most of each share of `Readability` that the base's vocabulary may leave unread.
 
     Raises:
         DataError: if the data has too little to train or to measure on.
+        UnreadableCatalogue: if the vocabulary does not know more than `allow_unknown` of the texts.
         UnsuitableModel: if the base is no plain BERT.
 
     """
@@ -65,6 +71,7 @@ def train_late(
     set_seed(config.seed)
     base = _base(data, config)
     texts = apart_encoder(base, config, split)
+    unread = check_readable(data, texts, allow_unknown)
     claim(out, config, description)
     started = time.monotonic()
     with quiet(), kept_memory():
@@ -76,7 +83,8 @@ def train_late(
         base.model.base_model.save_pretrained(out)
         base.tokenizer.save_pretrained(out)
         write_interaction(out / FOLDER, fitted.interaction, fitted.known)
-        write_late_run(out, fitted.quality, [*log, *fitted.log], config, description, seconds=seconds)
+        told = description | {"readability": unread.to_json()}
+        write_late_run(out, fitted.quality, [*log, *fitted.log], config, told, seconds=seconds)
     processes.wait_for_all()
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.errors import OnyxrankError
 from onyxrank.loading.engine import Engine
+from onyxrank.loading.lifetime import OfOneProcess
 from onyxrank.request.items import Items
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.timings import Stopwatch
@@ -19,13 +18,6 @@ from onyxrank.request.token_ids import EncodedHistory, EncodedRequest
 from onyxrank.scheduling.deadlines import moment
 from onyxrank.scheduling.leases import Leases
 from onyxrank.scheduling.waiting import Margins
-
-
-class OfOneProcess:
-    """A base class of objects that have threads or locks, and so stay in the process that made them."""
-
-    def __reduce__(self) -> NoReturn:
-        raise OnyxrankError(f"a {type(self).__name__} cannot be pickled or copied; load the bundle in each process")
 
 
 class PreparedHistory(OfOneProcess):

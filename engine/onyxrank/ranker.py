@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import os
-import threading
-import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onyxrank.bundle.opening import open_bundle
 from onyxrank.errors import InvalidInput
-from onyxrank.loading.engine import Engine
 from onyxrank.loading.explaining import explain
-from onyxrank.loading.load import load_engine
-from onyxrank.loading.options import LoadOptions, takes
-from onyxrank.prepared import OfOneProcess, PreparedHistory
+from onyxrank.loading.lifetime import Lifetime
+from onyxrank.prepared import PreparedHistory
 from onyxrank.request.items import History, ItemLike, Items, is_listed, to_events, to_items
 from onyxrank.request.ranking import Ranking, check_top_k
 from onyxrank.request.readability import Readability, readability
 from onyxrank.request.score_table import CHUNK_ROWS, score_frame
 from onyxrank.request.tables import Table, reordered
 from onyxrank.request.timings import Stopwatch
-from onyxrank.scheduling.leases import Leases
 
 ItemT = TypeVar("ItemT", bound=ItemLike)
 TableT = TypeVar("TableT", bound=Table)
 
 
-class Ranker(OfOneProcess):
+class Ranker(Lifetime):
     """Ranks items for a shopper by purchase probability. Safe to share between threads and event loops.
 
     Make one with `Ranker.load`, and close it or use it in a ``with`` block. Every call takes the history as
@@ -45,30 +36,6 @@ class Ranker(OfOneProcess):
         ...         print(hit.rank, hit.id, hit.score)
 
     """
-
-    def __init__(self, engine: Engine, options: LoadOptions | None = None) -> None:
-        self._leases = Leases(engine)
-        self._options = options or LoadOptions()
-        self._reloading = threading.Lock()
-        # If nobody calls close(), the threads end when the last reference to the ranker is gone.
-        weakref.finalize(self, self._leases.abandon).atexit = False
-
-    @classmethod
-    @takes(LoadOptions)
-    def load(cls, bundle: str | os.PathLike[str], options: LoadOptions) -> Ranker:
-        """Verify a bundle and open it.
-
-        Args:
-            bundle: the folder that ``onyxrank export`` wrote.
-            options: each field of `LoadOptions` as a keyword argument.
-
-        Raises:
-            BundleError: if the bundle or its profile is missing, damaged, altered, or too new.
-            ProviderUnavailable: if the provider that was asked for by name does not really run.
-            InvalidInput: if an option has a value that it cannot have.
-
-        """
-        return cls(load_engine(open_bundle(bundle), options), options)
 
     def rank(
         self, history: History, items: Items, top_k: int | None = None, *, deadline: float | None = None
@@ -262,43 +229,6 @@ class Ranker(OfOneProcess):
         """
         return PreparedHistory(self._leases, to_events(history), self)
 
-    def reload(self, bundle: str | os.PathLike[str]) -> None:
-        """Serve another bundle from now on, with the options that this one was loaded with.
-
-        Calls in flight end with the model that they began with; no call fails, waits, or mixes two. When this
-        returns, the old model has answered its last call and its memory is free; if it raises, the old model goes
-        on. It blocks, so do not call it on an event loop.
-
-        Args:
-            bundle: folder of the new bundle.
-
-        Raises:
-            OnyxrankError: as `load` does, or if the ranker is closed, was carried through a fork, or has calls in
-                flight on this thread's event loop.
-
-        """
-        self._leases.refuse_on_loop("call reload in a thread: await asyncio.to_thread(ranker.reload, bundle)")
-        with self._reloading:
-            with self._leases.lease():
-                engine = load_engine(open_bundle(bundle), self._options)
-            self._leases.replace(engine)
-
-    def check_room(self) -> None:
-        """Raise if a request would find no room now, so that a server can refuse it before it reads it.
-
-        Raises:
-            OnyxrankError: `Overloaded` if the queue is full; or if the ranker is closed, or was carried by a fork.
-
-        """
-        with self._leases.lease() as engine:
-            engine.scheduler.check_room()
-
-    def info(self) -> dict[str, Any]:
-        """Report as JSON values what is loaded, what it runs on and why, and what the queue and the caches hold."""
-        with self._leases.lease() as engine:
-            now = {"queue": engine.scheduler.facts()} | engine.encoder.facts() | engine.scheduler.architecture.facts()
-            return copy.deepcopy(engine.facts) | now
-
     def readability(self, items: Items, queries: Iterable[str] = ()) -> Readability:
         """Count how much of a catalogue the model's vocabulary does not know.
 
@@ -313,27 +243,3 @@ class Ranker(OfOneProcess):
         """
         with self._leases.lease() as engine:
             return readability(engine.encoder, to_items(items), queries)
-
-    def close(self) -> None:
-        """Refuse new calls, finish those in flight, and free the sessions. Closing again does nothing.
-
-        It raises `OnyxrankError` and closes nothing where calls of this thread's event loop are in flight.
-        """
-        self._leases.refuse_on_loop("await ranker.aclose(), or use async with")
-        self._leases.close()
-
-    async def aclose(self) -> None:
-        """Do what `close` does without blocking the event loop, whose calls in flight end meanwhile."""
-        await asyncio.to_thread(self._leases.close)
-
-    async def __aenter__(self) -> Ranker:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> Ranker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -20,7 +20,7 @@ from onyxrank.request.token_ids import EncodedHistory, EncodedRequest, Ragged
 from onyxrank.scheduling.counts import Counts, Speed
 from onyxrank.scheduling.deadlines import seconds_left
 from onyxrank.scheduling.queue import Job, Queue
-from onyxrank.scheduling.waiting import Margins, answer, give, late, own_error, wait
+from onyxrank.scheduling.waiting import Margins, answer, give, late, run_together, wait
 
 DEFAULT_QUEUE_TOKENS = 262_144
 """Most tokens in the queue by default.
@@ -255,13 +255,7 @@ class Scheduler:
         if steps is None:
             return False
         watch, began = Stopwatch(), self.clock()
-        try:
-            faults: list[BaseException | None] = list(steps[0].run(steps, watch))
-            if len(faults) != len(steps):
-                raise OnyxrankError(f"of {len(steps)} steps {len(faults)} answered; this is a fault of onyxrank")
-        except BaseException as error:  # every error belongs to the callers, since the thread must go on
-            faults = [error] if len(steps) == 1 else [own_error(error) for _ in steps]
-        self._done(steps, faults, watch, self.clock() - began)
+        self._done(steps, run_together(steps, watch), watch, self.clock() - began)
         return True
 
     def _next(self) -> list[Step] | None:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
+from onyxrank.architectures.call import Step
 from onyxrank.errors import DeadlineExceeded, OnyxrankError
+from onyxrank.request.timings import Stopwatch
 from onyxrank.scheduling.queue import Job
 
 Margins = list[NDArray[np.float32]]
@@ -105,3 +107,17 @@ def own_error(error: BaseException) -> BaseException:
         own = OnyxrankError(f"a run of several requests failed ({type(error).__name__})")
     own.__cause__ = error
     return own
+
+
+def run_together(steps: Sequence[Step], watch: Stopwatch) -> list[BaseException | None]:
+    """Run the steps of one micro-batch, and give for each its error or None.
+
+    Every error belongs to the callers, since the thread must go on; steps of several callers get errors of their own.
+    """
+    try:
+        faults: list[BaseException | None] = list(steps[0].run(steps, watch))
+        if len(faults) != len(steps):
+            raise OnyxrankError(f"of {len(steps)} steps {len(faults)} answered; this is a fault of onyxrank")
+    except BaseException as error:
+        return [error] if len(steps) == 1 else [own_error(error) for _ in steps]
+    return faults

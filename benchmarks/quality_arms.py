@@ -83,7 +83,7 @@ def measure_encoder(task: Task, seed: int, steps: int) -> None:
     pairs = contrastive_pairs(task.parts, recipe)
     with tempfile.TemporaryDirectory() as folder:
         similarity, log = train_encoder(
-            base, task.parts, pairs, validation, lists, recipe, Path(folder), [ProgressCallback(_Listener())]
+            base, task.parts, pairs, validation, lists, recipe, Path(folder), [ProgressCallback(Listener())]
         )
     say(f"validation: {log[-1]}")
     for protocol, rows in task.test.items():
@@ -140,7 +140,7 @@ def bundle_of(task: Task, recipe: TrainingConfig) -> Path:
     else:
         say(f"{task.data_set}, {task.split}: training {recipe.arch}, seed {recipe.seed}")
         begun = any((run / CHECKPOINTS).glob("checkpoint-*/trainer_state.json"))
-        callbacks: list[TrainerCallback] = [ProgressCallback(_Listener())]
+        callbacks: list[TrainerCallback] = [ProgressCallback(Listener())]
         train(task.path, run, recipe, resume=begun, callbacks=callbacks)
     if not bundle.exists():
         try:
@@ -177,15 +177,18 @@ def every(step: int) -> Callable[[int, int], None]:
     return told
 
 
-class _Listener:
+class Listener:
     """Tells a training's progress in lines, since it runs for long and mostly unwatched."""
 
     def begun(self, total: int, stage: str) -> None:
+        """See `progress.Listener`."""
         say(f"{stage}, {total} steps")
 
     def step(self, done: int, total: int, loss: float | None) -> None:
+        """See `progress.Listener`."""
         if done % 25 == 0 or done == total:
             say(f"step {done} of {total}" + ("" if loss is None else f", loss {loss:.4f}"))
 
     def evaluated(self, step: int, metrics: object) -> None:
+        """See `progress.Listener`."""
         say(f"step {step}: {metrics}")

@@ -90,7 +90,7 @@ def _published(path: Path, data: Interactions) -> Task:
         "published",
         path,
         parts,
-        {"full": _rows(parts, path / "valid.parquet")[::10]},
+        {"full": _rows(parts, path / "valid.parquet")[::3]},
         {"full": _rows(parts, path / "test.parquet")},
     )
 

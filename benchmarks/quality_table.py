@@ -1,9 +1,10 @@
 """Ranking quality on real data, beside what a model has to beat: one table, one command.
 
 1. For each data set, split and protocol (`quality_lists`) the baselines rank the test lists; they are fitted once.
-2. For each seed the encoder alone is trained, and by name cross and shared-history, exported and ranked through the
-   engine: hours on 2 cores. What is done is kept (`quality_files`), and a command that was interrupted goes on where
-   it stopped. Figures of another recipe are measured again, once its run is out of the way.
+2. For each seed the encoder alone and late interaction are trained (`quality_late`), and by name cross and
+   shared-history, exported and ranked through the engine: hours on 2 cores. What is done is kept (`quality_files`),
+   and a command that was interrupted goes on where it stopped. Figures of another recipe are measured again, once its
+   run is out of the way.
 3. The page is written from the figures that are there (`quality_page`).
 
     python benchmarks/quality_table.py --data FOLDER [--sets …] [--seeds 0 1 2] [--architectures …] [--table-only]
@@ -21,6 +22,7 @@ from onyxrank_export.evaluation.baselines.fitted import NAMES, fitted_baselines
 from provenance import stamp, write_record
 from quality_arms import RECIPES, measure_architecture, measure_encoder
 from quality_files import QUALITY, is_kept, keep
+from quality_late import measure_late
 from quality_lists import SETS, Task, tasks
 from quality_page import write_page
 
@@ -41,6 +43,7 @@ def measure(task: Task, seeds: Sequence[int], architectures: Sequence[str], enco
     measure_baselines(task)
     for seed in seeds:
         measure_encoder(task, seed, encoder_steps)
+        measure_late(task, seed)
         for architecture in architectures:
             measure_architecture(task, architecture, seed)
 

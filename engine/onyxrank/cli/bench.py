@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from onyxrank.architectures.registry import LATE_INTERACTION
 from onyxrank.bundle.opening import open_bundle
 from onyxrank.bundle.writing import check_writable
 from onyxrank.cli import console
@@ -98,14 +99,17 @@ def measure(
 
     `bench_bundle` explains the arguments.
     """
-    limits = open_bundle(bundle).manifest.limits
+    manifest = open_bundle(bundle).manifest
+    limits = manifest.limits
     factory = peak = None
     if importlib.util.find_spec("onnx") is None:
         console.say("onnx is not installed: no share of the machine's matrix products")
     else:
         peak = extras.load("onyxrank_export.peak", extra="export", purpose="the machine's peak").machine_peak
     absent = next((name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None), None)
-    if eager and absent:
+    if eager and manifest.architecture == LATE_INTERACTION:
+        console.say("late-interaction keeps what it computes: no eager PyTorch to compare with")
+    elif eager and absent:
         console.say(f"{absent} is not installed: no eager PyTorch to compare with")
     elif eager and not (bundle / WEIGHTS).is_file():
         console.say(f"{bundle} has no {WEIGHTS}, as deployment folders have none: no eager PyTorch to compare with")

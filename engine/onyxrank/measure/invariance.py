@@ -6,12 +6,9 @@ It does so with dynamic quantization, which takes the scale of its integers from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from onyxrank.architectures.base import Architecture
-from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank.request.token_ids import EncodedRequest
 
 BATCH_INVARIANT = 1e-5
 """Largest change of a probability at which two scores still count as the same."""
@@ -32,12 +29,7 @@ def batch_deviation(
     for request in requests:
         together = architecture.score([request])[0]
         for index, score in enumerate(together[:most_items]):
-            item = request.items[index]
-            alone = replace(
-                request,
-                items=Ragged(item, np.array([0, len(item)], np.int64)),
-                places=None if request.places is None else request.places[index : index + 1],
-            )
+            alone = request.picked(slice(index, index + 1))
             architecture.states.clear()  # what was computed in the batch must not be found again
             deviation = max(deviation, abs(float(architecture.score([alone])[0][0]) - float(score)))
     return deviation

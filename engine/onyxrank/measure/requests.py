@@ -23,6 +23,7 @@ from onyxrank.bundle.opening import Bundle
 from onyxrank.checks import check_count
 from onyxrank.errors import InvalidInput
 from onyxrank.loading.parts import load_encoder
+from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.encoding import TextEncoder
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import EncodedRequest
@@ -112,9 +113,11 @@ class Size:
     @classmethod
     def of(cls, encoded: EncodedRequest) -> Size:
         """Take the size of an encoded request, which must have items."""
-        lengths = encoded.items.lengths - 1  # each item ends with [SEP]
+        # An item ends with [SEP]; one that is read by itself begins with [CLS], as every event then does.
+        texts, special = (1, 1) if encoded.events is None else (len(encoded.events.texts), _SPECIAL_TOKENS)
+        lengths = encoded.items.lengths - special
         return cls(
-            history_tokens=len(encoded.history) - _SPECIAL_TOKENS,
+            history_tokens=len(encoded.history) - _SPECIAL_TOKENS * texts,
             items=len(lengths),
             item_tokens_mean=round(float(lengths.mean()), 1),
             item_tokens_max=int(lengths.max()),
@@ -143,7 +146,7 @@ def make_request(bundle: Bundle, workload: Workload, *, pool: Pool | None = None
     words = _whole_words(bundle, encoder)
     history_dice, item_dice = (np.random.default_rng([seed, part]) for part in range(2))
     if pool is None:
-        history: tuple[str, ...] = (_words_of(words, workload.history_tokens, history_dice),)
+        history = _history((), words, workload.history_tokens, encoder, history_dice)
         items = tuple(
             Item(str(number), _words_of(words, workload.item_tokens, item_dice)) for number in range(workload.items)
         )
@@ -175,6 +178,8 @@ def _words_of(words: Sequence[str], count: int, dice: np.random.Generator) -> st
 def _history(
     events: Sequence[str], words: Sequence[str], target: int, encoder: TextEncoder, dice: np.random.Generator
 ) -> tuple[str, ...]:
+    if isinstance(encoder, ApartEncoder):
+        return _events_apart(events, words, target, encoder, dice)
     [separator] = encoder.token_ids([HISTORY_SEPARATOR])
     lengths = [len(ids) for ids in encoder.token_ids(events)]
     chosen: list[str] = []
@@ -188,6 +193,21 @@ def _history(
         filler = _words_of(words, room, dice)
         chosen = [*chosen[:-1], " ".join([*chosen[-1:], filler])]
     return tuple(chosen)
+
+
+def _events_apart(
+    events: Sequence[str], words: Sequence[str], target: int, encoder: ApartEncoder, dice: np.random.Generator
+) -> tuple[str, ...]:
+    """Choose whole events, and make further ones of words, none longer than the encoder reads."""
+    lengths = [len(ids) for ids in encoder.token_ids(events)]
+    chosen: list[str] = []
+    room, longest = target, encoder.limits.item_tokens
+    for index in dice.permutation(len(events)):
+        if lengths[index] <= min(room, longest):
+            chosen.append(events[index])
+            room -= lengths[index]
+    made = [_words_of(words, min(longest, room - start), dice) for start in range(0, room, longest)]
+    return (*made, *chosen)
 
 
 def _items(

@@ -23,6 +23,9 @@ from onyxrank.request.known import KnownItems
 from onyxrank.request.token_ids import EncodedHistory, Events, Ragged
 from onyxrank.request.truncation import Cuts, Limits, fit_item
 
+SPECIAL_TOKENS = 2
+"""``[CLS]`` and ``[SEP]`` of each text, which the limits do not count."""
+
 
 class ApartEncoder(TextEncoder):
     """Tokenizes events and items apart. Safe to share between threads; see `TextEncoder` for the other arguments.
@@ -40,7 +43,7 @@ class ApartEncoder(TextEncoder):
 
     def _encoded_history(self, events: Sequence[str], tokens: Sequence[Sequence[int]]) -> tuple[EncodedHistory, bool]:
         texts = [self.fit_event(event) for event in tokens]
-        newest = first_kept([len(text) for text in texts], self.limits.history_tokens)
+        newest = first_kept([len(text) - SPECIAL_TOKENS for text in texts], self.limits.history_tokens)
         cut = newest + sum(len(event) > self.limits.item_tokens for event in tokens[newest:])
         ragged = Ragged.of(texts[newest:])
         places = self._known.places_of_titles(events[newest:])
@@ -62,7 +65,7 @@ def first_kept(lengths: Sequence[int], limit: int) -> int:
     """Choose the newest events that fit: the index of the oldest of them.
 
     Args:
-        lengths: number of tokens of each event, special tokens included, oldest first.
+        lengths: number of content tokens of each event, oldest first.
         limit: most tokens of all; the newest event is kept in any case.
 
     """

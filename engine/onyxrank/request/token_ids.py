@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +110,17 @@ class EncodedRequest:
     candidates: tuple[Item, ...] = ()
     events: Events | None = None
     places: NDArray[np.int32] | None = None
+
+    def picked(self, rows: slice) -> EncodedRequest:
+        """The request with some of its items, which follow each other."""
+        first, last, _ = rows.indices(len(self.items))
+        offsets = self.items.offsets[first : last + 1]
+        return replace(
+            self,
+            items=Ragged(self.items.ids[offsets[0] : offsets[-1]], offsets - offsets[0]),
+            candidates=self.candidates[rows],
+            places=None if self.places is None else self.places[rows],
+        )
 
     @property
     def cold(self) -> bool:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from onyxrank.request.token_ids import EncodedRequest, Ragged
+from onyxrank.request.token_ids import EncodedRequest
 
 FEWEST = 16
 """Least number of items to which a list is cut. Two micro-batches of cross hold as many."""
@@ -45,5 +44,4 @@ def affordable(
 
 def first_items(request: EncodedRequest, count: int) -> EncodedRequest:
     """Return a request with at most `count` of its items, the first ones."""
-    offsets = request.items.offsets[: count + 1]
-    return replace(request, items=Ragged(request.items.ids[: offsets[-1]], offsets))
+    return request.picked(slice(count))

@@ -113,7 +113,17 @@ def write_late_run(
     draw_curves(history, out / CURVES_FILE, metric="ndcg_at_10")
     write_json(
         out / RUN_FILE,
-        _content(config, data, {"seconds": round(seconds, 1), "terms": quality, "device": device_name()}),
+        _content(
+            config,
+            data,
+            {
+                "steps": config.contrastive_steps,
+                "seconds": round(seconds, 1),
+                "terms": quality,
+                "device": device_name(),
+                "validation": {"ndcg_at_10": quality["all"]},
+            },
+        ),
     )
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     share_mode(out / RUN_FILE)

@@ -10,7 +10,7 @@ Search data has no purchases: there the score is the text's, with popularity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -54,6 +54,8 @@ class Fitted:
         known: the items that it knows by their ids.
         log: checkpoints of what was learnt: ``epoch``, ``loss``, ``quality``.
         quality: NDCG@10 on the validation lists that it was weighed on, of each term alone and of all together.
+        features: what each term says of those lists.
+        terms: the terms with weight 1.
 
     """
 
@@ -61,6 +63,15 @@ class Fitted:
     known: KnownItems
     log: Sequence[dict[str, float]]
     quality: dict[str, float]
+    features: Features
+    terms: Mapping[str, Term]
+
+    def without(self, names: Collection[str]) -> Interaction:
+        """Weigh anew without some terms, to see what they are worth."""
+        if not names:
+            return self.interaction
+        terms = {name: term for name, term in self.terms.items() if name not in names}
+        return _weighed(self.features.of_terms(terms), terms, len(self.known))[0]
 
 
 def known_items(split: Split) -> tuple[KnownItems, NDArray[np.int32]]:
@@ -68,6 +79,13 @@ def known_items(split: Split) -> tuple[KnownItems, NDArray[np.int32]]:
     positions = np.flatnonzero(split.popularity).astype(np.int32)
     items = [split.data.items[position] for position in positions]
     return KnownItems.of(items, split.popularity[positions]), positions
+
+
+def places_in(items: int, positions: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The place of each item of a catalogue among the known ones at some positions, or `NEW`: int32 [items]."""
+    places = np.full(items, NEW, np.int32)
+    places[positions] = np.arange(len(positions))
+    return places
 
 
 def fit_interaction(
@@ -106,20 +124,25 @@ def fit_interaction(
         chosen[name], features.columns[name] = term, column
     quality = {name: features.quality(column) for name, column in features.columns.items()}
     say(f"weighing the terms on {len(lists)} validation lists")
+    interaction, quality["all"] = _weighed(features, chosen, len(known))
+    return Fitted(interaction, known, log, quality, features, chosen)
+
+
+def _weighed(features: Features, terms: Mapping[str, Term], known: int) -> tuple[Interaction, float]:
+    """Weigh terms, and give the score with its NDCG@10 on the lists that it was weighed on."""
     weights = features.weigh()
     together = np.sum([weights[name] * column for name, column in features.columns.items()], axis=0)
-    quality["all"] = features.quality(together)
     # A margin is the log-odds of a purchase among the whole catalogue.
     slope, bias = fitted_line(together.astype(np.float64), features.bought)
-    weighed = {name: replace(term, weight=slope * weights[name]) for name, term in chosen.items() if weights[name]}
+    weighed = {name: replace(term, weight=slope * weights[name]) for name, term in terms.items() if weights[name]}
     interaction = Interaction(
-        known=len(known),
+        known=known,
         vectors={name: term for name, term in weighed.items() if isinstance(term, VectorTerm)},
         neighbours={name: term for name, term in weighed.items() if isinstance(term, NeighbourTerm)},
         items={name: term for name, term in weighed.items() if isinstance(term, ItemTerm)},
         bias=bias,
     )
-    return Fitted(interaction, known, log, quality)
+    return interaction, features.quality(together)
 
 
 def validation_lists(split: Split, seed: int) -> list[CandidateList]:
@@ -191,8 +214,7 @@ def _known(
     lists: Sequence[CandidateList],
     pad_id: int,
 ) -> Known:
-    places = np.full(len(vectors.items), NEW, np.int32)
-    places[positions] = np.arange(len(positions))
+    places = places_in(len(vectors.items), positions)
     queries = list(dict.fromkeys(text for row in lists if not len(row.events) for text in row.history))
     rows = [texts.fit_event(ids) for ids in texts.token_ids(queries)]
     of_queries = text_vectors(encoder, Ragged.of(rows), pad_id) if rows else vectors.items[:0]

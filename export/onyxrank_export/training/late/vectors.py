@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import Module
 
-from onyxrank.request.apart import ApartEncoder
+from onyxrank.request.apart import SPECIAL_TOKENS, ApartEncoder
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import Ragged
 from onyxrank_export.training.contrastive import embed, pad
@@ -25,7 +25,7 @@ class CatalogueVectors:
     Attributes:
         items: float32 [items, width], unit vectors of title and description.
         titles: float32 [items, width], unit vectors of the title alone.
-        title_lengths: int64 [items], tokens of each title as an event, special tokens included.
+        title_lengths: int64 [items], content tokens of each title as an event.
 
     """
 
@@ -47,7 +47,7 @@ def catalogue_vectors(encoder: Module, texts: ApartEncoder, items: Sequence[Item
     as_items = texts.encode([], items).items
     as_events = texts.encode([], [Item(item.id, item.title) for item in items]).items
     vectors = text_vectors(encoder, Ragged.joined([as_items, as_events]), pad_id)
-    return CatalogueVectors(vectors[: len(items)], vectors[len(items) :], as_events.lengths)
+    return CatalogueVectors(vectors[: len(items)], vectors[len(items) :], as_events.lengths - SPECIAL_TOKENS)
 
 
 def text_vectors(encoder: Module, texts: Ragged, pad_id: int) -> NDArray[np.float32]:

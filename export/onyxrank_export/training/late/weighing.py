@@ -13,7 +13,8 @@ Weights stay above 0, but for those of `UNBOUNDED`, and near where they started:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -116,6 +117,12 @@ class Features:
         """The mean NDCG@10 of scores, float [candidates]; of ties every target has the mean place."""
         rows = np.split(scores, self._bounds[1:-1])
         return float(np.mean([gains.of(row) for gains, row in zip(self._gains, rows, strict=True)]))
+
+    def of_terms(self, names: Iterable[str]) -> Features:
+        """The same lists with some of the `columns` alone."""
+        fewer = copy.copy(self)
+        fewer.columns = {name: self.columns[name] for name in names}
+        return fewer
 
     def weigh(self) -> dict[str, float]:
         """Choose a weight for each of the `columns`."""

@@ -163,7 +163,7 @@ def test_make_quality_is_the_recipe_of_the_table(monkeypatch, tmp_path):
         *("--data", "--out", "--base", "--arch", "--recipe")
     }, "the recipe's own options stand in its file alone"
     asked = []
-    monkeypatch.setattr(train, "train_run", lambda data, out, config, resume: asked.append(config))
+    monkeypatch.setattr(train, "train_run", lambda data, out, config, **options: asked.append(config))
     assert run(shlex.split(command)[1:]) == 0
     assert asked == [replace(quality_arms.RECIPES["amazon2018_office"], arch="cross")]
 

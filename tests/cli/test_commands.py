@@ -334,7 +334,7 @@ def test_train_without_a_data_file_says_so(call, tmp_path):
         (("--negatives", "-1"), "negatives must be at least 0"),
         (("--popular", "2"), "popular must be from 0 to 1"),
         (("--seed", "-1"), "seed must be at least 0"),
-        (("--item-tokens", "0"), "limits.item_tokens"),
+        (("--item-tokens", "0"), "item_tokens must be"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,
 )
@@ -379,7 +379,7 @@ def test_a_recipe_names_options_of_train_and_nothing_else(call, few, tmp_path):
     [
         (("--precision", "fp8"), "no precision fp8; choose of fp32"),
         (("--gate-lists", "0"), "gate_lists"),
-        (("--history-tokens", "0"), "limits.history_tokens"),
+        (("--history-tokens", "0"), "history_tokens must be"),
         (("--data", "/no/data"), "no such file or folder"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else None,

@@ -109,9 +109,9 @@ def test_one_good_recipe_is_enough_and_the_bad_ones_are_named(trained_run, tmp_p
 def test_full_range_weights_are_judged_by_exact_sums_on_every_machine(trained_run, tmp_path, monkeypatch):
     judged, original = {}, export_context.opened_architecture
 
-    def noting(name, head, files, pad_id, **options):
+    def noting(name, head, files, folder, pad_id, **options):
         judged[files["model"].name] = options["exact_sums"]
-        return original(name, head, files, pad_id, **options)
+        return original(name, head, files, folder, pad_id, **options)
 
     monkeypatch.setattr(export_context, "opened_architecture", noting)
     export(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from onyxrank import NonFiniteScore
+from onyxrank.architectures.state_cache import StateCache
 from onyxrank.measure.invariance import batch_deviation
 from onyxrank.request.token_ids import EncodedRequest, Ragged
 from onyxrank.request.truncation import Cuts
@@ -23,6 +24,7 @@ class Scorer:
 
     def __init__(self, score=lambda ids, together: ids / 100):
         self._score = score
+        self.states = StateCache(0)
 
     def score(self, requests):
         return self.margins(requests)

@@ -32,7 +32,8 @@ def test_no_options_are_the_defaults():
 
 
 def test_an_unknown_recipe_is_refused_with_the_names_there_are(tmp_path):
-    with pytest.raises(InvalidInput, match="no recipe 'speed'; name a JSON file, or one of quality") as caught:
+    names = "late-interaction, quality"
+    with pytest.raises(InvalidInput, match=f"no recipe 'speed'; name a JSON file, or one of {names}") as caught:
         read_recipe("speed")
     assert caught.value.field == "recipe"
 

@@ -181,7 +181,7 @@ def test_accumulated_halves_are_a_whole_batch(few, tmp_path, arch):
     for name, batch, accumulate in (("whole", 32, 1), ("halves", 16, 2)):
         losses = Losses()
         settings = {"arch": arch, "batch_size": batch, "accumulate": accumulate, "dropout": 0.0, "precision": "fp32"}
-        fit(few, tmp_path / name, losses, max_steps=6, **settings)
+        fit(few, tmp_path / name, losses, max_steps=3, **settings)
         logged.append(losses.seen)
     steps = [facts(tmp_path / name)["training"]["steps"] for name in ("whole", "halves")]
     assert steps[0] == steps[1]

@@ -46,7 +46,8 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request, which may never begin."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # `pause_writing` then tells of every byte that is not taken
+        # `pause_writing` then tells of whatever is not taken. At 0, TLS would pause although nothing waits, for ever.
+        transport.set_write_buffer_limits(high=1, low=0)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:

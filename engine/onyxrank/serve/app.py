@@ -6,8 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,7 +16,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from onyxrank.errors import OnyxrankError
-from onyxrank.ranker import Ranker
 from onyxrank.serve import cohere, logs, native, open_inference, operations, page, tei
 from onyxrank.serve.access import Access, Keys
 from onyxrank.serve.body import Body
@@ -63,7 +61,7 @@ def build(settings: ServeSettings) -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.service = Service(settings, metrics)
-    app.state.control = Control(settings.control_file)
+    app.state.control = Control(settings.control_file, settings.bundle, settings.name)
     for module in (native, tei, cohere, open_inference, operations, page):
         app.include_router(module.router)
     describe(app, settings)
@@ -98,24 +96,26 @@ def _shared(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
     service, control = app.state.service, app.state.control
     settings = service.settings
-    bundle, name = control.current() or (settings.bundle, settings.name)
+    first = control.begin()
     try:
         app.state.catalogue = await asyncio.to_thread(Catalogue.read, settings.items_file)
-        ranker = await asyncio.to_thread(Ranker.load, bundle, **asdict(settings.load))
+        ranker = await service.load(first.bundle)
     except OnyxrankError as error:
         logs.log("start failed", logging.ERROR, reason=str(error))
         raise
-    info = service.use(ranker, name)
-    logs.log("ready", model=name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")})
-    watching = asyncio.create_task(control.watch(service))
+    info = service.use(ranker, first.name)
+    logs.log(
+        "ready", model=first.name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")}
+    )
+    control.watch(service)
     try:
         yield {HEADER_TIMEOUT: settings.header_timeout_s, SEND_TIMEOUT: settings.send_timeout_s}
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
-        await asyncio.to_thread(ranker.close)
-        logs.log("stopped", model=service.name)
+        try:
+            await control.close()
+        finally:
+            await asyncio.to_thread(service.loaded().close)
+            logs.log("stopped", model=service.name)
 
 
 async def _engine_error(request: Request, error: Exception) -> Response:

@@ -108,7 +108,8 @@ async def rank_documents(body: RerankRequest, request: Request, *, all_blank: bo
     items = [_item(index, document, body.rank_fields) for index, document in enumerate(body.documents)]
     if items and not all_blank and not any(item.title.strip() or item.description.strip() for item in items):
         raise InvalidInput("documents have no text: every one of them is blank", field="documents")
-    return await service_of(request).rank(body.query, items, body.top_n, wording=DOCUMENTS, blank=True)
+    ranking, _ = await service_of(request).rank(body.query, items, body.top_n, wording=DOCUMENTS, blank=True)
+    return ranking
 
 
 def jina_answer(ranking: Ranking, body: RerankRequest) -> dict[str, Any]:

@@ -118,10 +118,10 @@ async def rank(body: RankRequest, request: Request) -> JSONResponse:
     ]
     history, wording = (body.query, QUERY) if body.history is None else (body.history, NATIVE)
     deadline_s = None if body.deadline_ms is None else body.deadline_ms / 1000
-    ranking = await service.rank(history or [], items, body.top_k, deadline_s, wording)
+    ranking, model = await service.rank(history or [], items, body.top_k, deadline_s, wording)
     return JSONResponse(
         {
-            "model": service.name,
+            "model": model,
             "results": [{"rank": hit.rank, "index": hit.index, "id": hit.id, "score": hit.score} for hit in ranking],
             "total": ranking.total,
             "tokens": ranking.tokens,

@@ -102,12 +102,12 @@ async def infer(model: str, request: Request, version: str = VERSION) -> Respons
         for index, (title, description) in enumerate(zip(titles.data, descriptions, strict=True))
     ]
     history = inputs["history"].data if "history" in inputs else []
-    ranking = await service.rank(history, items, wording=TENSORS, blank=True)
+    ranking, scored_by = await service.rank(history, items, wording=TENSORS, blank=True)
     scores = [0.0] * ranking.total
     for hit in ranking:
         scores[hit.index] = hit.score
     head = {} if asked.id is None else {"id": asked.id}
-    head |= {"model_name": service.name, "model_version": VERSION}
+    head |= {"model_name": scored_by, "model_version": VERSION}
     return tensors.answer(head, scores, titles.shape, binary=asked.wants_binary())
 
 

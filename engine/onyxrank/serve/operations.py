@@ -55,11 +55,10 @@ async def reload(body: ReloadRequest, request: Request) -> dict[str, Any]:
     """Serve another bundle, without failing a request or answering one with two models.
 
     If the bundle cannot be loaded, the server goes on with the one before. The model keeps its name unless the
-    request gives another. With several workers, the others follow within a second.
+    request gives another. With several workers, the others follow within a second. A reload that has begun comes to
+    its end even if the client leaves.
     """
     service = service_of(request)
     control: Control = request.app.state.control
-    name = body.name or service.name
-    info = await service.reload(body.bundle, name)
-    control.announce(body.bundle, name)
+    name, info = await control.reload(service, body.bundle, body.name)
     return {"model": name, "architecture": info["architecture"], "variant": info["variant"]}

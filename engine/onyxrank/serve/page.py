@@ -116,7 +116,7 @@ async def rank(body: PageRequest, request: Request) -> JSONResponse:
         items = [Item(str(index), title) for index, title in enumerate(body.titles)]
         keys = list(range(len(items)))
         picked = {"from": "titles", "matching": len(items), "related": 0}
-    ranking = await service.rank(asked or [], items)
+    ranking, _ = await service.rank(asked or [], items)
     return JSONResponse(_answer(ranking, keys, picked), headers=_PRIVATE)
 
 

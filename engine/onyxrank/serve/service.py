@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 
@@ -23,6 +23,13 @@ from onyxrank.serve.wording import NATIVE, Wording
 
 ItemsOrTitles = Sequence[Item | str]
 """The items of a request; a string is an item's title."""
+
+
+class Ranked(NamedTuple):
+    """A ranking, and the name of the model that it is from, which a reload may have replaced meanwhile."""
+
+    ranking: Ranking
+    model: str
 
 
 @dataclass(slots=True)
@@ -52,7 +59,7 @@ class Service:
         deadline_s: float | None = None,
         wording: Wording = NATIVE,
         blank: bool = False,
-    ) -> Ranking:
+    ) -> Ranked:
         """Rank items within the limits of the server.
 
         Args:
@@ -77,26 +84,33 @@ class Service:
             self._check_texts(history, items)
             deadline_s = deadline_s or settings.timeout_s
             if blank:
-                ranking = await self._rank_with_blanks(history, items, top_k, deadline_s)
+                ranked = await self._rank_with_blanks(history, items, top_k, deadline_s)
             else:
-                ranking = await self.loaded().arank(history, items, top_k, deadline=deadline_s)
+                ranked = await self._rank(history, items, top_k, deadline_s)
         except (InvalidInput, NonFiniteScore) as error:
             raise wording.worded(error) from error
         # Counting waits for the next turn of the event loop, so that the answer goes out first.
-        asyncio.get_running_loop().call_soon(self.metrics.ranking, ranking)
-        tracing.record_ranking(ranking)
-        return ranking
+        asyncio.get_running_loop().call_soon(self.metrics.ranking, ranked.ranking)
+        tracing.record_ranking(ranked.ranking)
+        return ranked
+
+    async def _rank(
+        self, history: str | Sequence[str], items: ItemsOrTitles, top_k: int | None, deadline_s: float
+    ) -> Ranked:
+        # `arank` takes its engine before it waits for anything, so that no reload comes between it and the name.
+        name = self.name
+        return Ranked(await self.loaded().arank(history, items, top_k, deadline=deadline_s), name)
 
     async def _rank_with_blanks(
         self, history: str | Sequence[str], items: ItemsOrTitles, top_k: int | None, deadline_s: float
-    ) -> Ranking:
+    ) -> Ranked:
         due = time.monotonic() + deadline_s
         listed = WithBlanks(items)
         while True:
             try:
                 left = due - time.monotonic()
-                ranking = await self.loaded().arank(history, listed.readable, top_k, deadline=left)
-                return listed.ranking(ranking, top_k)
+                ranked = await self._rank(history, listed.readable, top_k, left)
+                return Ranked(listed.ranking(ranked.ranking, top_k), ranked.model)
             except UnreadableTitles as error:
                 listed.set_apart(error)
             except (InvalidInput, NonFiniteScore) as error:
@@ -113,17 +127,20 @@ class Service:
             raise RuntimeError("no model is loaded")
         return self.ranker
 
-    async def reload(self, bundle: str, name: str) -> dict[str, Any]:
-        """Serve another bundle from now on and return its model's `info`.
+    async def load(self, bundle: str) -> Ranker:
+        """Load a bundle as the settings say, beside the model that is served."""
+        return await asyncio.to_thread(Ranker.load, bundle, **asdict(self.settings.load))
 
-        If the bundle cannot be loaded, the error is raised and the model before is served as before.
-        """
-        await asyncio.to_thread(self.loaded().reload, bundle)
+    async def replace(self, fresh: Ranker, name: str) -> dict[str, Any]:
+        """Serve another model from now on and return its `info`, once the model before has given its last answer."""
+        before = self.loaded()
+        info = self.use(fresh, name)
         logs.log("reloaded", model=name)
-        return self.use(self.loaded(), name)
+        await asyncio.to_thread(before.close)
+        return info
 
     def use(self, ranker: Ranker, name: str) -> dict[str, Any]:
-        """Serve a loaded model from now on and return its `info`."""
+        """Serve a loaded model from now on and return its `info`. Only the event loop's thread may call it."""
         self.ranker, self.name = ranker, name
         info = ranker.info()
         self.provider = info["provider"]

@@ -85,7 +85,7 @@ async def rerank(body: RerankRequest, request: Request) -> JSONResponse:
     if not body.query and "" in texts:
         place = f"texts[{texts.index('')}]"
         raise InvalidInput(f"query and {place} are both empty; one of them must have some text", field=place)
-    ranking = await service.rank(body.query, texts, wording=TEXTS, blank=True)
+    ranking, _ = await service.rank(body.query, texts, wording=TEXTS, blank=True)
     ranks = [
         {"index": hit.index, "score": hit.margin if body.raw_scores else hit.score}
         | ({"text": texts[hit.index]} if body.return_text else {})

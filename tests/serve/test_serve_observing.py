@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving import PATIENCE, serving
 
 from onyxrank import Ranker
+from onyxrank.serve import tracing
 from onyxrank.serve.logs import JsonLines
 from onyxrank.serve.metrics import SHARED_FOLDER, Metrics
 
@@ -43,6 +44,18 @@ def test_a_request_is_a_span_of_the_callers_trace_without_texts(client, spans):
     assert (told["http.response.status_code"], told["onyxrank.items"]) == (200, 2)
     assert told["onyxrank.run_s"] > 0
     assert SECRET not in span.to_json()
+
+
+def test_only_faults_of_the_server_mark_a_span_as_an_error(spans):
+    spans.clear()
+    for status in (200, 404, 429, 499, 500, 503):
+        with tracing.request_span("POST", {}) as span:
+            tracing.finish(span, "POST", "/v1/rank", status)
+    told = [
+        (span.attributes["http.response.status_code"], span.status.status_code.name)
+        for span in spans.get_finished_spans()
+    ]
+    assert [status for status, outcome in told if outcome == "ERROR"] == [500, 503]
 
 
 def test_a_failure_is_in_the_log_by_its_type_and_place_alone():

@@ -108,9 +108,12 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, float]]:
         "ready", model=first.name, **{key: info[key] for key in ("architecture", "variant", "provider", "threads")}
     )
     control.watch(service)
+    refreshing = None if settings.control_file is None else asyncio.create_task(service.refresh())
     try:
         yield {HEADER_TIMEOUT: settings.header_timeout_s, SEND_TIMEOUT: settings.send_timeout_s}
     finally:
+        if refreshing is not None:
+            refreshing.cancel()
         try:
             await control.close()
         finally:

@@ -76,6 +76,7 @@ class Metrics:
             multiprocess_mode="livemax",
             **own,
         )
+        self._in_force: Gauge | None = None
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], int] = {}
         _forget_killed_workers()
@@ -109,8 +110,12 @@ class Metrics:
 
     def model(self, name: str, info: dict[str, Any]) -> None:
         """Record which model is served from now on; its caches begin to count from 0."""
-        self._model.clear()
-        self._model.labels(name, info["architecture"], info["variant"], info["provider"]).set(1)
+        if self._in_force is not None:
+            # In the file that workers share, the figure of a label outlives the label.
+            self._in_force.set(0)
+            self._model.clear()
+        self._in_force = self._model.labels(name, info["architecture"], info["variant"], info["provider"])
+        self._in_force.set(1)
         with self._lock:
             self._seen.clear()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from onyxrank.serve.metrics import Metrics
 from onyxrank.serve.settings import ServeSettings
 from onyxrank.serve.wording import NATIVE, Wording
 
+_REFRESH_EVERY_S = 1.0
+"""Seconds between two looks at the engine's figures, where several workers report for each other."""
 ItemsOrTitles = Sequence[Item | str]
 """The items of a request; a string is an item's title."""
 
@@ -138,6 +141,18 @@ class Service:
         logs.log("reloaded", model=name)
         await asyncio.to_thread(before.close)
         return info
+
+    async def refresh(self) -> None:
+        """Take over the engine's own figures again and again, so that they are right whichever worker is scraped.
+
+        It goes on until it is cancelled. A turn that fails is logged, and the next is tried.
+        """
+        while True:
+            await asyncio.sleep(_REFRESH_EVERY_S)
+            try:
+                self.metrics.update(self.loaded().info())
+            except Exception as error:
+                logs.log("metrics failed", logging.ERROR, **logs.of_exception(error))
 
     def use(self, ranker: Ranker, name: str) -> dict[str, Any]:
         """Serve a loaded model from now on and return its `info`. Only the event loop's thread may call it."""

@@ -17,6 +17,8 @@ except ImportError:
     _tracer = None
 else:
     _tracer = trace.get_tracer("onyxrank")
+_SERVER_ERROR = 500
+"""Least status that is the server's fault; what clients do wrong is no error of a server's span."""
 
 
 @contextmanager
@@ -43,10 +45,12 @@ def request_span(method: str, headers: Mapping[str, str]) -> Iterator[Any]:
 
 
 def finish(span: Any, method: str, route: str, status: int) -> None:
-    """Name a span after the route of its request, and record the status of the answer."""
+    """Name a span after the route of its request, and record the status of the answer; 5xx marks it as an error."""
     if span is not None:
         span.update_name(f"{method} {route}")
         span.set_attributes({"http.request.method": method, "http.route": route, "http.response.status_code": status})
+        if status >= _SERVER_ERROR:
+            span.set_status(trace.StatusCode.ERROR)
 
 
 def record_ranking(ranking: Ranking) -> None:

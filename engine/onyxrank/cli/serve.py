@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,9 @@ def command(
     load: LoadOptions,
 ) -> None:
     """Serve a bundle over HTTP: its own API, and what clients of TEI, Cohere, Jina and Open Inference speak."""
+    # prometheus_client reads these when imported. Several workers get a folder of their own, and one needs none.
+    for variable in ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir"):
+        os.environ.pop(variable, None)
     run = extras.load("onyxrank.serve.run", extra="serve", purpose="the server")
     settings = extras.load("onyxrank.serve.settings", extra="serve", purpose="the server").ServeSettings(
         bundle=str(bundle.resolve()),

@@ -37,21 +37,32 @@ def run(settings: ServeSettings) -> None:
     Raises:
         BundleError: if the bundle is missing or damaged.
         InvalidInput: if the catalogue cannot be read.
-        StartFailed: if the address is taken, or a worker did not start.
+        StartFailed: if the address is taken, a worker did not start, or several have no folder to share.
 
     """
     open_bundle(settings.bundle)
     if settings.items_file is not None:
         read_items(Path(settings.items_file))
-    with tempfile.TemporaryDirectory(prefix="onyxrank-serve-") as folder:
-        if settings.workers > 1:
-            settings = replace(settings, control_file=str(Path(folder) / "bundle.json"))
-            os.environ[SHARED_FOLDER] = folder
-        os.environ[SETTINGS] = settings.to_json()
+    if settings.workers == 1:
         _serve(settings)
+        return
+    with _shared_folder() as folder:
+        os.environ[SHARED_FOLDER] = folder
+        _serve(replace(settings, control_file=str(Path(folder) / "bundle")))
+
+
+def _shared_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="onyxrank-serve-")
+    except OSError as error:
+        raise StartFailed(
+            "several workers need a temporary folder that can be written, and there is none; set TMPDIR to one, or "
+            "serve with --workers 1"
+        ) from error
 
 
 def _serve(settings: ServeSettings) -> None:
+    os.environ[SETTINGS] = settings.to_json()
     connections = most_connections()
     config = uvicorn.Config(
         "onyxrank.serve.app:create",

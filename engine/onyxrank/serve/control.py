@@ -93,17 +93,18 @@ class Control:
             OnyxrankError: if `Ranker.load` raises it.
 
         """
-        return await asyncio.shield(self._keep(asyncio.create_task(self._reload(service, bundle, name))))
+        reloading = asyncio.create_task(self._reload(service, bundle, name))
+        self._keep(reloading)
+        return await asyncio.shield(reloading)
 
     async def close(self) -> None:
         """Begin no more reloads, and return when the one in progress has ended."""
         self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:
+    def _keep(self, task: asyncio.Task[Any]) -> None:
         self._tasks.add(task)
         task.add_done_callback(self._forget)
-        return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

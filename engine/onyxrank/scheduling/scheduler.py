@@ -180,12 +180,12 @@ class Scheduler:
             }
 
     def close(self) -> None:
-        """Refuse new calls, finish those in the queue, end the threads, and close the architecture."""
+        """Do what `finish` does, and close the architecture."""
         self.finish()
         self.architecture.close()
 
     def finish(self) -> None:
-        """Do what `close` does, but leave the architecture open, which another scheduler may use."""
+        """Refuse new calls, finish those in the queue, and end the threads; another scheduler may use the rest."""
         self.stop()
         for thread in self._threads:
             thread.join()
@@ -234,14 +234,13 @@ class Scheduler:
             self._threads.append(thread)
 
     def _refuse(self, lacking: int) -> None:
-        if not lacking:
-            return
-        self._counts.refused += 1
-        speed = self._speed.tokens_per_second(self._workers)
-        raise Overloaded(
-            f"no room in the queue of {self._queue.limit} tokens; try again later, or raise queue_tokens",
-            retry_after_s=lacking / speed if speed else None,
-        )
+        if lacking:
+            self._counts.refused += 1
+            speed = self._speed.tokens_per_second(self._workers)
+            raise Overloaded(
+                f"no room in the queue of {self._queue.limit} tokens; try again later, or raise queue_tokens",
+                retry_after_s=lacking / speed if speed else None,
+            )
 
     def _work(self) -> None:
         flush_denormals()

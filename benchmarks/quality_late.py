@@ -31,7 +31,7 @@ from onyxrank_export.training.recipe import recipe_of
 from onyxrank_export.training.run_writing import device_name
 from quality_arms import Listener, told
 from quality_files import is_kept, keep
-from quality_lists import Task
+from quality_lists import Task, rows_of
 
 WITHOUT: Mapping[str, Sequence[str]] = {
     "late-interaction": (),
@@ -76,11 +76,10 @@ def measure_late(task: Task, seed: int) -> None:
 
 
 def _validation(task: Task, seed: int) -> list[CandidateList]:
-    """The lists to choose on: those of the published split are rows of a file of its own."""
+    """The lists to choose on: those of the published split are rows of a file of its own, of which every third."""
     if task.split in ("last", "time"):
         return fitting.validation_lists(task.parts, seed)
-    rows = task.validation["full"]
-    return list(rows[:: max(1, len(rows) // fitting.MOST_LISTS)])
+    return list(rows_of(task.parts, task.path / "valid.parquet")[::3])
 
 
 def _margins(interaction: Interaction, known: Known, row: CandidateList) -> np.ndarray:

@@ -90,17 +90,17 @@ def _published(path: Path, data: Interactions) -> Task:
         "published",
         path,
         parts,
-        {"full": _rows(parts, path / "valid.parquet")[::3]},
-        {"full": _rows(parts, path / "test.parquet")},
+        {"full": rows_of(parts, path / "valid.parquet")[::10]},
+        {"full": rows_of(parts, path / "test.parquet")},
     )
 
 
-def _rows(parts: BehaviourSplit, path: Path) -> Sequence[CandidateList]:
+def rows_of(parts: BehaviourSplit, path: Path) -> Sequence[CandidateList]:
     """Read rows of a history of item ids and a target, to be ranked among all items."""
     places = {item.id: place for place, item in enumerate(parts.data.items)}
     everything = np.arange(len(places), dtype=np.int32)
     lists = []
-    for history, target in pl.read_parquet(path).select("history", "item_id").iter_rows():
+    for history, target in pl.read_parquet(path).select("history", "item_id").iterrows_of():
         events = np.array([places[item] for item in history], np.int32)
         labels = (everything == places[target]).astype(np.float32)
         lists.append(CandidateList(titles(parts, events), everything, labels, events))

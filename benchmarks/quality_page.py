@@ -116,7 +116,8 @@ def paired(first: Metrics, second: Metrics, metric: str) -> tuple[float, float, 
 def _section(title: str, systems: Mapping[str, Figures]) -> str:
     first = next(iter(systems.values())).metrics
     known = {name for each in systems.values() for name in each.metrics}
-    if all(np.nanmin(each.metrics["hit_rate_at_100"]) == 1 for each in systems.values()):
+    far = [each.metrics["hit_rate_at_100"] for each in systems.values() if "hit_rate_at_100" in each.metrics]
+    if far and all(np.nanmin(rates) == 1 for rates in far):
         known.discard("hit_rate_at_100")  # the lists are shorter than that
     columns = {name: told for name, told in _COLUMNS.items() if name in known}
     lines = [

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from serving import ADMIN_KEY, PATIENCE, serving
 
-import onyxrank.ranker
 from onyxrank import Ranker
 from onyxrank.architectures.cross import PairStep
+from onyxrank.loading import lifetime
 from onyxrank.serve import control
 from onyxrank.serve.control import Control, ReloadFailed
 
@@ -75,7 +75,7 @@ def test_workers_follow_a_folder_that_is_overwritten_again(trained_bundle, share
 
 def test_a_reload_ends_though_its_client_left(trained_bundle, shared_bundle, admin, monkeypatch):
     begun, released = threading.Event(), threading.Event()
-    opening = onyxrank.ranker.open_bundle
+    opening = lifetime.open_bundle
 
     def slow(bundle):
         begun.set()
@@ -83,7 +83,7 @@ def test_a_reload_ends_though_its_client_left(trained_bundle, shared_bundle, adm
         return opening(bundle)
 
     with serving(bundle=str(trained_bundle), **admin) as url:
-        monkeypatch.setattr(onyxrank.ranker, "open_bundle", slow)
+        monkeypatch.setattr(lifetime, "open_bundle", slow)
         with httpx.Client() as leaving, contextlib.suppress(httpx.ReadTimeout):
             asked = {"bundle": str(shared_bundle), "name": "new"}
             leaving.post(f"{url}/admin/reload", json=asked, headers=ADMIN, timeout=httpx.Timeout(PATIENCE, read=0.2))

@@ -13,7 +13,7 @@ from onyxrank.request.known import NEW, KnownItems
 @pytest.fixture
 def encoder(make_tokenizer):
     known = KnownItems.of([Item("a", "steel tent"), Item("b", "desk lamp")], np.array([3, 1]))
-    return ApartEncoder(make_tokenizer(), Limits(history_tokens=12, item_tokens=3), known)
+    return ApartEncoder(make_tokenizer(), Limits(history_tokens=6, item_tokens=3), known)
 
 
 def texts(ragged, encoder):

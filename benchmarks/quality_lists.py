@@ -100,7 +100,7 @@ def rows_of(parts: BehaviourSplit, path: Path) -> Sequence[CandidateList]:
     places = {item.id: place for place, item in enumerate(parts.data.items)}
     everything = np.arange(len(places), dtype=np.int32)
     lists = []
-    for history, target in pl.read_parquet(path).select("history", "item_id").iterrows_of():
+    for history, target in pl.read_parquet(path).select("history", "item_id").iter_rows():
         events = np.array([places[item] for item in history], np.int32)
         labels = (everything == places[target]).astype(np.float32)
         lists.append(CandidateList(titles(parts, events), everything, labels, events))

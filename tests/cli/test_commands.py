@@ -27,6 +27,7 @@ ITEMS = [
     onyxrank.Item("c", "dog leash [bold]red[/bold]"),
 ]
 RANKING = ["auc", "ndcg_at_10", "mrr", "hit_rate_at_10", "hit_rate_at_100"]
+READ = ["unknown_tokens", "unreadable_titles", "identical_titles"]
 BASELINES = ["popularity", "rarity", "bm25", "encoder", "co_purchase", "item_knn", "ease", "logit"]
 
 
@@ -204,8 +205,9 @@ def test_evaluate_gives_the_figures_of_the_contract_as_json(call, trained_bundle
     status, out, _ = call("evaluate", trained_bundle, "--data", aisle_data, "--lists", 20, "--json")
     assert status == 0
     figures = json.loads(out)
-    assert list(figures) == ["model", *BASELINES, "readability"]
-    assert list(figures["model"]) == [*RANKING, "accuracy", "log_loss", "constant_log_loss", "calibration_error"]
+    assert list(figures) == ["model", *BASELINES]
+    of_model = [*RANKING, "accuracy", "log_loss", "constant_log_loss", "calibration_error", *READ]
+    assert list(figures["model"]) == of_model
     assert all(list(figures[name]) == RANKING for name in BASELINES)
     assert all(isinstance(value, float) for name in ("model", *BASELINES) for value in figures[name].values())
 

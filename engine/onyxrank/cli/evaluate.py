@@ -73,7 +73,9 @@ def command(
     if reliability is not None:
         evaluation.draw_reliability(reliability)
     if json:
-        console.print_json(evaluation.to_json() | {"readability": evaluation.readability.to_json()})
+        figures = evaluation.to_json()
+        figures["model"] |= evaluation.readability.shares
+        console.print_json(figures)
         return
     show(evaluation)
 

@@ -18,12 +18,11 @@ from model import say
 from onyxrank.architectures.interaction import Interaction
 from onyxrank.architectures.registry import LATE_INTERACTION
 from onyxrank_export.data.lists import CandidateList
-from onyxrank_export.training.base import resolve_base
+from onyxrank_export.training.base import apart_encoder, resolve_base
 from onyxrank_export.training.config import TrainingConfig
 from onyxrank_export.training.contrastive import contrastive_pairs
 from onyxrank_export.training.encoder import train_encoder
 from onyxrank_export.training.late import fitting
-from onyxrank_export.training.late.training import apart_encoder
 from onyxrank_export.training.late.vectors import catalogue_vectors
 from onyxrank_export.training.late.weighing import Known
 from onyxrank_export.training.progress import ProgressCallback
@@ -56,7 +55,7 @@ def measure_late(task: Task, seed: int) -> None:
     set_seed(seed)
     items = task.parts.data.items
     base = resolve_base(config.base, [item.title for item in items], seed=seed, dropout=config.dropout)
-    texts = apart_encoder(base, config, task.parts)
+    texts = apart_encoder(base.tokenizer, config.limits, fitting.known_items(task.parts)[0])
     whole = _validation(task, seed)
     with tempfile.TemporaryDirectory() as folder:
         pairs = contrastive_pairs(task.parts, config)

@@ -6,19 +6,16 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from onyxrank.architectures.interaction_files import FOLDER, read_known
 from onyxrank.architectures.registry import LATE_INTERACTION
-from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.encoding import TextEncoder
-from onyxrank.request.truncation import Limits
 from onyxrank_export.conversion.errors import ExportError
 from onyxrank_export.conversion.export_config import ExportConfig
 from onyxrank_export.conversion.late_conversion import write_sentence_encoder
 from onyxrank_export.quiet import quiet
-from onyxrank_export.training.base import is_prefix_safe, load_checkpoint, text_encoder
+from onyxrank_export.training.base import apart_encoder, load_checkpoint, text_encoder
 from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.run import Run
 
@@ -81,15 +78,4 @@ def _encoder_of(run: Run) -> Loaded:
             tokenizer = AutoTokenizer.from_pretrained(run.folder, use_fast=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UnsuitableModel(f"cannot load the encoder in '{run.folder}': {error}") from error
-    return Loaded(model, tokenizer, _apart(tokenizer, run.limits, run.folder), "sigmoid")
-
-
-def _apart(tokenizer: PreTrainedTokenizerBase, limits: Limits, folder: Path) -> ApartEncoder:
-    return ApartEncoder(
-        Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
-        limits,
-        read_known(folder / FOLDER),
-        cls_token=str(tokenizer.cls_token),
-        sep_token=str(tokenizer.sep_token),
-        prefix_safe=is_prefix_safe(tokenizer),
-    )
+    return Loaded(model, tokenizer, apart_encoder(tokenizer, run.limits, read_known(run.folder / FOLDER)), "sigmoid")

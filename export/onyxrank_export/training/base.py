@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -32,7 +33,9 @@ from transformers import (
 )
 
 from onyxrank.bundle.manifest import MANIFEST_NAME
+from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.encoding import TextEncoder
+from onyxrank.request.known import KnownItems
 from onyxrank.request.truncation import HISTORY_SEPARATOR, Limits
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training.base_folder import UnsuitableModel, base_folder
@@ -178,13 +181,23 @@ def _put_relevant_last(model: PreTrainedModel, source: str | Path, relevant: str
 
 def text_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits) -> TextEncoder:
     """Make the engine's text encoder over a copy of the tokenizer, so that training reads what serving will."""
-    return TextEncoder(
-        Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()),
-        limits,
-        cls_token=str(tokenizer.cls_token),
-        sep_token=str(tokenizer.sep_token),
-        prefix_safe=is_prefix_safe(tokenizer),
+    return TextEncoder(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), limits, **_reading(tokenizer))
+
+
+def apart_encoder(tokenizer: PreTrainedTokenizerBase, limits: Limits, known: KnownItems) -> ApartEncoder:
+    """Make the encoder that late-interaction reads with, likewise."""
+    return ApartEncoder(
+        Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), limits, known, **_reading(tokenizer)
     )
+
+
+def _reading(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What an encoder is told about a tokenizer."""
+    return {
+        "cls_token": str(tokenizer.cls_token),
+        "sep_token": str(tokenizer.sep_token),
+        "prefix_safe": is_prefix_safe(tokenizer),
+    }
 
 
 def is_prefix_safe(tokenizer: PreTrainedTokenizerBase) -> bool:

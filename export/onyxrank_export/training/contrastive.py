@@ -36,6 +36,8 @@ TEMPERATURE = 0.05
 """Cosines are divided by this before the softmax."""
 MOST_TOKENS = 32
 """Most tokens read of a text or an item: the title, and of an item as much of its description as fits."""
+_TEXTS_PER_BATCH = 128
+"""Texts that are encoded together where nothing is learnt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,20 @@ def embed(encoder: Module, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tenso
     """
     states = encoder(input_ids=ids, attention_mask=mask).last_hidden_state.float()
     return functional.normalize((states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True), dim=1)
+
+
+def vectors_of(encoder: Module, rows: Sequence[Sequence[int]], pad_id: int) -> NDArray[np.float32]:
+    """Encode any number of texts, those of similar length in one batch: float32 [n, width]."""
+    device = next(encoder.parameters()).device
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    vectors = np.empty((len(rows), encoder.config.hidden_size), np.float32)
+    encoder.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), _TEXTS_PER_BATCH):
+            places = order[start : start + _TEXTS_PER_BATCH]
+            ids, mask = pad([rows[place] for place in places], pad_id)
+            vectors[places] = embed(encoder, ids.to(device), mask.to(device)).cpu().numpy()
+    return vectors
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.nn import Module
 
 from onyxrank_export.data.lists import CandidateList
-from onyxrank_export.training.contrastive import TEMPERATURE, PairTokens, embed, pad
+from onyxrank_export.training.contrastive import TEMPERATURE, PairTokens, vectors_of
 from onyxrank_export.training.run import RunError
 
 _FILE = "similarities.npy"
-_TEXTS_PER_BATCH = 128
 _IMPOSSIBLE = -1e4
 """A margin so low that its share of a softmax is 0."""
 
@@ -38,9 +36,9 @@ class Similarity:
     def __init__(self, encoder: Module, tokens: PairTokens, lists: Sequence[CandidateList]) -> None:
         texts = list(dict.fromkeys(text for row in lists for text in row.history))
         self._text_places = {text: place for place, text in enumerate(texts)}
-        self._text_vectors = _vectors(encoder, [tokens.texts[text] for text in texts], tokens.pad_id)
+        self._text_vectors = vectors_of(encoder, [tokens.texts[text] for text in texts], tokens.pad_id)
         self._items = np.unique(np.concatenate([row.items for row in lists]))
-        self._item_vectors = _vectors(encoder, [tokens.items[item] for item in self._items], tokens.pad_id)
+        self._item_vectors = vectors_of(encoder, [tokens.items[item] for item in self._items], tokens.pad_id)
 
     def margins(self, row: CandidateList) -> NDArray[np.float32]:
         """The encoder's log-odds that each item of a list goes with any text of the history: float32 [items].
@@ -84,17 +82,3 @@ def kept_margins(folder: Path) -> NDArray[np.float32]:
     except (OSError, ValueError) as error:
         path = folder / _FILE
         raise RunError(f"{path} is missing or damaged; train again in another folder") from error
-
-
-def _vectors(encoder: Module, rows: Sequence[Sequence[int]], pad_id: int) -> NDArray[np.float32]:
-    """Encode any number of texts, those of similar length in one batch: float32 [n, width]."""
-    device = next(encoder.parameters()).device
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    vectors = np.empty((len(rows), encoder.config.hidden_size), np.float32)
-    encoder.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), _TEXTS_PER_BATCH):
-            places = order[start : start + _TEXTS_PER_BATCH]
-            ids, mask = pad([rows[place] for place in places], pad_id)
-            vectors[places] = embed(encoder, ids.to(device), mask.to(device)).cpu().numpy()
-    return vectors

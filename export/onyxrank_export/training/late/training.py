@@ -13,11 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
 from transformers import TrainerCallback, set_seed
 
 from onyxrank.architectures.interaction_files import FOLDER, write_interaction
-from onyxrank.request.apart import ApartEncoder
 from onyxrank.request.readability import ALLOWED_UNKNOWN
 from onyxrank_export.data.lists import lists_of_validation
 from onyxrank_export.data.splits import Split, split_data
@@ -25,7 +23,7 @@ from onyxrank_export.data.values import Interactions, SearchLabels
 from onyxrank_export.evaluation.metrics import ranking_metrics
 from onyxrank_export.quiet import quiet
 from onyxrank_export.training import processes
-from onyxrank_export.training.base import Checkpoint, is_prefix_safe, resolve_base
+from onyxrank_export.training.base import Checkpoint, apart_encoder, resolve_base
 from onyxrank_export.training.base_folder import UnsuitableModel
 from onyxrank_export.training.begun import claim
 from onyxrank_export.training.config import TrainingConfig
@@ -70,7 +68,7 @@ def train_late(
     split = split_data(data, config.split)
     set_seed(config.seed)
     base = _base(data, config)
-    texts = apart_encoder(base, config, split)
+    texts = apart_encoder(base.tokenizer, config.limits, known_items(split)[0])
     unread = check_readable(data, texts, allow_unknown)
     claim(out, config, description)
     started = time.monotonic()
@@ -86,18 +84,6 @@ def train_late(
         told = description | {"readability": unread.to_json()}
         write_late_run(out, fitted.quality, [*log, *fitted.log], config, told, seconds=seconds)
     processes.wait_for_all()
-
-
-def apart_encoder(base: Checkpoint, config: TrainingConfig, split: Split) -> ApartEncoder:
-    """Make the engine's text encoder over a copy of the tokenizer, so that training reads what serving will."""
-    return ApartEncoder(
-        Tokenizer.from_str(base.tokenizer.backend_tokenizer.to_str()),
-        config.limits,
-        known_items(split)[0],
-        cls_token=str(base.tokenizer.cls_token),
-        sep_token=str(base.tokenizer.sep_token),
-        prefix_safe=is_prefix_safe(base.tokenizer),
-    )
 
 
 def _base(data: Interactions | SearchLabels, config: TrainingConfig) -> Checkpoint:
@@ -136,8 +122,8 @@ def _train_encoder(
     before = ranking_metrics(labels, [untrained.margins(row) for row in lists])["ndcg_at_10"]
     kept = {name: value.clone() for name, value in encoder.state_dict().items()}
     pairs = contrastive_pairs(split, config)
-    trained, log = train_encoder(base, split, pairs, lists, [], config, out / CHECKPOINTS, callbacks)
-    after = ranking_metrics(labels, [trained.margins(row) for row in lists])["ndcg_at_10"]
+    _, log = train_encoder(base, split, pairs, lists, [], config, out / CHECKPOINTS, callbacks)
+    after = log[-1][f"{LOG_PREFIX}eval_ndcg_at_10"]
     log.insert(0, {f"{LOG_PREFIX}step": 0, f"{LOG_PREFIX}eval_ndcg_at_10": before})
     if after < before:
         encoder.load_state_dict(kept)

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.nn import Module
 
 from onyxrank.request.apart import SPECIAL_TOKENS, ApartEncoder
 from onyxrank.request.items import Item
 from onyxrank.request.token_ids import Ragged
-from onyxrank_export.training.contrastive import embed, pad
-
-_TEXTS_PER_BATCH = 128
+from onyxrank_export.training.contrastive import vectors_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +58,6 @@ def text_vectors(encoder: Module, texts: Ragged, pad_id: int) -> NDArray[np.floa
     """
     places: dict[bytes, int] = {}
     of_text = np.array([places.setdefault(texts[index].tobytes(), len(places)) for index in range(len(texts))])
-    rows = [np.frombuffer(key, np.int32) for key in places]
-    device = next(encoder.parameters()).device
-    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
-    vectors = np.empty((len(rows), encoder.config.hidden_size), np.float32)
-    encoder.eval()
-    with torch.inference_mode():
-        for start in range(0, len(order), _TEXTS_PER_BATCH):
-            batch = order[start : start + _TEXTS_PER_BATCH]
-            ids, mask = pad([rows[place].tolist() for place in batch], pad_id)
-            vectors[batch] = embed(encoder, ids.to(device), mask.to(device)).cpu().numpy()
-    every: NDArray[np.float32] = vectors[of_text]
+    rows = [np.frombuffer(key, np.int32).tolist() for key in places]
+    every: NDArray[np.float32] = vectors_of(encoder, rows, pad_id)[of_text]
     return every

@@ -28,6 +28,7 @@ from onyxrank.request.apart import first_kept
 from onyxrank.request.known import NEW
 from onyxrank_export.data.lists import CandidateList
 from onyxrank_export.evaluation.baselines.logit import fit_weights
+from onyxrank_export.evaluation.metrics import CUTOFF
 from onyxrank_export.training.late.vectors import CatalogueVectors
 
 Column: TypeAlias = NDArray[np.floating[Any]]
@@ -42,7 +43,6 @@ _NEARNESS = 1e-3
 _MOST_TARGETS = 2000
 """Most purchases whose places are computed in a step."""
 _MOST_STEPS = 60
-CUTOFF = 10
 
 
 @dataclass(frozen=True, slots=True)
